@@ -1,0 +1,1 @@
+"""A security gateway in front of any ASGI application."""

@@ -1,0 +1,1 @@
+"""From an XML or YAML file to a Gateway."""

@@ -1,0 +1,131 @@
+"""Every exception the gateway raises on purpose, in one tree.
+
+    GatewayError
+    ├── ConfigError            the configuration cannot be used; carries every problem found, not just the first
+    ├── HeaderError            a header, query or cookie that strict parsing refuses
+    ├── LoginError             a login did not succeed
+    │   ├── LoginFailed        the credentials were looked at and refused
+    │   │   └── AllModulesIgnored   no login module had an opinion
+    │   └── LoginUnavailable   a back end that the decision needs cannot be asked now (answered 503, never 401)
+    └── StateError             ExpiringState could not do what was asked; whatever depends on it is refused
+        ├── StateUnavailable   the store is down, frozen, or answers too slowly
+        └── StateFull          the store is at its bound; entries are never dropped early to make room
+
+Messages are for operators and logs. None of them is ever sent to a client.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = [
+    "AllModulesIgnored",
+    "ConfigError",
+    "GatewayError",
+    "HeaderError",
+    "LoginError",
+    "LoginFailed",
+    "LoginUnavailable",
+    "Problem",
+    "StateError",
+    "StateFull",
+    "StateUnavailable",
+]
+
+
+class GatewayError(Exception):
+    """Base class of every error the gateway raises on purpose."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing wrong, doubtful or ignored in a configuration file.
+
+    Args:
+        message: what is wrong, as a sentence.
+        file: the file it is in, or None for a configuration given as a dict.
+        line: one-based line, 0 when there is no position.
+        column: one-based column, 0 when there is no position.
+        path: where in the document, such as ``security.realms[0].name``.
+        cure: what would be right.
+        severity: ``error``, ``warning`` or ``ignored``.
+    """
+
+    message: str
+    file: Path | None = None
+    line: int = 0
+    column: int = 0
+    path: str = ""
+    cure: str = ""
+    severity: str = "error"
+
+    def __str__(self) -> str:
+        place = str(self.file) if self.file is not None else "<configuration>"
+        if self.line:
+            place += f":{self.line}:{self.column}"
+        parts = [f"{place}: {self.severity}:"]
+        if self.path:
+            parts.append(f"{self.path}:")
+        parts.append(self.message)
+        if self.cure:
+            parts.append(f"({self.cure})")
+        return " ".join(parts)
+
+
+class ConfigError(GatewayError):
+    """The configuration cannot be used, and nothing was changed by trying.
+
+    Args:
+        problems: every problem found; at least one of severity ``error``. A plain string is taken as one problem.
+    """
+
+    def __init__(self, problems: str | Problem | Iterable[Problem]) -> None:
+        if isinstance(problems, str):
+            problems = Problem(problems)
+        if isinstance(problems, Problem):
+            problems = (problems,)
+        self.problems: tuple[Problem, ...] = tuple(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+class HeaderError(GatewayError):
+    """A header, query string or cookie that strict parsing refuses."""
+
+
+class LoginError(GatewayError):
+    """A login did not succeed. Raise one of the subclasses."""
+
+
+class LoginFailed(LoginError):
+    """The credentials were looked at and refused (JAAS ``FailedLoginException``)."""
+
+
+class AllModulesIgnored(LoginFailed):
+    """No login module of the chain had an opinion, so nobody gets in (JAAS: "all modules ignored")."""
+
+
+class LoginUnavailable(LoginError):
+    """A back end that the decision needs cannot be asked now; the client is told 503, not "wrong password".
+
+    Args:
+        message: for the log.
+        retry_after: seconds after which trying again makes sense, sent as ``Retry-After``.
+    """
+
+    def __init__(self, message: str = "", *, retry_after: int = 5) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class StateError(GatewayError):
+    """ExpiringState could not do what was asked. Whatever depends on it must be refused."""
+
+
+class StateUnavailable(StateError):
+    """The store is down, frozen, read-only, or too slow."""
+
+
+class StateFull(StateError):
+    """The store is at its bound. Nothing is dropped early to make room, since that would allow a replay."""

@@ -1,0 +1,397 @@
+"""The one file a plugin author reads: login modules, challenge schemes and ExpiringState.
+
+A plugin returns data or raises; it never sees an ASGI scope and never writes a response.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from asgi_gateway.errors import LoginFailed
+from asgi_gateway.model import AuthenticationToken, Grant, Headers, Subject
+
+__all__ = [
+    "SHARED_NAME",
+    "SHARED_PASSWORD",
+    "ChallengeScheme",
+    "Clock",
+    "ControlFlag",
+    "ExpiringState",
+    "LoginAttempt",
+    "LoginModule",
+    "ModuleContext",
+    "ModuleOptions",
+    "PasswordLoginModule",
+    "PasswordOptions",
+    "UserNamePassword",
+]
+
+T = TypeVar("T")
+
+SHARED_NAME = "javax.security.auth.login.name"
+"""Shared-state key of the user name, as in the JDK's modules."""
+SHARED_PASSWORD = "javax.security.auth.login.password"
+"""Shared-state key of the password, as in the JDK's modules."""
+
+
+class ControlFlag(StrEnum):
+    """How a module's outcome counts (JAAS ``LoginModuleControlFlag``; the ``success`` element)."""
+
+    REQUIRED = "required"
+    REQUISITE = "requisite"
+    SUFFICIENT = "sufficient"
+    OPTIONAL = "optional"
+
+
+class Clock(Protocol):
+    """Where time comes from. Tests give one that they move by hand."""
+
+    def time(self) -> float:
+        """Seconds since the epoch, for what other machines must agree on."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for what this process alone measures."""
+
+
+class ExpiringState(abc.ABC):
+    """Data shared by login modules, chains, workers and gateways that goes away by itself.
+
+    Its main use: a token's nonce is put once; a second put finds it there, so the token is a replay. Keys and values
+    are strings; a module should begin its keys with a name of its own. Every method may raise StateUnavailable, on
+    which the caller must refuse. Source: ``org.kaazing.gateway.server.ExpiringState``.
+    """
+
+    shared: ClassVar[bool] = False
+    """Whether other processes see the same data."""
+
+    @abc.abstractmethod
+    async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
+        """Store a value for ``ttl`` seconds unless the key is there; atomic.
+
+        Args:
+            key: any string.
+            value: any string.
+            ttl: seconds, greater than 0; the entry lives at least that long.
+
+        Returns:
+            None if this call stored the value, else the value that is there.
+
+        Raises:
+            ValueError: ``ttl`` is not a positive number.
+            StateFull: the store is at its bound.
+            StateUnavailable: the store cannot be asked.
+        """
+
+    @abc.abstractmethod
+    async def get(self, key: str) -> str | None:
+        """The value that is there, or None."""
+
+    @abc.abstractmethod
+    async def remove(self, key: str, value: str) -> bool:
+        """Remove the entry if it holds just this value; True if it did. Atomic: one of many callers gets True."""
+
+    async def open(self) -> None:
+        """Connect; called once before anything else, again after a close."""
+
+    async def close(self) -> None:
+        """Let go of what ``open`` took."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleContext:
+    """What a login module is given besides its options (the original passes these through the options map).
+
+    Args:
+        directory: the configuration file's directory; relative files are relative to it.
+        realm: the realm's name.
+        state: the gateway's ExpiringState.
+        clock: the time.
+        logger: to log with; never log a secret.
+        keystore: the loaded ``security/keystore``, or None when none is configured.
+        truststore: the loaded ``security/truststore``, or None.
+        invalidate: call it when the module's data changed: remembered credentials of the realm are forgotten.
+        warn: call it in ``__init__`` to add a warning to what ``asgi-gateway check`` prints.
+    """
+
+    directory: Path
+    realm: str
+    state: ExpiringState
+    clock: Clock
+    logger: logging.Logger
+    keystore: Any = None
+    truststore: Any = None
+    invalidate: Callable[[], None] = field(default=lambda: None)
+    warn: Callable[[str], None] = field(default=lambda message: None)
+
+    def path(self, name: str | Path) -> Path:
+        """A file's absolute path: relative names are relative to the configuration file."""
+        return (self.directory / Path(name).expanduser()).absolute()
+
+
+class LoginAttempt(abc.ABC):
+    """One run of a chain for one request; what a login module may ask and say.
+
+    Attributes:
+        token: the request's credentials.
+        username: the user name, for schemes of the Basic family; else None.
+        password: the password, for schemes of the Basic family; else None.
+        remote_address: the peer's address, or None.
+        realm: the realm's name.
+        service: the service's name.
+        shared_state: a mapping shared by the modules of this one attempt (JAAS ``sharedState``).
+    """
+
+    token: AuthenticationToken
+    username: str | None
+    password: str | None
+    remote_address: str | None
+    realm: str
+    service: str
+    shared_state: dict[str, Any]
+
+    @abc.abstractmethod
+    def subject_of(self, realm_name: str) -> Subject | None:
+        """The subject that an earlier realm of this request established; None if there was none."""
+
+    @abc.abstractmethod
+    def subject_so_far(self) -> Subject:
+        """What the modules asked before this one granted in this attempt; not yet authenticated."""
+
+    @abc.abstractmethod
+    def challenge(self, *data: str) -> None:
+        """Ask for (another) challenge that carries this data; takes effect if the login fails.
+
+        Raises:
+            ValueError: the data holds control characters.
+        """
+
+    @abc.abstractmethod
+    def respond(self, *data: str) -> None:
+        """Send this data with the success response (Negotiate's final token); takes effect if the login succeeds."""
+
+    @abc.abstractmethod
+    def limit_session(self, seconds: float) -> None:
+        """Close an authenticated WebSocket after so many seconds; the smallest limit holds. 0 fails the login.
+
+        Raises:
+            LoginFailed: for 0.
+            ValueError: for a negative number.
+        """
+
+    @abc.abstractmethod
+    def limit_authorization(self, seconds: float) -> None:
+        """Ask for credentials again after so many seconds; the smallest limit holds. 0 fails the login.
+
+        Raises:
+            LoginFailed: for 0.
+            ValueError: for a negative number.
+        """
+
+    @abc.abstractmethod
+    async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a blocking function in the gateway's bounded pool of threads.
+
+        Raises:
+            LoginUnavailable: too many calls wait already.
+        """
+
+
+class ModuleOptions(BaseModel):
+    """Base of every module's options: unknown keys and wrong types stop the start, with file and line.
+
+    Names are the JAAS ones, given as pydantic aliases where they are no Python names.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, hide_input_in_errors=True)
+
+
+class LoginModule:
+    """A login module, built once from the configuration and shared by all attempts (JAAS ``LoginModule``).
+
+    Deriving classes override ``login`` and what else they need. State of one attempt belongs in the Grant's ``data``
+    or in ``attempt.shared_state``, never on ``self``.
+
+    Args:
+        options: an instance of the class's ``Options``.
+        context: what the gateway gives the module.
+
+    Raises:
+        ConfigError: (``__init__``) the options cannot work; a file is missing or wrong.
+    """
+
+    Options: ClassVar[type[ModuleOptions]] = ModuleOptions
+
+    authenticates: ClassVar[bool] = True
+    """Whether a Grant of this module says who the client is. Where no such module granted, nobody gets in."""
+    needs_credentials: ClassVar[bool] = False
+    """True: can do nothing for a request without credentials, not even add challenge data, and need not be asked."""
+    cacheable: ClassVar[bool] = False
+    """True: the outcome depends on the credentials alone and may be remembered for the cache's life."""
+    replay_protected: ClassVar[bool] = False
+    """True: relies on ExpiringState to be shared by all workers."""
+
+    def __init__(self, options: Any, context: ModuleContext) -> None:
+        self.options = options
+        self.context = context
+
+    async def open(self) -> None:
+        """Open pools and files. Called when the server starts, in its event loop."""
+
+    async def close(self) -> None:
+        """Close what ``open`` opened. Called when the server stops."""
+
+    async def login(self, attempt: LoginAttempt) -> Grant | None:
+        """First phase: look at the credentials.
+
+        Returns:
+            a Grant if the login succeeded, None to be ignored (JAAS: ``false``).
+
+        Raises:
+            LoginFailed: refused.
+            LoginUnavailable: a back end cannot be asked now.
+        """
+        raise LoginFailed(f"{type(self).__name__} has no login")
+
+    async def commit(self, attempt: LoginAttempt, grant: Grant) -> bool:
+        """Second phase, called if the chain's logins succeeded and this module granted.
+
+        Returns:
+            True to add the grant to the subject, False to be left out.
+        """
+        return True
+
+    async def abort(self, attempt: LoginAttempt) -> None:
+        """Undo; called if the attempt fails or is cancelled after this module was asked to log in."""
+
+    async def logout(self, subject: Subject) -> None:
+        """The subject's login ended."""
+
+    async def check(self) -> list[str]:
+        """Try the back end for ``asgi-gateway check --connect``; each string returned names something that fails."""
+        return []
+
+
+class PasswordOptions(ModuleOptions):
+    """The options that the JDK's password modules share."""
+
+    useFirstPass: bool = False
+    tryFirstPass: bool = False
+    storePass: bool = False
+    clearPass: bool = False
+    debug: bool = False
+
+
+class PasswordLoginModule(LoginModule):
+    """A login module for user names and passwords, with the JDK's first-pass options.
+
+    Deriving classes implement ``authenticate``; ``useFirstPass``, ``tryFirstPass``, ``storePass`` and ``clearPass`` are
+    dealt with here, for all of them alike.
+    """
+
+    Options = PasswordOptions
+    needs_credentials = True
+
+    async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
+        """Check one user name and password; returns and raises as ``login`` does."""
+        raise LoginFailed(f"{type(self).__name__} has no authenticate")
+
+    async def login(self, attempt: LoginAttempt) -> Grant | None:
+        options: PasswordOptions = self.options
+        if options.tryFirstPass or options.useFirstPass:
+            shared = self._shared(attempt)
+            if not options.tryFirstPass:  # both set: tryFirstPass wins, as in the JDK
+                if shared is None:
+                    raise LoginFailed("useFirstPass: no user name and password in the shared state")
+                return await self._authenticate(attempt, *shared)
+            if shared is not None:
+                try:
+                    return await self._authenticate(attempt, *shared)
+                except LoginFailed:
+                    if shared == (attempt.username, attempt.password):
+                        raise  # the request's own credentials are the same: asking again cannot help
+        if attempt.username is None or attempt.password is None:
+            raise LoginFailed("the request carries no user name and password")
+        return await self._authenticate(attempt, attempt.username, attempt.password)
+
+    async def commit(self, attempt: LoginAttempt, grant: Grant) -> bool:
+        self._clear(attempt)
+        return True
+
+    async def abort(self, attempt: LoginAttempt) -> None:
+        self._clear(attempt)
+
+    async def _authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
+        grant = await self.authenticate(attempt, username, password)
+        state = attempt.shared_state
+        if grant is not None and self.options.storePass and SHARED_NAME not in state and SHARED_PASSWORD not in state:
+            state[SHARED_NAME], state[SHARED_PASSWORD] = username, password
+        return grant
+
+    def _clear(self, attempt: LoginAttempt) -> None:
+        if self.options.clearPass:
+            attempt.shared_state.pop(SHARED_NAME, None)
+            attempt.shared_state.pop(SHARED_PASSWORD, None)
+
+    @staticmethod
+    def _shared(attempt: LoginAttempt) -> tuple[str, str] | None:
+        name, password = attempt.shared_state.get(SHARED_NAME), attempt.shared_state.get(SHARED_PASSWORD)
+        return (name, password) if isinstance(name, str) and isinstance(password, str) else None
+
+
+@dataclass(frozen=True, slots=True)
+class UserNamePassword:
+    """What a scheme of the Basic family reads from a token."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+class ChallengeScheme(abc.ABC):
+    """A challenge scheme: reads credentials, writes challenges (``http-challenge-scheme``).
+
+    Attributes:
+        name: the configured name, such as ``Application Basic``.
+        wire_name: the scheme on the Authorization line in lower case, such as ``basic``.
+        forbids: True if wrong credentials are answered 403 and not with the challenge again.
+        recycles: True if ``authorization-mode: recycle`` makes sense with it.
+        strength: which of several offered schemes a client should prefer; greater is stronger.
+    """
+
+    name: ClassVar[str]
+    wire_name: ClassVar[str]
+    forbids: ClassVar[bool] = False
+    recycles: ClassVar[bool] = True
+    strength: ClassVar[int] = 0
+
+    def read(self, token: AuthenticationToken) -> UserNamePassword | None:
+        """User name and password, for schemes that carry them; None for others.
+
+        Raises:
+            HeaderError: the credentials are malformed.
+        """
+        return None
+
+    @abc.abstractmethod
+    def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
+        """The value of a ``WWW-Authenticate`` line.
+
+        Args:
+            realm: the realm's description, else its name.
+            data: what modules added with ``attempt.challenge``.
+        """
+
+    def success(self, data: Iterable[str] = ()) -> Headers:
+        """Headers for the success response.
+
+        Args:
+            data: what modules added with ``attempt.respond``.
+        """
+        return ()

@@ -1,0 +1,270 @@
+"""The data that travels through the gateway: requests, tokens, principals, subjects, grants, decisions.
+
+Everything here is immutable once built, and nothing prints a secret.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+__all__ = [
+    "Allow",
+    "AuthRequest",
+    "AuthenticationToken",
+    "Challenge",
+    "Decision",
+    "Forbid",
+    "Grant",
+    "GroupPrincipal",
+    "Headers",
+    "Principal",
+    "RolePrincipal",
+    "Subject",
+    "Unavailable",
+    "UserPrincipal",
+]
+
+Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
+Kind: TypeAlias = Literal["http", "websocket"]
+
+
+# ---------------------------------------------------------------------------------------------------------- principals
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Something a subject is known as (JAAS ``java.security.Principal``). A bare principal is never a role.
+
+    Args:
+        name: the name, never empty.
+    """
+
+    name: str
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or not self.name:
+            raise ValueError("a principal needs a name")
+
+
+@dataclass(frozen=True, slots=True)
+class UserPrincipal(Principal):
+    """Who the subject is. The first one of a subject gives its display name."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolePrincipal(Principal):
+    """A role the subject holds; compared with ``require-role``."""
+
+
+@dataclass(frozen=True, slots=True)
+class GroupPrincipal(Principal):
+    """A group the subject belongs to; counts as a role of the same name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An authenticated party: its principals, roles and credentials (JAAS ``javax.security.auth.Subject``).
+
+    Args:
+        principals: all principals, in the order in which the modules committed them, without repeats.
+        public_credentials: what modules wish to pass on and may be shown, such as a certificate path.
+        private_credentials: what modules wish to pass on and must never be shown, such as a key. Never printed.
+    """
+
+    principals: tuple[Principal, ...] = ()
+    public_credentials: tuple[Any, ...] = field(default=(), compare=False)
+    private_credentials: tuple[Any, ...] = field(default=(), compare=False, repr=False)
+    roles: frozenset[str] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        roles = frozenset(p.name for p in self.principals if isinstance(p, RolePrincipal | GroupPrincipal))
+        object.__setattr__(self, "roles", roles)
+
+    @property
+    def name(self) -> str:
+        """The first user principal's name, else the first principal's, else the empty string."""
+        for principal in self.principals:
+            if isinstance(principal, UserPrincipal):
+                return principal.name
+        return self.principals[0].name if self.principals else ""
+
+    def merged(self, *others: Subject) -> Subject:
+        """This subject with the principals and credentials of others added, first come first."""
+        subjects = (self, *others)
+        return Subject(
+            tuple(dict.fromkeys(p for s in subjects for p in s.principals)),
+            tuple(c for s in subjects for c in s.public_credentials),
+            tuple(c for s in subjects for c in s.private_credentials),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a login module returns when the login succeeded; nothing else counts as success.
+
+    Args:
+        principals: what the subject becomes if the whole chain succeeds.
+        public_credentials: passed on to later modules and the application.
+        private_credentials: passed on, never printed.
+        data: for the module's own second phase; nobody else reads it.
+    """
+
+    principals: tuple[Principal, ...] = ()
+    public_credentials: tuple[Any, ...] = field(default=(), repr=False)
+    private_credentials: tuple[Any, ...] = field(default=(), repr=False)
+    data: Any = field(default=None, repr=False, compare=False)
+
+    @classmethod
+    def user(cls, name: str, roles: Iterable[str] = (), **credentials: Any) -> Grant:
+        """A grant for one user with roles, the common case."""
+        return cls((UserPrincipal(name), *map(RolePrincipal, roles)), **credentials)
+
+
+# ------------------------------------------------------------------------------------------------------------- request
+
+
+class AuthRequest:
+    """What an authentication may know of a request; made from the ASGI scope, without parsing anything.
+
+    Args:
+        kind: ``http`` or ``websocket``.
+        method: the HTTP method, ``GET`` for a WebSocket.
+        path: the path as the application sees it below its ``root_path``, percent-decoded.
+        query: the raw query string.
+        headers: the raw headers, names in lower case.
+        remote_address: the peer's address as the server reports it, or None.
+        scheme: ``http``, ``https``, ``ws`` or ``wss``.
+    """
+
+    __slots__ = ("headers", "kind", "method", "path", "query", "remote_address", "scheme")
+
+    def __init__(
+        self,
+        kind: Kind,
+        method: str,
+        path: str,
+        query: bytes = b"",
+        headers: Iterable[tuple[bytes, bytes]] = (),
+        remote_address: str | None = None,
+        scheme: str = "http",
+    ) -> None:
+        self.kind = kind
+        self.method = method
+        self.path = path
+        self.query = query
+        self.headers = headers
+        self.remote_address = remote_address
+        self.scheme = scheme
+
+    def __repr__(self) -> str:  # headers and query may hold credentials
+        return f"AuthRequest({self.kind} {self.method} {self.path!r} from {self.remote_address})"
+
+
+class AuthenticationToken:
+    """The credentials of one request: a scheme and its components, some of them named (``AuthenticationToken``).
+
+    The Authorization header's rest comes first and has no name; configured headers, query parameters and cookies
+    follow in the order of the configuration, each under its configured name. Its ``repr`` shows no value.
+
+    Args:
+        scheme: the authentication scheme in lower case, without ``Application``; empty when there is none.
+        components: ``(name, value)`` pairs; the name is None for the Authorization header's component.
+    """
+
+    __slots__ = ("_components", "_names", "scheme")
+
+    def __init__(self, scheme: str, components: Iterable[tuple[str | None, str]] = ()) -> None:
+        self.scheme = scheme
+        self._components = tuple(components)
+        self._names = {name: value for name, value in self._components if name is not None}
+
+    def __len__(self) -> int:
+        return len(self._components)
+
+    def __bool__(self) -> bool:
+        return bool(self._components)
+
+    def __iter__(self) -> Iterator[str]:
+        return (value for _, value in self._components)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._names
+
+    def get(self, key: int | str = 0) -> str | None:
+        """The component at an index, or of a configured name; None when there is none. ``get()`` is the first."""
+        if isinstance(key, str):
+            return self._names.get(key)
+        return self._components[key][1] if 0 <= key < len(self._components) else None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the named components that are present."""
+        return tuple(self._names)
+
+    def __repr__(self) -> str:
+        shown = ", ".join("<authorization>" if name is None else name for name, _ in self._components)
+        return f"AuthenticationToken({self.scheme or 'no scheme'}; {shown or 'empty'})"
+
+
+# ------------------------------------------------------------------------------------------------------------ decisions
+
+
+@dataclass(frozen=True, slots=True)
+class Allow:
+    """Run the application.
+
+    Args:
+        subject: who it is; None for a public service.
+        headers: to be added to the application's response (a final token, a cookie, CORS).
+        service: the service's name.
+        realm: the realm's name, empty for a public service.
+        session_timeout: seconds after which a WebSocket is closed, or None.
+        authorization_timeout: seconds within which a WebSocket must authenticate again, or None.
+    """
+
+    subject: Subject | None
+    headers: Headers = ()
+    service: str = ""
+    realm: str = ""
+    session_timeout: float | None = None
+    authorization_timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """Ask for credentials: 401 with these headers, at least one of them ``WWW-Authenticate``."""
+
+    headers: Headers
+    service: str = ""
+    realm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forbid:
+    """Refuse: 403. The reason is for the log and for ``explain``, never for the client."""
+
+    reason: str
+    headers: Headers = ()
+    service: str = ""
+    realm: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Unavailable:
+    """Say that a back end cannot be asked now: 503.
+
+    Args:
+        retry_after: seconds, sent as ``Retry-After``.
+        reason: for the log.
+    """
+
+    retry_after: int
+    reason: str = ""
+    headers: Headers = ()
+    service: str = ""
+    realm: str = ""
+
+
+Decision: TypeAlias = Allow | Challenge | Forbid | Unavailable

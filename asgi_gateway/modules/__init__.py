@@ -1,0 +1,1 @@
+"""The login modules that come with the gateway."""

@@ -1,0 +1,1 @@
+"""The challenge schemes that come with the gateway."""
