@@ -1,0 +1,1 @@
+"""Tests of asgi_gateway; the folders mirror the package."""
