@@ -1,1 +1,0 @@
-"""Tests of asgi_gateway; the folders mirror the package."""
