@@ -38,7 +38,7 @@ T = TypeVar("T")
 
 SHARED_NAME = "javax.security.auth.login.name"
 """Shared-state key of the user name, as in the JDK's modules."""
-SHARED_PASSWORD = "javax.security.auth.login.password"
+SHARED_PASSWORD = "javax.security.auth.login.password"  # noqa: S105
 """Shared-state key of the password, as in the JDK's modules."""
 
 
@@ -229,9 +229,12 @@ class LoginModule:
 
     Options: ClassVar[type[ModuleOptions]] = ModuleOptions
 
-    authenticates: ClassVar[bool] = True
-    """Whether a Grant of this module says who the client is. Where no such module granted, nobody gets in."""
-    needs_credentials: ClassVar[bool] = False
+    authenticates: bool = True
+    """Whether a Grant of this module says who the client is. Where no such module granted, nobody gets in.
+
+    ``__init__`` may set it on the instance, where the options decide it; so with ``needs_credentials``.
+    """
+    needs_credentials: bool = False
     """True: can do nothing for a request without credentials, not even add challenge data, and need not be asked."""
     cacheable: ClassVar[bool] = False
     """True: the outcome depends on the credentials alone and may be remembered for the cache's life."""
