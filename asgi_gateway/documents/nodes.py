@@ -1,0 +1,140 @@
+"""The trees that readers give: elements of XML, nodes of YAML, each with its mark."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from asgi_gateway.errors import Problem
+
+__all__ = ["MAX_DEPTH", "MAX_NODES", "Element", "Mark", "Node", "Scalar", "collapse"]
+
+Scalar: TypeAlias = str | int | float | bool | None
+
+MAX_DEPTH = 40
+"""How deep elements and nodes may nest; no document of ours needs ten."""
+MAX_NODES = 500_000
+"""How many elements or nodes a document may have, each use of a YAML alias counted with all that it stands for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A position in a file.
+
+    Args:
+        file: the file, or None for text that came from elsewhere.
+        line: one-based, 0 when there is no position.
+        column: one-based, 0 when there is no position.
+    """
+
+    file: Path | None = None
+    line: int = 0
+    column: int = 0
+
+    def problem(self, message: str, *, path: str = "", cure: str = "", severity: str = "error") -> Problem:
+        """A Problem at this position."""
+        return Problem(message, self.file, self.line, self.column, path, cure, severity)
+
+    def __str__(self) -> str:
+        return f"{self.line}:{self.column}"
+
+
+@dataclass(slots=True)
+class Element:
+    """An XML element. Its ``repr`` shows no text, since that may be a password.
+
+    Args:
+        name: the local name, without prefix or namespace.
+        mark: where its start tag begins.
+        attributes: local names to values.
+        text: all character data directly in it, as it stands.
+        children: the elements directly in it, in order.
+        cdata: whether some of the text stood in a CDATA section.
+    """
+
+    name: str
+    mark: Mark
+    attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
+    text: str = field(default="", repr=False)
+    children: list[Element] = field(default_factory=list, repr=False)
+    cdata: bool = field(default=False, repr=False)
+
+    @property
+    def line(self) -> int:
+        """One-based line of the start tag."""
+        return self.mark.line
+
+    @property
+    def column(self) -> int:
+        """One-based column of the start tag."""
+        return self.mark.column
+
+    def find(self, name: str) -> list[Element]:
+        """The children of a name, in order."""
+        return [child for child in self.children if child.name == name]
+
+
+@dataclass(slots=True)
+class Node:
+    """A YAML node: a scalar, a sequence or a mapping. Its ``repr`` shows no value, since that may be a password.
+
+    Args:
+        mark: where it begins.
+        value: a scalar; or a list of nodes; or a dict from key to node.
+        text: a scalar as the file spells it (an unquoted ``007`` is the number 7 with the text ``007``).
+        keys: where each key of a mapping stands.
+    """
+
+    mark: Mark
+    value: Scalar | list[Node] | dict[str, Node] = field(repr=False)
+    text: str = field(default="", repr=False)
+    keys: dict[str, Mark] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_mapping(self) -> bool:
+        """Whether the value is a dict of nodes."""
+        return isinstance(self.value, dict)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the value is a list of nodes."""
+        return isinstance(self.value, list)
+
+    @property
+    def is_scalar(self) -> bool:
+        """Whether the value is text, a number, a boolean or nothing."""
+        return not isinstance(self.value, dict | list)
+
+    @property
+    def items(self) -> list[Node]:
+        """The nodes of a sequence; empty for anything else."""
+        return self.value if isinstance(self.value, list) else []
+
+    @property
+    def entries(self) -> dict[str, Node]:
+        """The entries of a mapping; empty for anything else."""
+        return self.value if isinstance(self.value, dict) else {}
+
+    @property
+    def kind(self) -> str:
+        """What it is, for messages."""
+        return "a mapping" if self.is_mapping else "a list" if self.is_sequence else "a single value"
+
+    def get(self, key: str) -> Node | None:
+        """The entry of a mapping, or None."""
+        return self.entries.get(key)
+
+    def plain(self) -> Any:
+        """The same as dicts, lists and scalars, without positions."""
+        if isinstance(self.value, dict):
+            return {key: node.plain() for key, node in self.value.items()}
+        if isinstance(self.value, list):
+            return [node.plain() for node in self.value]
+        return self.value
+
+
+def collapse(text: str) -> str:
+    """Text with the white space around it removed and each run of white space inside made one space (XSD collapse)."""
+    return " ".join(text.split())
