@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-__all__ = ["MAX_TTL", "check_ttl"]
+from hashlib import blake2b
+
+__all__ = ["MAX_TTL", "check_ttl", "hashed"]
 
 MAX_TTL = 1e9
 """The longest life of an entry in seconds, some 31 years; more is a mistake, and would overflow in some stores."""
@@ -16,3 +18,14 @@ def check_ttl(ttl: float) -> None:
     """
     if not 0 < ttl <= MAX_TTL:  # written so that NaN fails, too
         raise ValueError(f"ttl must be greater than 0 and at most {MAX_TTL:.0f} seconds, not {ttl!r}")
+
+
+def hashed(namespace: str, key: str) -> bytes:
+    """What a store outside this process calls a key: 32 bytes that tell nothing, and are nobody else's.
+
+    Args:
+        namespace: whose keys they are; the same key under two names is two keys.
+        key: any string, lone surrogates included.
+    """
+    outer = blake2b(namespace.encode("utf-8", "surrogatepass"), digest_size=32).digest()
+    return blake2b(key.encode("utf-8", "surrogatepass"), key=outer, digest_size=32).digest()

@@ -21,7 +21,22 @@ from asgi_gateway.interfaces import ExpiringState
 from asgi_gateway.stores import MAX_TTL
 from tests.helpers import ManualClock
 
-AWKWARD = ["", " ", "a b", "a:b", "a\r\nb", "a\x00b", "ключ", "\U0001f511", "*", "{a}", "x" * 100_000, "é", "e\u0301"]
+AWKWARD = [
+    "",
+    " ",
+    "a b",
+    "a:b",
+    "a\r\nb",
+    "a\x00b",
+    "ключ",
+    "\U0001f511",
+    "*",
+    "{a}",
+    "x" * 100_000,
+    "é",
+    "e\u0301",
+    "\ud800",
+]
 """Strings that a careless store mixes up, cuts short or refuses."""
 
 
