@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio.to_thread
+
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.interfaces import ExpiringState, LoginAttempt, ModuleContext
 from asgi_gateway.model import AuthenticationToken, Principal, Subject

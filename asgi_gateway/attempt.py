@@ -1,0 +1,155 @@
+"""One run of a chain for one request, and the bounded pool of threads for its blocking work."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import anyio.to_thread
+import sniffio
+
+from asgi_gateway.errors import LoginFailed, LoginUnavailable
+from asgi_gateway.headers import check_data
+from asgi_gateway.interfaces import LoginAttempt, UserNamePassword
+from asgi_gateway.model import AuthenticationToken, Grant, Subject
+
+__all__ = ["Attempt", "BlockingPool", "Step"]
+
+T = TypeVar("T")
+
+
+class BlockingPool:
+    """A bounded pool of threads with a bounded queue before it.
+
+    A call that its caller gave up keeps its thread until it ends, so that a silent back end can hold at most
+    ``threads`` threads, and everybody else is told 503 at once and not after a long wait.
+
+    Args:
+        threads: how many calls may run at once.
+        waiting: how many more may wait.
+    """
+
+    def __init__(self, threads: int = 16, waiting: int = 256) -> None:
+        self._threads = threads
+        self._bound = threads + waiting
+        self._executor: ThreadPoolExecutor | None = None
+        self._futures: set[Future[Any]] = set()
+
+    async def run(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a function in a thread and wait for it.
+
+        Raises:
+            LoginUnavailable: too many calls wait already.
+        """
+        if len(self._futures) >= self._bound:
+            raise LoginUnavailable("too many logins at once: every thread is busy and the queue is full", retry_after=1)
+        if self._executor is None:
+            self._executor = ThreadPoolExecutor(self._threads, "asgi_gateway")
+        future = self._executor.submit(function, *args)
+        self._futures.add(future)
+        future.add_done_callback(self._futures.discard)
+        if sniffio.current_async_library() == "asyncio":
+            return await asyncio.wrap_future(future)
+        try:
+            return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+        finally:
+            future.cancel()
+
+    def close(self) -> None:
+        """Drop what still waits; the pool can be used again."""
+        executor, self._executor = self._executor, None
+        if executor is not None:
+            executor.shutdown(wait=False, cancel_futures=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one module did in one phase, for logs and ``asgi-gateway explain``."""
+
+    module: str
+    phase: str
+    outcome: str
+    error: str = ""
+
+
+class Attempt(LoginAttempt):
+    """The gateway's LoginAttempt.
+
+    Args:
+        token: the request's credentials.
+        credentials: user name and password, if the scheme carries them.
+        pool: where blocking work runs.
+        realm: the realm's name.
+        service: the service's name.
+        remote_address: the peer.
+        earlier: subjects of the realms before this one, by name.
+    """
+
+    def __init__(
+        self,
+        token: AuthenticationToken,
+        credentials: UserNamePassword | None,
+        pool: BlockingPool,
+        *,
+        realm: str = "",
+        service: str = "",
+        remote_address: str | None = None,
+        earlier: Mapping[str, Subject] | None = None,
+    ) -> None:
+        self.token = token
+        self.username = credentials.username if credentials else None
+        self.password = credentials.password if credentials else None
+        self.realm = realm
+        self.service = service
+        self.remote_address = remote_address
+        self.shared_state: dict[str, Any] = {}
+        self.grants: dict[int, Grant] = {}
+        self.steps: list[Step] = []
+        self.challenge_data: tuple[str, ...] = ()
+        self.challenged = False
+        self.response_data: tuple[str, ...] = ()
+        self.session_timeout: float | None = None
+        self.authorization_timeout: float | None = None
+        self._pool = pool
+        self._earlier = earlier or {}
+
+    def __repr__(self) -> str:
+        return f"Attempt(realm={self.realm!r}, service={self.service!r}, {self.token!r})"
+
+    def subject_of(self, realm_name: str) -> Subject | None:
+        return self._earlier.get(realm_name)
+
+    def subject_so_far(self) -> Subject:
+        return Subject().merged(*(grant_subject(self.grants[index]) for index in sorted(self.grants)))
+
+    def challenge(self, *data: str) -> None:
+        self.challenge_data += check_data(data)
+        self.challenged = True
+
+    def respond(self, *data: str) -> None:
+        self.response_data += check_data(data)
+
+    def limit_session(self, seconds: float) -> None:
+        self.session_timeout = self._smaller("session timeout", self.session_timeout, seconds)
+
+    def limit_authorization(self, seconds: float) -> None:
+        self.authorization_timeout = self._smaller("authorization timeout", self.authorization_timeout, seconds)
+
+    async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        return await self._pool.run(function, *args)
+
+    @staticmethod
+    def _smaller(what: str, old: float | None, new: float) -> float:
+        if not new >= 0:  # negative, or not a number
+            raise ValueError(f"a {what} cannot be negative")
+        if new == 0:
+            raise LoginFailed(f"a {what} of 0 refuses the login")
+        return new if old is None else min(old, new)
+
+
+def grant_subject(grant: Grant) -> Subject:
+    """The subject that one grant describes."""
+    return Subject(grant.principals, grant.public_credentials, grant.private_credentials)

@@ -1,0 +1,141 @@
+"""Strict, linear parsing and formatting of the headers that carry credentials. Shared with the client.
+
+Everything that could be read in two ways is refused with HeaderError, never repaired.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from urllib.parse import unquote_to_bytes
+
+from asgi_gateway.errors import HeaderError
+
+__all__ = [
+    "basic_credentials",
+    "basic_value",
+    "check_data",
+    "cookie_values",
+    "parse_authorization",
+    "query_values",
+    "quoted",
+]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MAX_FIELDS = 1000
+
+
+def parse_authorization(value: bytes) -> tuple[str, str]:
+    """Split an Authorization value into its scheme, in lower case, and the rest (RFC 9110 section 11.4).
+
+    The scheme's prefix ``Application`` belongs into challenges; a client that repeats it is understood.
+
+    Raises:
+        HeaderError: there is no scheme, or a control character.
+    """
+    text = value.decode("latin-1").replace("\t", " ").strip(" ")
+    scheme, _, rest = text.partition(" ")
+    if scheme.lower() == "application":
+        scheme, _, rest = rest.lstrip(" ").partition(" ")
+    if _CONTROL.search(text) or not _TOKEN.fullmatch(scheme):
+        raise HeaderError("malformed Authorization header")
+    return scheme.lower(), rest.lstrip(" ")
+
+
+def basic_credentials(rest: str) -> tuple[str, str]:
+    """User name and password of Basic credentials (RFC 7617): strict base64, UTF-8, the first colon splits.
+
+    Raises:
+        HeaderError: any of that does not hold, or there is a control character.
+    """
+    try:
+        text = base64.b64decode(rest.encode("ascii"), validate=True).decode("utf-8")
+    except (binascii.Error, UnicodeError, ValueError):
+        raise HeaderError("malformed Basic credentials") from None
+    username, colon, password = text.partition(":")
+    if not colon or _CONTROL.search(text):
+        raise HeaderError("malformed Basic credentials")
+    return username, password
+
+
+def basic_value(username: str, password: str) -> str:
+    """The Authorization value for a user name and password (RFC 7617, UTF-8).
+
+    Raises:
+        HeaderError: the user name has a colon, or either has a control character.
+    """
+    if ":" in username or _CONTROL.search(username + password):
+        raise HeaderError("Basic credentials cannot carry control characters, nor a colon in the user name")
+    return "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode("ascii")
+
+
+def quoted(text: str) -> str:
+    """A quoted-string (RFC 9110 section 5.6.4); control characters become spaces, other text is kept as UTF-8."""
+    return '"' + _CONTROL.sub(" ", text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def check_data(data: Iterable[str]) -> tuple[str, ...]:
+    """Challenge data as it may stand in a header.
+
+    Raises:
+        ValueError: a part is empty, no string, or has a control character or something outside ASCII.
+    """
+    parts = tuple(data)
+    for part in parts:
+        if not isinstance(part, str) or not part or not part.isascii() or _CONTROL.search(part):
+            raise ValueError("challenge data must be printable ASCII strings")
+    return parts
+
+
+def query_values(query: bytes, names: frozenset[str]) -> dict[str, str]:
+    """The values of some query parameters.
+
+    Raises:
+        HeaderError: one of them occurs twice, is not UTF-8, or has a control character; or there are too many fields.
+    """
+    found: dict[str, str] = {}
+    if query.count(b"&") >= _MAX_FIELDS:
+        raise HeaderError("too many query parameters")
+    for field in query.split(b"&"):
+        raw_name, _, raw_value = field.partition(b"=")
+        name = unquote_to_bytes(raw_name.replace(b"+", b" ")).decode("utf-8", "replace")
+        if name not in names:
+            continue
+        try:
+            value = unquote_to_bytes(raw_value.replace(b"+", b" ")).decode("utf-8")
+        except UnicodeError:
+            raise HeaderError(f"query parameter {name} is not UTF-8") from None
+        _store(found, "query parameter", name, value)
+    return found
+
+
+def cookie_values(header: bytes, names: frozenset[str]) -> dict[str, str]:
+    """The values of some cookies (RFC 6265 section 4.2).
+
+    Args:
+        header: the Cookie header; several lines joined with ``; ``.
+        names: the wanted cookies; compared exactly.
+
+    Raises:
+        HeaderError: one of them occurs twice or has a control character; or there are too many.
+    """
+    found: dict[str, str] = {}
+    if header.count(b";") >= _MAX_FIELDS:
+        raise HeaderError("too many cookies")
+    for pair in header.decode("latin-1").split(";"):
+        name, equals, value = pair.partition("=")
+        name = name.strip(" \t")
+        if equals and name in names:
+            _store(found, "cookie", name, value.strip(" \t"))
+    return found
+
+
+def _store(found: dict[str, str], what: str, name: str, value: str) -> None:
+    if name in found:
+        raise HeaderError(f"{what} {name} occurs twice")
+    if _CONTROL.search(value):
+        raise HeaderError(f"{what} {name} has a control character")
+    found[name] = value
