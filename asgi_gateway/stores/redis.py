@@ -1,0 +1,277 @@
+"""ExpiringState for a cluster: Redis (or Valkey), a single server, Sentinel or Cluster. Needs the extra ``redis``.
+
+``SET key value NX PX`` is the whole of it: Redis decides who was first. It must not drop entries to make room: where
+``maxmemory`` is set with a policy other than ``noeviction``, nothing is stored. What Redis forgets, since it was
+emptied, or restarted without persistence, or failed over before its replica had the write, is forgotten here, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from asgi_gateway.errors import ConfigError, StateError, StateFull, StateUnavailable
+from asgi_gateway.interfaces import ExpiringState
+from asgi_gateway.stores import check_ttl, hashed
+
+__all__ = ["RedisState"]
+
+T = TypeVar("T")
+
+_COMPARE_AND_DELETE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_NAMESPACE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_SCHEMES = {"redis": 6379, "rediss": 6379, "unix": 0}
+
+
+class RedisState(ExpiringState):
+    """ExpiringState in Redis, for any number of hosts. To be used in the event loop (asyncio) that first used it.
+
+    Commands are never repeated by themselves: whether a lost one took effect, nobody knows.
+
+    Args:
+        url: ``redis://[user@]host[:port][/db]``, ``rediss://…`` for TLS, ``unix://[user@]/path[?db=n]``; several for
+            Sentinel or Cluster: each names one sentinel or node.
+        password_file: file whose first line is the password; better than a password in the URL.
+        ca_file: certificates to trust for TLS instead of the system's.
+        cert_file: the client's certificate, for TLS.
+        key_file: its key, unless that is in the same file.
+        sentinel: the name of the service that the sentinels at ``url`` watch. User, password and database are those of
+            the service; sentinels are asked without.
+        cluster: whether ``url`` is a Redis Cluster.
+        namespace: what all keys begin with: ``<namespace>:<hash>``.
+        timeout: seconds after which a call gives up with StateUnavailable, connecting and waiting included.
+        max_connections: how many connections are held at most; further calls wait for one.
+
+    Raises:
+        ConfigError: redis-py is not installed, a file cannot be read, or an argument makes no sense.
+    """
+
+    shared = True
+
+    def __init__(
+        self,
+        url: str | Sequence[str],
+        *,
+        password_file: str | Path | None = None,
+        ca_file: str | Path | None = None,
+        cert_file: str | Path | None = None,
+        key_file: str | Path | None = None,
+        sentinel: str | None = None,
+        cluster: bool = False,
+        namespace: str = "asgi-gateway",
+        timeout: float = 1.0,
+        max_connections: int = 32,
+    ) -> None:
+        if not _NAMESPACE.fullmatch(namespace):
+            raise ConfigError("a namespace is 1 to 64 letters, digits or ._:-")
+        if not 0 < timeout <= 60 or max_connections < 1:
+            raise ConfigError("timeout must be more than 0 and at most 60 seconds, max_connections at least 1")
+        urls = _parse([url] if isinstance(url, str) else url)
+        if sentinel is not None and cluster:
+            raise ConfigError("sentinel and cluster exclude each other")
+        if len(urls) > 1 and sentinel is None and not cluster:
+            raise ConfigError("several Redis URLs need sentinel or cluster")
+        if urls[0].scheme == "unix" and (sentinel is not None or cluster):
+            raise ConfigError("a Unix socket is one server, not sentinel nor cluster")
+        self._addresses = [(part.hostname or "localhost", part.port or _SCHEMES[part.scheme]) for part in urls]
+        self._where = urls[0].path if urls[0].scheme == "unix" else ",".join(f"{h}:{p}" for h, p in self._addresses)
+        self._options = _options(urls[0], password_file, ca_file, cert_file, key_file, cluster)
+        try:
+            import redis.exceptions
+        except ImportError as error:
+            raise ConfigError("the Redis store needs redis-py: pip install 'asgi-gateway[redis]'") from error
+        self._sentinel = sentinel
+        self._cluster = cluster
+        self._namespace = namespace
+        self._timeout = timeout
+        self._slots = asyncio.Semaphore(max_connections)
+        self._max_connections = max_connections
+        self._client: Any = None
+        self._sentinels: Sequence[Any] = ()
+        self._checked = False
+        self._errors = (redis.exceptions.RedisError, redis.exceptions.RedisClusterException, OSError)
+        self._full = redis.exceptions.OutOfMemoryError
+
+    async def open(self) -> None:
+        """Get ready. Does not connect: a Redis that is down keeps nobody from starting, it refuses what needs it."""
+
+    async def close(self) -> None:
+        clients, self._client, self._sentinels, self._checked = [self._client, *self._sentinels], None, (), False
+        for client in clients:
+            if client is not None:
+                with suppress(TimeoutError, *self._errors):
+                    async with asyncio.timeout(self._timeout):
+                        await client.aclose()
+
+    async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
+        check_ttl(ttl)
+        name, data, milliseconds = self._name(key), _bytes(value), math.ceil(ttl * 1000)
+
+        async def put(client: Any) -> bytes | None:
+            while not await client.set(name, data, nx=True, px=milliseconds):
+                there: bytes | None = await client.get(name)
+                if there is not None:  # else it expired in between
+                    return there
+            return None
+
+        there = await self._do(put)
+        return None if there is None else _text(there)
+
+    async def get(self, key: str) -> str | None:
+        name = self._name(key)
+        there = await self._do(lambda client: client.get(name))
+        return None if there is None else _text(there)
+
+    async def remove(self, key: str, value: str) -> bool:
+        name, data = self._name(key), _bytes(value)
+        removed: int = await self._do(lambda client: client.eval(_COMPARE_AND_DELETE, 1, name, data))
+        return removed == 1
+
+    def __repr__(self) -> str:
+        return f"RedisState({self._where!r}, namespace={self._namespace!r})"
+
+    async def _do(self, command: Callable[[Any], Awaitable[T]]) -> T:
+        """Run a command within the timeout; a command that is cut off, by it or by the caller, costs its connection."""
+        try:
+            async with asyncio.timeout(self._timeout), self._slots:
+                if self._client is None:
+                    self._client = self._connect()
+                if not self._checked:
+                    await self._check(self._client)
+                return await command(self._client)
+        except TimeoutError:
+            error: StateError = StateUnavailable(
+                f"Redis at {self._where} did not answer within {self._timeout:g} seconds"
+            )
+        except self._full:
+            error = StateFull(f"Redis at {self._where} is at its maxmemory")
+        except self._errors as reason:
+            error = StateUnavailable(f"Redis at {self._where}: {reason}")
+        self._checked = False  # it may come back as another one
+        raise error
+
+    async def _check(self, client: Any) -> None:
+        """Make sure that Redis drops no entry early.
+
+        Raises:
+            StateUnavailable: it would.
+        """
+        answer = await client.info("memory", **({"target_nodes": client.PRIMARIES} if self._cluster else {}))
+        for memory in answer.values() if self._cluster and "maxmemory" not in answer else [answer]:
+            policy = memory.get("maxmemory_policy", "unknown")
+            if memory.get("maxmemory", 1) and policy != "noeviction":
+                raise StateUnavailable(
+                    f"Redis at {self._where} would drop entries early, and allow replays:"
+                    f" its maxmemory-policy is {policy} and must be noeviction"
+                )
+        self._checked = True
+
+    def _connect(self) -> Any:
+        """A client; its connections are made when they are needed."""
+        from redis import asyncio as client
+        from redis.backoff import NoBackoff
+
+        common = {
+            **self._options,
+            "retry": client.retry.Retry(NoBackoff(), 0),
+            "max_connections": self._max_connections,
+            # Under protocol 3 redis-py 8 hands out idle connections that the server has closed, for its maintenance
+            # notifications' sake.
+            "protocol": 2,
+            # The timeout around each call is the only one: a second one would cost a task per command.
+            "socket_timeout": None,
+            "socket_connect_timeout": None,
+        }
+        if self._cluster:
+            nodes = [client.cluster.ClusterNode(host, port) for host, port in self._addresses]
+            return client.RedisCluster(startup_nodes=nodes, **common)
+        if self._sentinel is not None:
+            plain = {name: value for name, value in common.items() if name not in ("username", "password", "db")}
+            watch = client.Sentinel(self._addresses, sentinel_kwargs=plain)
+            self._sentinels = watch.sentinels
+            return watch.master_for(self._sentinel, **common)
+        if "unix_socket_path" not in common:
+            common["host"], common["port"] = self._addresses[0]
+        return client.Redis(**common)
+
+    def _name(self, key: str) -> str:
+        return f"{self._namespace}:{hashed(self._namespace, key).hex()}"
+
+
+def _parse(urls: Sequence[str]) -> list[SplitResult]:
+    parsed = []
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError:
+            raise ConfigError("a Redis URL cannot be parsed") from None  # not shown: it may hold a password
+        if parts.scheme not in _SCHEMES:
+            raise ConfigError(f"a Redis URL begins with redis://, rediss:// or unix://, not {parts.scheme}://")
+        if parts.scheme == "unix" and not parts.path:
+            raise ConfigError("unix:// wants the socket's path")
+        if parts.fragment or set(parse_qs(parts.query, keep_blank_values=True)) - {"db"}:
+            raise ConfigError("a Redis URL has no options but ?db=; give the others as options of the store")
+        parsed.append(parts)
+    if not parsed:
+        raise ConfigError("the Redis store needs a URL")
+    if len({(part.scheme, part.username, part.password) for part in parsed}) > 1:
+        raise ConfigError("all Redis URLs must agree in scheme, user and password")
+    return parsed
+
+
+def _options(
+    url: SplitResult,
+    password_file: str | Path | None,
+    ca_file: str | Path | None,
+    cert_file: str | Path | None,
+    key_file: str | Path | None,
+    cluster: bool,
+) -> dict[str, Any]:
+    """What redis-py wants to know of a URL and its companions."""
+    options: dict[str, Any] = {"username": unquote(url.username) if url.username else None}
+    options["password"] = unquote(url.password) if url.password else None
+    if password_file is not None:
+        options["password"] = _first_line(Path(password_file))
+    db = parse_qs(url.query).get("db", [url.path.lstrip("/") if url.scheme != "unix" else ""])[-1] or "0"
+    if not db.isascii() or not db.isdigit() or (cluster and db != "0"):
+        raise ConfigError("a Redis database is a number, and 0 in a cluster")
+    if not cluster:
+        options["db"] = int(db)
+    if url.scheme == "unix":
+        options["unix_socket_path"] = unquote(url.path)
+    files = {"ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
+    given = {name: Path(file) for name, file in files.items() if file is not None}
+    if given and url.scheme != "rediss":
+        raise ConfigError("certificates are for TLS: the URL must begin with rediss://")
+    for file in given.values():
+        if not file.is_file():
+            raise ConfigError(f"{file} is not there")
+    if url.scheme == "rediss":
+        options |= {"ssl": True, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
+        options |= {name: str(file) for name, file in given.items()}
+    return options
+
+
+def _first_line(file: Path) -> str:
+    try:
+        line = file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the password file {file} cannot be read: {error.__class__.__name__}") from error
+    if not line:
+        raise ConfigError(f"the password file {file} is empty")
+    return line
+
+
+def _bytes(value: str) -> bytes:
+    return value.encode("utf-8", "surrogatepass")
+
+
+def _text(value: bytes) -> str:
+    return value.decode("utf-8", "surrogatepass")
