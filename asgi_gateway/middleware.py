@@ -9,7 +9,6 @@ from typing import Any
 
 from asgi_gateway.config import load_config
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.identity import SCOPE_KEY
 from asgi_gateway.lifetime import SocketLifetime
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Unavailable
 from asgi_gateway.paths import path_below_root
@@ -49,19 +48,16 @@ class GatewayMiddleware:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind not in _KINDS:
+        allow = self._recall(scope)
+        if allow is None:
+            return await self._decide(scope, receive, send)
+        return await self.app({**scope, **allow.additions}, receive, send)
+
+    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in _KINDS:
             return await self._other(scope, receive, send)
         if not self._open:
             await self._open_gateway()
-        allow = self._recall(scope)
-        if allow is None or allow.headers or allow.session_timeout is not None:
-            return await self._decide(scope, receive, send)
-        inner = scope.copy() if type(scope) is dict else dict(scope)
-        inner.update(allow.additions)
-        return await self.app(inner, receive, send)
-
-    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = request_of(scope)
         if (preflight := self.gateway.preflight(request)) is not None:
             return await _answer(send, 204, preflight, b"")
@@ -74,9 +70,7 @@ class GatewayMiddleware:
             if scope["type"] == "websocket":
                 return await _deny_websocket(scope, receive, send, decision)
             return await _answer(send, *_status_headers_body(decision))
-        inner = dict(scope)
-        inner.pop(SCOPE_KEY, None)
-        inner.update(decision.additions)
+        inner = {**scope, **decision.additions}  # whatever stood under these keys before is gone
         if decision.headers:
             send = _adding(send, decision.headers)
         if scope["type"] == "http":
