@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import anyio
+
 from asgi_gateway.attempt import BlockingPool, Step
 from asgi_gateway.audit import Audit
 from asgi_gateway.errors import HeaderError, Problem
@@ -66,6 +68,7 @@ class Gateway:
         self._factors = Factors(state)
         self._known: dict[str, dict[str, Service]] = {"http": {}, "websocket": {}}
         self._opened: list[ExpiringState | LoginModule] = []
+        self._opening = anyio.Lock()
         for service in self.services:
             if not service.realms:
                 service.allow_public = Allow(None, (), service.name, additions=scope_additions(service.name, "", None))
@@ -84,17 +87,18 @@ class Gateway:
         Raises:
             Exception: whatever the first that failed raised.
         """
-        if self._opened:
-            return
-        try:
-            modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
-            parts: list[ExpiringState | LoginModule] = [self.state, *modules]
-            for part in parts:
-                await part.open()
-                self._opened.append(part)
-        except BaseException:
-            await self.close()
-            raise
+        async with self._opening:  # without lifespan, several first requests come here at once
+            if self._opened:
+                return
+            try:
+                modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
+                parts: list[ExpiringState | LoginModule] = [self.state, *modules]
+                for part in parts:
+                    await part.open()
+                    self._opened.append(part)
+            except BaseException:
+                await self.close()
+                raise
 
     async def close(self) -> None:
         """Close everything that ``open`` opened, last first; an error of one does not keep the others open."""

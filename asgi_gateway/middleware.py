@@ -56,12 +56,12 @@ class GatewayMiddleware:
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in _KINDS:
             return await self._other(scope, receive, send)
-        if not self._open:
-            await self._open_gateway()
         request = request_of(scope)
         if (preflight := self.gateway.preflight(request)) is not None:
             return await _answer(send, 204, preflight, b"")
         try:
+            if not self._open:  # a server without lifespan
+                await self._open_gateway()
             decision = await self.gateway.decide(request)
         except Exception:
             logger.exception("an unexpected error while deciding; the request is refused")
@@ -116,6 +116,7 @@ class _Lifespan:
         self._receive = receive
         self._send = send
         self._asked = False
+        self._failed = False
 
     async def run(self, scope: Scope) -> None:
         try:
@@ -129,24 +130,28 @@ class _Lifespan:
         self._asked = True
         message = await self._receive()
         if message["type"] == "lifespan.startup":
-            await self._middleware._open_gateway()
+            try:
+                await self._middleware._open_gateway()
+            except Exception as error:
+                # The exception alone would tell most servers that lifespan is not supported, and they would go on.
+                self._failed = True
+                await self._send({"type": "lifespan.startup.failed", "message": f"asgi_gateway: {error}"})
+                raise
         return message
 
     async def send(self, message: Message) -> None:
+        if self._failed:
+            return
         if message["type"] in ("lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             await self._middleware._close_gateway()
         await self._send(message)
 
     async def _alone(self) -> None:
         while True:
-            try:
-                message = await self.receive()
-            except Exception as error:
-                logger.exception("the gateway could not be opened")
-                return await self._send({"type": "lifespan.startup.failed", "message": str(error)})
+            message = await self.receive()
             await self.send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
-                return None
+                return
 
 
 def request_of(scope: Mapping[str, Any]) -> AuthRequest:
