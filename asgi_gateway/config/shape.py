@@ -198,6 +198,8 @@ class _Walk:
         """The file's properties, as XML's list of elements or as YAML's mapping."""
         if node is None or node.value == "":
             return {}
+        if not node.is_mapping:
+            self.note(node.mark, ("properties",), f"properties are names with values, not {node.kind}")
         listed = node.entries.get("property")
         if listed is None or listed.is_scalar:
             pairs = [(key, node.keys[key], child) for key, child in node.entries.items()]
