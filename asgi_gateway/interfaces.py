@@ -234,13 +234,14 @@ class LoginModule:
     authenticates: bool = True
     """Whether a Grant of this module says who the client is. Where no such module granted, nobody gets in.
 
-    ``__init__`` may set it on the instance, where the options decide it; so with ``needs_credentials``.
+    ``__init__`` may set it on the instance, where the options decide it; so with ``needs_credentials`` and
+    ``replay_protected``.
     """
     needs_credentials: bool = False
     """True: can do nothing for a request without credentials, not even add challenge data, and need not be asked."""
     cacheable: ClassVar[bool] = False
     """True: the outcome depends on the credentials alone and may be remembered for the cache's life."""
-    replay_protected: ClassVar[bool] = False
+    replay_protected: bool = False
     """True: relies on ExpiringState to be shared by all workers."""
 
     def __init__(self, options: Any, context: ModuleContext) -> None:
