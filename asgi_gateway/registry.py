@@ -35,6 +35,8 @@ _MODULES = _Kind(
         "file": "asgi_gateway.modules.file:FileLoginModule",
         "grant": "asgi_gateway.modules.grant:GrantLoginModule",
         "timeout": "asgi_gateway.modules.timeout:TimeoutLoginModule",
+        "token": "asgi_gateway.modules.token:TokenLoginModule",
+        "jwt": "asgi_gateway.modules.jwt:JwtLoginModule",
     },
 )
 _SCHEMES = _Kind(
@@ -51,7 +53,11 @@ _STORES = _Kind(
     "state store",
     ExpiringState,
     "asgi_gateway.state_stores",
-    {"memory": "asgi_gateway.stores.memory:MemoryState"},
+    {
+        "memory": "asgi_gateway.stores.memory:MemoryState",
+        "sqlite": "asgi_gateway.stores.sqlite:SqliteState",
+        "redis": "asgi_gateway.stores.redis:RedisState",
+    },
 )
 _LATER = {
     "ldap": "LDAP directories",

@@ -1,0 +1,100 @@
+"""The ``token`` login module: the gateway's own signed tokens, from wherever the realm looks for credentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from asgi_gateway.errors import LoginFailed, LoginUnavailable, StateError
+from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
+from asgi_gateway.model import Grant
+from asgi_gateway.signing import load_keys
+from asgi_gateway.tokens import Token, TokenIssuer
+from asgi_gateway.values import parse_interval
+
+__all__ = ["CLOCK_MARGIN", "TokenLoginModule", "TokenOptions"]
+
+CLOCK_MARGIN = 3600.0
+"""Seconds that a used token is remembered beyond its life: a clock that far behind does not make it good again."""
+
+
+class TokenOptions(ModuleOptions):
+    """Options of ``token``.
+
+    Args:
+        keyFile: file with the signing keys, one a line, 32 bytes at least; the first signs, all verify.
+        keyEnvironment: name of the environment variable that holds them instead.
+        audience: which application the tokens are for.
+        component: the header, query parameter or cookie that holds the token, by its configured name; by default the
+            first of the request's credentials, the Authorization header before all.
+        singleUse: ``as-issued``: the token says whether it can be used once or many times; ``required``: every token is
+            good for one login; ``refused``: tokens to be used once are refused, and no shared store is needed.
+        leeway: how far the clocks of issuer and gateway may differ.
+    """
+
+    keyFile: Path | None = None
+    keyEnvironment: str | None = Field(default=None, min_length=1)
+    audience: str = Field(min_length=1)
+    component: str | None = Field(default=None, min_length=1)
+    singleUse: Literal["as-issued", "required", "refused"] = "as-issued"
+    leeway: Annotated[float, BeforeValidator(parse_interval), Field(le=300)] = 30.0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> TokenOptions:
+        if (self.keyFile is None) == (self.keyEnvironment is None):
+            raise ValueError("give keyFile or keyEnvironment, and not both")
+        return self
+
+
+class TokenLoginModule(LoginModule):
+    """Lets in who bears a token of the gateway (see ``asgi-gateway token issue``).
+
+    What is opened with a token ends when it expires; what is opened with one that can be used once ends when the token
+    says so, which may be much later than its own end.
+    """
+
+    Options = TokenOptions
+    needs_credentials = True
+
+    def __init__(self, options: TokenOptions, context: ModuleContext) -> None:
+        super().__init__(options, context)
+        file = context.path(options.keyFile) if options.keyFile is not None else None
+        self._issuer = TokenIssuer(load_keys(file, options.keyEnvironment), options.audience)
+        self.replay_protected = options.singleUse != "refused"
+        if file is not None and file.stat().st_mode & 0o077:
+            context.warn(f"{file} holds signing keys and can be read by other users: chmod 600 {file}")
+
+    async def login(self, attempt: LoginAttempt) -> Grant | None:
+        options: TokenOptions = self.options
+        text = attempt.token.get(0 if options.component is None else options.component)
+        if not text:
+            raise LoginFailed("the request carries no token")
+        now = self.context.clock.time()
+        token = self._issuer.read(text, realm=attempt.realm, now=now, leeway=options.leeway)
+        if token.single_use or options.singleUse == "required":
+            await self._use(token, now)
+        until = token.until
+        if until is None and not token.single_use:
+            until = token.expires + options.leeway
+        if until is not None:
+            attempt.limit_session(max(until - now, 0))
+        return Grant.user(token.user, token.roles, public_credentials=(token,))
+
+    async def _use(self, token: Token, now: float) -> None:
+        """Take a token's one use.
+
+        Raises:
+            LoginFailed: it is taken already, or none is allowed.
+            LoginUnavailable: nobody can say now.
+        """
+        if self.options.singleUse == "refused":
+            raise LoginFailed("tokens to be used once are refused here")
+        ttl = max(token.expires - now, 0) + self.options.leeway + CLOCK_MARGIN
+        try:
+            used = await self.context.state.put_if_absent(f"token\n{token.id}", "used", ttl)
+        except StateError as error:
+            raise LoginUnavailable(f"whether the token was used before cannot be told: {error}") from error
+        if used is not None:
+            raise LoginFailed("the token was used before (replay)")
