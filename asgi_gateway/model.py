@@ -20,6 +20,7 @@ __all__ = [
     "Forbid",
     "Grant",
     "GroupPrincipal",
+    "Handle",
     "Headers",
     "Principal",
     "RolePrincipal",
@@ -30,6 +31,8 @@ __all__ = [
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 Kind: TypeAlias = Literal["http", "websocket"]
+Handle: TypeAlias = tuple[str, ...]
+"""What a login can be ended by: ``("user", realm, name)``, ``("session", id)`` or ``("token", realm, id)``."""
 
 
 # ---------------------------------------------------------------------------------------------------------- principals
@@ -111,12 +114,16 @@ class Grant:
         public_credentials: passed on to later modules and the application.
         private_credentials: passed on, never printed.
         data: for the module's own second phase; nobody else reads it.
+        handles: what the login may be ended by, besides its user: ``("token", realm, id)``.
+        expires: when the credentials cease to be good, in seconds since the epoch; what was opened ends then.
     """
 
     principals: tuple[Principal, ...] = ()
     public_credentials: tuple[Any, ...] = field(default=(), repr=False)
     private_credentials: tuple[Any, ...] = field(default=(), repr=False)
     data: Any = field(default=None, repr=False, compare=False)
+    handles: tuple[Handle, ...] = field(default=(), repr=False)
+    expires: float | None = None
 
     @classmethod
     def user(cls, name: str, roles: Iterable[str] = (), **credentials: Any) -> Grant:
@@ -239,6 +246,9 @@ class Allow:
         session_timeout: seconds after which a WebSocket is closed, or None.
         authorization_timeout: seconds within which a WebSocket must authenticate again, or None.
         additions: what the application finds in its scope; immutable values.
+        handles: what a WebSocket may be ended by.
+        expires: when a WebSocket is closed because its credentials expire, in seconds since the epoch, or None.
+        subprotocols: names of credentials among the subprotocols, not to be shown to the application.
     """
 
     subject: Subject | None
@@ -248,6 +258,9 @@ class Allow:
     session_timeout: float | None = None
     authorization_timeout: float | None = None
     additions: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    handles: tuple[Handle, ...] = field(default=(), repr=False)
+    expires: float | None = None
+    subprotocols: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

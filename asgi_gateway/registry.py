@@ -14,7 +14,7 @@ from typing import Any
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.interfaces import ChallengeScheme, ExpiringState, LoginModule
 
-__all__ = ["login_module", "login_module_names", "scheme", "scheme_names", "state_store"]
+__all__ = ["login_module", "login_module_names", "scheme", "scheme_names", "state_store", "state_store_names"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +115,11 @@ def login_module_names() -> list[str]:
 def scheme_names() -> list[str]:
     """Every name that ``scheme`` knows."""
     return _names(_SCHEMES)
+
+
+def state_store_names() -> list[str]:
+    """Every name that ``state_store`` knows."""
+    return _names(_STORES)
 
 
 def _names(kind: _Kind) -> list[str]:

@@ -15,6 +15,7 @@ from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.masking import MaskCredentials
 from asgi_gateway.middleware import GatewayMiddleware
+from asgi_gateway.workers import SHARED_STATE_CURE
 
 __all__ = ["application", "run"]
 
@@ -36,7 +37,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         raise ConfigError(
             Problem(
                 f"{'; '.join(needs)}: several workers must share this, and the memory store is each worker's own",
-                cure="use one worker",
+                cure=SHARED_STATE_CURE,
             )
         )
     os.environ[_CONFIG] = str(arguments.file.absolute())

@@ -22,15 +22,15 @@ from asgi_gateway.clock import SystemClock
 from asgi_gateway.config.accept import Accept as AcceptUrl
 from asgi_gateway.config.load import LoadedConfig, load
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig
+from asgi_gateway.config.state import build_state
 from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.credentials import CredentialReader
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, LoginModule, ModuleContext
+from asgi_gateway.interfaces import ChallengeScheme, Clock, LoginModule, ModuleContext
 from asgi_gateway.origins import CrossSite, OriginRules
 from asgi_gateway.realm import Realm
 from asgi_gateway.services import Accept, Service
-from asgi_gateway.stores.memory import MemoryState
 
 __all__ = ["build", "load_config"]
 
@@ -67,7 +67,7 @@ class _Builder:
         self._problems: list[Problem] = list(loaded.problems)
         self._pool = BlockingPool()
         self._audit = Audit(clock)
-        self._state: ExpiringState = MemoryState(clock)
+        self._state = build_state(loaded, clock, self._problems)
 
     def gateway(self) -> Gateway:
         security = self._loaded.config.security

@@ -21,6 +21,7 @@ __all__ = [
     "RealmConfig",
     "SecurityConfig",
     "ServiceConfig",
+    "StateConfig",
     "StoreConfig",
 ]
 
@@ -147,8 +148,31 @@ class ServiceConfig(Element):
         return tuple(map(parse_accept, self.accept))
 
 
+class StateConfig(Element):
+    """``state``: where ExpiringState is kept. Which type takes which settings is said in ``config.state``.
+
+    ``options`` are for stores of installed packages.
+    """
+
+    type: Word
+    file: File | None = None
+    url: tuple[Word, ...] = Field(default=(), repr=False)
+    password_file: File | None = None
+    ca_file: File | None = None
+    cert_file: File | None = None
+    key_file: File | None = None
+    sentinel: Word | None = None
+    cluster: Switch | None = None
+    namespace: Word | None = None
+    timeout: Interval | None = None
+    max_entries: int | None = Field(default=None, ge=1, le=1_000_000_000)
+    max_connections: int | None = Field(default=None, ge=1, le=100_000)
+    options: dict[str, Any] = Field(default={}, repr=False)
+
+
 class GatewayConfig(Element):
-    """The whole file. Without services, the one realm protects everything."""
+    """The whole file. Without services, the one realm protects everything; without state, each process has its own."""
 
     security: SecurityConfig = SecurityConfig()
     services: tuple[ServiceConfig, ...] | None = None
+    state: StateConfig | None = None
