@@ -78,7 +78,8 @@ class MemoryState(ExpiringState):
                 heapify(self._expiries)
             return True
 
-    def __len__(self) -> int:
+    @property
+    def held(self) -> int:
         """How many entries are held, those included that expired and were not cleared away yet."""
         return len(self._entries)
 
