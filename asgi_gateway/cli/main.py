@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asgi_gateway.cli import check, convert, explain, passwords, run
+from asgi_gateway.cli import check, convert, explain, passwords, run, tokens
 from asgi_gateway.cli.output import Output
 from asgi_gateway.errors import ConfigError, GatewayError
 
@@ -83,6 +83,25 @@ def parser() -> argparse.ArgumentParser:
         '  asgi-gateway hash-password\n  printf %s "$PASSWORD" | asgi-gateway hash-password',
         passwords.hash_password_command,
     )
+
+    sub = command(
+        "token",
+        "issue a token for the token login module; whoever has it is let in",
+        "  asgi-gateway token issue --user joe --role CHAT --realm demo --audience chat --key-file keys --life 8h\n"
+        "  asgi-gateway token issue --user joe --realm demo --audience chat --key-file keys --life 30s --single-use",
+        tokens.issue,
+    )
+    sub.add_argument("action", choices=("issue",), help="issue: print a new one")
+    sub.add_argument("--user", required=True, help="who its bearer is")
+    sub.add_argument("--role", action="append", default=[], help="a role that it grants; may be given repeatedly")
+    sub.add_argument("--realm", required=True, help="the realm it is for")
+    sub.add_argument("--audience", required=True, help="the application it is for, as the module's option says")
+    keys = sub.add_mutually_exclusive_group(required=True)
+    keys.add_argument("--key-file", type=Path, help="file with the signing keys, one a line; the first signs")
+    keys.add_argument("--key-environment", metavar="NAME", help="environment variable with them")
+    sub.add_argument("--life", default="1 hour", help="how long it is good (default: 1 hour)")
+    sub.add_argument("--single-use", action="store_true", help="good for one login")
+    sub.add_argument("--session", help="how long what is opened with it may last (default: as long as the token)")
 
     sub = command(
         "convert",
