@@ -99,6 +99,17 @@ class ExpiringState(abc.ABC):
     async def remove(self, key: str, value: str) -> bool:
         """Remove the entry if it holds just this value; True if it did. Atomic: one of many callers gets True."""
 
+    async def extend(self, key: str, value: str, ttl: float) -> bool:
+        """Let the entry live at least ``ttl`` seconds from now if it holds just this value; True if it does. Atomic.
+
+        In a store that does not know how, entries live as long as they were first given.
+
+        Raises:
+            ValueError: ``ttl`` is not a positive number.
+            StateUnavailable: the store cannot be asked.
+        """
+        return await self.get(key) == value
+
     async def open(self) -> None:
         """Connect; called once before anything else, again after a close."""
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asgi_gateway.cli import check, convert, explain, passwords, run
+from asgi_gateway.cli import check, convert, explain, passwords, run, tokens
 from asgi_gateway.cli.output import Output
 from asgi_gateway.errors import ConfigError, GatewayError
 
@@ -85,6 +85,25 @@ def parser() -> argparse.ArgumentParser:
     )
 
     sub = command(
+        "token",
+        "issue a token for the token login module; whoever has it is let in",
+        "  asgi-gateway token issue --user joe --role CHAT --realm demo --audience chat --key-file keys --life 8h\n"
+        "  asgi-gateway token issue --user joe --realm demo --audience chat --key-file keys --life 30s --single-use",
+        tokens.issue,
+    )
+    sub.add_argument("action", choices=("issue",), help="issue: print a new one")
+    sub.add_argument("--user", required=True, help="who its bearer is")
+    sub.add_argument("--role", action="append", default=[], help="a role that it grants; may be given repeatedly")
+    sub.add_argument("--realm", required=True, help="the realm it is for")
+    sub.add_argument("--audience", required=True, help="the application it is for, as the module's option says")
+    keys = sub.add_mutually_exclusive_group(required=True)
+    keys.add_argument("--key-file", type=Path, help="file with the signing keys, one a line; the first signs")
+    keys.add_argument("--key-environment", metavar="NAME", help="environment variable with them")
+    sub.add_argument("--life", default="1 hour", help="how long it is good (default: 1 hour)")
+    sub.add_argument("--single-use", action="store_true", help="good for one login")
+    sub.add_argument("--session", help="how long what is opened with it may last (default: as long as the token)")
+
+    sub = command(
         "convert",
         "turn an XML configuration into YAML, or a YAML one into XML, without loss",
         "  asgi-gateway convert gateway-config.xml > gateway.yaml\n  asgi-gateway convert gateway.yaml --to xml",
@@ -115,6 +134,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     namespace = parser().parse_args(arguments)
     output = Output(namespace.format)
     try:
+        if (here := str(Path.cwd())) not in sys.path:  # a script's own folder stands there instead
+            sys.path.insert(0, here)
         return int(namespace.handler(namespace, output))
     except ConfigError as error:
         output.problems(error.problems)

@@ -2,12 +2,47 @@
 
 from __future__ import annotations
 
+import abc
 from hashlib import blake2b
 
-__all__ = ["MAX_TTL", "check_ttl", "hashed"]
+from asgi_gateway.errors import StateError
+
+__all__ = ["MAX_TTL", "MessageLog", "PositionLost", "check_ttl", "hashed"]
 
 MAX_TTL = 1e9
 """The longest life of an entry in seconds, some 31 years; more is a mistake, and would overflow in some stores."""
+
+
+class PositionLost(StateError):
+    """Messages may have been missed: too many were appended since, or the log was emptied."""
+
+
+class MessageLog(abc.ABC):
+    """What a shared store is besides: a short log of messages that all processes append to and follow."""
+
+    @abc.abstractmethod
+    async def append(self, message: str) -> None:
+        """Append a message; whoever follows the log is given it.
+
+        Raises:
+            StateError: it could not be appended, or nobody knows.
+        """
+
+    @abc.abstractmethod
+    async def follow(self, position: str | None, wait: float) -> tuple[str, list[str]]:
+        """Messages that were appended after a position, the oldest first.
+
+        Args:
+            position: what an earlier call returned; None for the log's end.
+            wait: seconds to wait for a message if there is none.
+
+        Returns:
+            the position after them, and the messages; none if none came.
+
+        Raises:
+            PositionLost: there may have been others; begin again with None.
+            StateUnavailable: the log cannot be asked.
+        """
 
 
 def check_ttl(ttl: float) -> None:

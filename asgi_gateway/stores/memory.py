@@ -40,7 +40,7 @@ class MemoryState(ExpiringState):
         self._monotonic = (clock or SystemClock()).monotonic
         self._max_entries = max_entries
         self._entries: dict[str, tuple[float, str]] = {}  # key: (when it expires, value)
-        self._expiries: list[tuple[float, str]] = []  # a heap; has records of removed entries, too
+        self._expiries: list[tuple[float, str]] = []  # a heap; has records of what was removed, too
         self._lock = Lock()
 
     async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
@@ -72,18 +72,35 @@ class MemoryState(ExpiringState):
             if entry is None or entry[0] <= now or entry[1] != value:
                 return False
             del self._entries[key]
-            if len(self._expiries) > 2 * len(self._entries) + _SLACK:
-                # Half of the heap is records of removed entries: as many removes paid for this one pass.
-                self._expiries[:] = [(expires, key) for key, (expires, _) in self._entries.items()]
-                heapify(self._expiries)
+            self._tidy()
             return True
 
-    def __len__(self) -> int:
+    async def extend(self, key: str, value: str, ttl: float) -> bool:
+        check_ttl(ttl)
+        now = self._monotonic()
+        with self._lock:
+            entry = self._entries.get(key)
+            if entry is None or entry[0] <= now or entry[1] != value:
+                return False
+            if now + ttl > entry[0]:
+                self._entries[key] = (now + ttl, value)
+                heappush(self._expiries, (now + ttl, key))
+                self._tidy()
+            return True
+
+    @property
+    def held(self) -> int:
         """How many entries are held, those included that expired and were not cleared away yet."""
         return len(self._entries)
 
     def __repr__(self) -> str:
         return f"MemoryState({len(self._entries)} of {self._max_entries} entries)"
+
+    def _tidy(self) -> None:
+        """Clear the heap of records that mean nothing, once they are half of it: as many calls paid for this pass."""
+        if len(self._expiries) > 2 * len(self._entries) + _SLACK:
+            self._expiries[:] = [(expires, key) for key, (expires, _) in self._entries.items()]
+            heapify(self._expiries)
 
     def _purge(self, now: float) -> None:
         """Clear away a few expired entries; if the store is full, as many as it takes to have room again."""
@@ -93,5 +110,5 @@ class MemoryState(ExpiringState):
             left -= 1
             expires, key = heappop(expiries)
             entry = entries.get(key)
-            if entry is not None and entry[0] == expires:  # else removed, or removed and put anew
+            if entry is not None and entry[0] == expires:  # else removed, put anew or extended
                 del entries[key]

@@ -18,18 +18,23 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 from asgi_gateway.errors import ConfigError, StateError, StateFull, StateUnavailable
 from asgi_gateway.interfaces import ExpiringState
-from asgi_gateway.stores import check_ttl, hashed
+from asgi_gateway.stores import MessageLog, PositionLost, check_ttl, hashed
 
 __all__ = ["RedisState"]
 
 T = TypeVar("T")
 
 _COMPARE_AND_DELETE = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+_COMPARE_AND_EXTEND = (
+    "if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end "
+    "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 1"
+)
+_MESSAGES = 10_000
 _NAMESPACE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SCHEMES = {"redis": 6379, "rediss": 6379, "unix": 0}
 
 
-class RedisState(ExpiringState):
+class RedisState(ExpiringState, MessageLog):
     """ExpiringState in Redis, for any number of hosts. To be used in the event loop (asyncio) that first used it.
 
     Commands are never repeated by themselves: whether a lost one took effect, nobody knows.
@@ -89,8 +94,10 @@ class RedisState(ExpiringState):
         self._sentinel = sentinel
         self._cluster = cluster
         self._namespace = namespace
+        self._log = f"{namespace}:messages"
         self._timeout = timeout
         self._slots = asyncio.Semaphore(max_connections)
+        self._follower = asyncio.Semaphore(1)  # waits for long, and must keep nobody waiting
         self._max_connections = max_connections
         self._client: Any = None
         self._sentinels: Sequence[Any] = ()
@@ -133,13 +140,51 @@ class RedisState(ExpiringState):
         removed: int = await self._do(lambda client: client.eval(_COMPARE_AND_DELETE, 1, name, data))
         return removed == 1
 
+    async def extend(self, key: str, value: str, ttl: float) -> bool:
+        check_ttl(ttl)
+        name, data, life = self._name(key), _bytes(value), math.ceil(ttl * 1000)
+        extended: int = await self._do(lambda client: client.eval(_COMPARE_AND_EXTEND, 1, name, data, life))
+        return extended == 1
+
+    async def append(self, message: str) -> None:
+        fields = {b"text": _bytes(message)}
+        await self._do(lambda client: client.xadd(self._log, fields, maxlen=_MESSAGES, approximate=True))
+
+    async def follow(self, position: str | None, wait: float) -> tuple[str, list[str]]:
+        async def after(client: Any) -> tuple[str, list[str]]:
+            if position is None:
+                newest = await client.xrevrange(self._log, count=1)
+                return (newest[0][0].decode() if newest else "0-0"), []
+            answer = await client.xread({self._log: position}, block=max(int(wait * 1000), 1))
+            entries = answer[0][1] if answer else []
+            await self._check_position(client, position, bool(entries))
+            return (entries[-1][0].decode() if entries else position), [_text(fields[b"text"]) for _, fields in entries]
+
+        return await self._do(after, wait)
+
     def __repr__(self) -> str:
         return f"RedisState({self._where!r}, namespace={self._namespace!r})"
 
-    async def _do(self, command: Callable[[Any], Awaitable[T]]) -> T:
-        """Run a command within the timeout; a command that is cut off, by it or by the caller, costs its connection."""
+    async def _check_position(self, client: Any, position: str, more: bool) -> None:
+        """Make sure that nothing is missing between a position and what follows it.
+
+        Raises:
+            PositionLost: the log was emptied, or has lost its oldest messages.
+        """
+        edge = await (client.xrange if more else client.xrevrange)(self._log, count=1)
+        known = _order(edge[0][0].decode()) if edge else (0, 0)
+        if known > _order(position) > (0, 0) if more else known < _order(position):
+            raise PositionLost(f"Redis at {self._where} no longer has what followed message {position}")
+
+    async def _do(self, command: Callable[[Any], Awaitable[T]], wait: float = 0.0) -> T:
+        """Run a command within the timeout; a command that is cut off, by it or by the caller, costs its connection.
+
+        Args:
+            command: the command.
+            wait: seconds that it may wait for something besides.
+        """
         try:
-            async with asyncio.timeout(self._timeout), self._slots:
+            async with asyncio.timeout(self._timeout + wait), self._follower if wait else self._slots:
                 if self._client is None:
                     self._client = self._connect()
                 if not self._checked:
@@ -180,7 +225,7 @@ class RedisState(ExpiringState):
         common = {
             **self._options,
             "retry": client.retry.Retry(NoBackoff(), 0),
-            "max_connections": self._max_connections,
+            "max_connections": self._max_connections + 1,
             # Under protocol 3 redis-py 8 hands out idle connections that the server has closed, for its maintenance
             # notifications' sake.
             "protocol": 2,
@@ -202,6 +247,11 @@ class RedisState(ExpiringState):
 
     def _name(self, key: str) -> str:
         return f"{self._namespace}:{hashed(self._namespace, key).hex()}"
+
+
+def _order(position: str) -> tuple[int, ...]:
+    """A stream's entry id as numbers, which compare as the entries follow each other."""
+    return tuple(int(part) for part in position.split("-"))
 
 
 def _parse(urls: Sequence[str]) -> list[SplitResult]:

@@ -21,10 +21,12 @@ from redis import asyncio as client
 
 from asgi_gateway.errors import StateFull, StateUnavailable
 from asgi_gateway.interfaces import ExpiringState
+from asgi_gateway.stores import PositionLost
+from asgi_gateway.stores import redis as redis_store
 from asgi_gateway.stores.redis import RedisState
 from tests.integration.process import LOOPBACK, free_port, running
 from tests.integration.redis import RedisServer
-from tests.stores.contract import StoreContract, model_test
+from tests.stores.contract import LogContract, StoreContract, model_test
 
 pytestmark = pytest.mark.anyio
 
@@ -85,6 +87,38 @@ async def state(server: RedisServer, anyio_backend: str) -> AsyncIterator[RedisS
 
 class TestContract(StoreContract):
     """The Redis store keeps the contract."""
+
+
+@pytest.fixture
+async def logs(shared_server: RedisServer, anyio_backend: str) -> AsyncIterator[tuple[RedisState, RedisState]]:
+    """Two stores on one server, with one connection each for commands, and a third that must not disturb them."""
+    one, other, foreign = (
+        RedisState(shared_server.url, namespace=name, max_connections=1) for name in ("n", "n", "foreign")
+    )
+    shared_server.ask("FLUSHALL")
+    await foreign.append("foreign")
+    yield one, other
+    for state in (one, other, foreign):
+        await state.close()
+
+
+@pytest.fixture
+def small_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that reaches back some ten messages."""
+    monkeypatch.setattr(redis_store, "_MESSAGES", 10)
+
+
+class TestLog(LogContract):
+    """The Redis store's message log keeps the contract."""
+
+
+async def test_log_was_emptied(server: RedisServer, state: RedisState) -> None:
+    """After FLUSHALL a follower is told that messages may be missing."""
+    await state.append("one")
+    position, _ = await state.follow(None, 0)
+    server.ask("FLUSHALL")
+    with pytest.raises(PositionLost):
+        await state.follow(position, 0.01)
 
 
 def test_model(shared_server: RedisServer) -> None:

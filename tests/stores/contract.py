@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from asgi_gateway.errors import StateFull
 from asgi_gateway.interfaces import ExpiringState
-from asgi_gateway.stores import MAX_TTL
+from asgi_gateway.stores import MAX_TTL, MessageLog, PositionLost
 from tests.helpers import ManualClock
 
 AWKWARD = [
@@ -104,6 +104,32 @@ class StoreContract:
         assert await harness.state.get("key") is None
         assert await harness.state.put_if_absent("key", "again", 60) is None
         assert await harness.state.get("key") == "again"
+
+    async def test_extend(self, harness: Harness) -> None:
+        """An extended entry lives as long as was asked for last, and no shorter than was asked for first."""
+        await harness.state.put_if_absent("key", "value", 60)
+        assert await harness.state.extend("key", "value", 5) is True
+        await harness.advance(50)
+        assert await harness.state.extend("key", "value", 60) is True
+        await harness.advance(55)
+        assert await harness.state.get("key") == "value"
+        assert await harness.state.put_if_absent("key", "other", 60) == "value"
+        await harness.advance(6)
+        assert await harness.state.get("key") is None
+
+    async def test_extend_only_that_value(self, harness: Harness) -> None:
+        """An entry that is not there, is removed, expired or holds another value is not extended, nor made."""
+        assert await harness.state.extend("key", "value", 60) is False
+        await harness.state.put_if_absent("key", "value", 60)
+        assert await harness.state.extend("key", "other", 600) is False
+        await harness.advance(61)
+        assert await harness.state.extend("key", "value", 60) is False
+        await harness.state.put_if_absent("key", "value", 60)
+        await harness.state.remove("key", "value")
+        assert await harness.state.extend("key", "value", 60) is False
+        assert await harness.state.get("key") is None
+        with pytest.raises(ValueError, match="ttl"):
+            await harness.state.extend("key", "value", 0)
 
     async def test_awkward_strings(self, harness: Harness) -> None:
         """Any two different strings are different keys, and any string comes back as the value it was."""
@@ -207,6 +233,65 @@ class BoundContract:
             await bounded.advance(2)
 
 
+@pytest.mark.anyio
+class LogContract:
+    """The tests of a store's message log; a deriving class gives ``logs``, two stores that share one."""
+
+    async def test_everybody_gets_everything(self, logs: tuple[MessageLog, MessageLog]) -> None:
+        """Each follower is given every message once, in order, its own included, and none from before it began."""
+        one, other = logs
+        await one.append("before")
+        positions = [(await log.follow(None, 0))[0] for log in logs]
+        for number in range(5):
+            await logs[number % 2].append(f"messäge {number}")
+        for log, position in zip(logs, positions, strict=True):
+            position, messages = await log.follow(position, 1)
+            assert messages == [f"messäge {number}" for number in range(5)]
+            assert await log.follow(position, 0.01) == (position, [])
+        await other.append("after")
+        assert (await one.follow(positions[0], 1))[1][-1] == "after"
+
+    async def test_follower_is_woken(self, logs: tuple[MessageLog, MessageLog]) -> None:
+        """A follower that waits gets a message as soon as it is appended, also the first one ever."""
+        one, other = logs
+        position, _ = await one.follow(None, 0)
+        found: list[str] = []
+
+        async def wait() -> None:
+            found.extend((await one.follow(position, 5))[1])
+
+        with anyio.fail_after(2):
+            async with anyio.create_task_group() as group:
+                group.start_soon(wait)
+                await anyio.sleep(0.05)
+                await other.append("now")
+        assert found == ["now"]
+
+    async def test_follower_keeps_nobody_waiting(self, logs: tuple[MessageLog, MessageLog]) -> None:
+        """While a follower waits, the same store appends and answers."""
+        one, _ = logs
+        position, _ = await one.follow(None, 0)
+        async with anyio.create_task_group() as group:
+            group.start_soon(one.follow, position, 5)
+            await anyio.sleep(0.02)
+            with anyio.fail_after(1):
+                await one.append("now")
+
+    async def test_messages_may_have_been_missed(self, logs: tuple[MessageLog, MessageLog], small_log: None) -> None:
+        """A follower that fell behind further than the log reaches is told so, and can begin again."""
+        one, other = logs
+        await other.append("first")
+        position, _ = await one.follow(None, 0)
+        for number in range(500):
+            await other.append(f"{number}")
+        with pytest.raises(PositionLost):
+            await one.follow(position, 0.01)
+        position, messages = await one.follow(None, 0)
+        assert messages == []
+        await other.append("last")
+        assert (await one.follow(position, 1))[1] == ["last"]
+
+
 Make = Callable[[], AbstractAsyncContextManager[Harness]]
 
 
@@ -252,6 +337,13 @@ def model_test(make: Make, examples: int = 60) -> Any:
             assert self.runner.run(self.harness.state.remove(self.prefix + key, value)) is holds
             if holds:
                 del self.entries[key]
+
+        @rule(key=keys, value=values, ttl=whole_seconds)
+        def extend(self, key: str, value: str, ttl: int) -> None:
+            holds = self.expected(key) == value
+            assert self.runner.run(self.harness.state.extend(self.prefix + key, value, ttl)) is holds
+            if holds:
+                self.entries[key] = value, max(self.entries[key][1], self.now + ttl)
 
         @rule(seconds=whole_seconds)
         def advance(self, seconds: int) -> None:

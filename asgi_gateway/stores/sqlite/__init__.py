@@ -8,19 +8,24 @@ entries go on from there: the time that the host was down is added to them, neve
 from __future__ import annotations
 
 import sqlite3
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+import anyio
+
 from asgi_gateway.clock import SystemClock
 from asgi_gateway.errors import StateFull
 from asgi_gateway.interfaces import Clock, ExpiringState
-from asgi_gateway.stores import check_ttl, hashed
+from asgi_gateway.stores import MessageLog, PositionLost, check_ttl, hashed
 from asgi_gateway.stores.sqlite.database import Database
 
 __all__ = ["SqliteState"]
 
 _PURGED_PER_PUT = 4
+_MESSAGES = 10_000
+_POLL = 0.25  # seconds between two looks for messages
 _CLOCK_TOLERANCE = 1.0  # seconds; another process may have read the clock after us and written before
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 _SCHEMA = (
@@ -29,10 +34,12 @@ _SCHEMA = (
     "CREATE INDEX IF NOT EXISTS entries_expires ON entries (expires)",
     "CREATE TABLE IF NOT EXISTS host"
     " (id INTEGER PRIMARY KEY CHECK (id = 0), boot TEXT NOT NULL, seen REAL NOT NULL, held INTEGER NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS messages"
+    " (id INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL, text TEXT NOT NULL)",
 )
 
 
-class SqliteState(ExpiringState):
+class SqliteState(ExpiringState, MessageLog):
     """ExpiringState in an SQLite file that all workers of a host open.
 
     Any event loop may use it, and a process forked after ``open`` gets a connection of its own.
@@ -96,6 +103,21 @@ class SqliteState(ExpiringState):
     async def remove(self, key: str, value: str) -> bool:
         return await self._database.call(partial(self._remove, hashed(self._namespace, key), _bytes(value)))
 
+    async def extend(self, key: str, value: str, ttl: float) -> bool:
+        check_ttl(ttl)
+        return await self._database.call(partial(self._extend, hashed(self._namespace, key), _bytes(value), ttl))
+
+    async def append(self, message: str) -> None:
+        await self._database.call(partial(self._append, message))
+
+    async def follow(self, position: str | None, wait: float) -> tuple[str, list[str]]:
+        end = time.monotonic() + wait
+        while True:
+            found = await self._database.call(partial(self._after, position), writes=False)
+            if position is None or found[1] or time.monotonic() >= end:
+                return found
+            await anyio.sleep(min(_POLL, wait))
+
     def __repr__(self) -> str:
         return f"SqliteState({str(self._path)!r})"
 
@@ -132,6 +154,25 @@ class SqliteState(ExpiringState):
         if removed:
             connection.execute("UPDATE host SET held = held - 1")
         return removed
+
+    def _extend(self, key: bytes, value: bytes, ttl: float, connection: sqlite3.Connection) -> bool:
+        now = self._monotonic()
+        statement = "UPDATE entries SET expires = max(expires, ?) WHERE key = ? AND value = ? AND expires > ?"
+        return connection.execute(statement, (now + ttl, key, value, now)).rowcount == 1
+
+    def _append(self, message: str, connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO messages (namespace, text) VALUES (?, ?)", (self._namespace, message))
+        connection.execute("DELETE FROM messages WHERE id <= last_insert_rowid() - ?", (_MESSAGES,))
+
+    def _after(self, position: str | None, connection: sqlite3.Connection) -> tuple[str, list[str]]:
+        first, last = connection.execute("SELECT min(id), max(id) FROM messages").fetchone()
+        if position is None:
+            return str(last or 0), []
+        begin = int(position)
+        if begin > (last or 0) or (first is not None and first > begin + 1):
+            raise PositionLost(f"{self._path} no longer has what followed message {begin}")
+        query = "SELECT text FROM messages WHERE id > ? AND namespace = ? ORDER BY id"
+        return str(last or 0), [text for (text,) in connection.execute(query, (begin, self._namespace))]
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         """Make the tables; after a restart of the host, move all expiries to its new monotonic clock."""

@@ -16,9 +16,10 @@ import anyio
 import pytest
 
 from asgi_gateway.errors import StateUnavailable
+from asgi_gateway.stores import PositionLost, sqlite
 from asgi_gateway.stores.sqlite import SqliteState
 from tests.helpers import ManualClock
-from tests.stores.contract import BoundContract, ClockHarness, StoreContract, model_test
+from tests.stores.contract import BoundContract, ClockHarness, LogContract, StoreContract, model_test
 
 pytestmark = pytest.mark.anyio
 
@@ -61,6 +62,40 @@ class TestContract(StoreContract):
 
 class TestBound(BoundContract):
     """The SQLite store keeps its bound."""
+
+
+@pytest.fixture
+async def logs(tmp_path: Path, anyio_backend: str) -> AsyncIterator[tuple[SqliteState, SqliteState]]:
+    """Two stores on one file, and a third that must not disturb them."""
+    one, other, foreign = (SqliteState(tmp_path / "state.db", namespace=name) for name in ("n", "n", "foreign"))
+    await foreign.append("foreign")
+    yield one, other
+    for state in (one, other, foreign):
+        await state.close()
+
+
+@pytest.fixture
+def small_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A log that reaches back ten messages."""
+    monkeypatch.setattr(sqlite, "_MESSAGES", 10)
+
+
+class TestLog(LogContract):
+    """The SQLite store's message log keeps the contract."""
+
+
+async def test_log_was_emptied(tmp_path: Path) -> None:
+    """A follower whose file was replaced is told that messages may be missing."""
+    state = SqliteState(tmp_path / "state.db")
+    await state.append("one")
+    position, _ = await state.follow(None, 0)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    with pytest.raises(StateUnavailable):
+        await state.follow(position, 0)
+    with pytest.raises(PositionLost):
+        await state.follow(position, 0)
+    await state.close()
 
 
 TestModel = model_test(_made_somewhere, examples=25)
@@ -201,6 +236,7 @@ async def test_other_event_loops(tmp_path: Path) -> None:
 
 _MANY_PROCESSES = """
 import asyncio, sys
+from asgi_gateway.stores import PositionLost, sqlite
 from asgi_gateway.stores.sqlite import SqliteState
 
 async def main():
@@ -239,6 +275,7 @@ def test_one_winner_among_processes(tmp_path: Path) -> None:
 
 _FORK = """
 import asyncio, os, sys
+from asgi_gateway.stores import PositionLost, sqlite
 from asgi_gateway.stores.sqlite import SqliteState
 
 state = SqliteState(sys.argv[1])

@@ -1,0 +1,32 @@
+"""``asgi-gateway token``: tokens for the ``token`` login module."""
+
+from __future__ import annotations
+
+import argparse
+
+from asgi_gateway.cli.output import Output
+from asgi_gateway.clock import SystemClock
+from asgi_gateway.signing import load_keys
+from asgi_gateway.tokens import TokenIssuer
+from asgi_gateway.values import parse_interval
+
+__all__ = ["issue"]
+
+
+def issue(arguments: argparse.Namespace, output: Output) -> int:
+    """Print a new token. It is a credential: whoever reads it is let in."""
+    issuer = TokenIssuer(load_keys(arguments.key_file, arguments.key_environment), arguments.audience)
+    now, life = SystemClock().time(), parse_interval(arguments.life)
+    until = now + parse_interval(arguments.session) if arguments.session is not None else None
+    token = issuer.issue(
+        arguments.user,
+        realm=arguments.realm,
+        now=now,
+        life=life,
+        roles=arguments.role,
+        single_use=arguments.single_use,
+        until=until,
+    )
+    output.line(token)
+    output.record({"token": token, "expires": now + life})
+    return 0

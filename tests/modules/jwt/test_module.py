@@ -1,0 +1,263 @@
+"""The jwt login module: signatures, claims, replay."""
+
+from __future__ import annotations
+
+import base64
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from pydantic import ValidationError
+
+from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, StateUnavailable
+from asgi_gateway.interfaces import ExpiringState
+from asgi_gateway.model import AuthenticationToken, Grant, RolePrincipal, UserPrincipal
+from asgi_gateway.modules.jwt import JwtLoginModule, JwtOptions
+from asgi_gateway.stores.memory import MemoryState
+from tests.helpers import Attempt, EmptyState, ManualClock, attempt, context
+from tests.modules.jwt.issuer import CLAIMS, EC, ED, NOW, OTHER_RSA, RSA, SECRET, jwk, key_server, key_set, token
+
+pytestmark = pytest.mark.anyio
+
+BASICS: dict[str, Any] = {"algorithms": ["RS256"], "issuer": "https://issuer", "audience": "app"}
+
+
+def _module(
+    directory: Path, *keys: dict[str, Any], state: ExpiringState | None = None, **options: Any
+) -> JwtLoginModule:
+    (directory / "jwks.json").write_text(key_set(*(keys or (jwk(RSA, "RS256", kid="one"),))))
+    clock = ManualClock(NOW)
+    made = context(directory, clock=clock, state=EmptyState() if state is None else state)
+    return JwtLoginModule(JwtOptions(**{**BASICS, "jwksFile": "jwks.json", **options}), made.context)
+
+
+def _bearing(text: str, name: str | None = None) -> Attempt:
+    return attempt(token=AuthenticationToken("bearer", [(name, text)]))
+
+
+async def _refused(module: JwtLoginModule, text: str) -> str:
+    with pytest.raises(LoginFailed) as caught:
+        await module.login(_bearing(text))
+    return str(caught.value)
+
+
+async def test_token_lets_in(tmp_path: Path) -> None:
+    """A good token gives its subject and the roles at the configured path; the socket ends when it expires."""
+    module = _module(tmp_path, rolesClaim="realm_access.roles")
+    tried = _bearing(token(kid="one", realm_access={"roles": ["A", "B", "A", "", 7]}))
+    grant = await module.login(tried)
+    assert isinstance(grant, Grant)
+    assert grant.principals == (UserPrincipal("joe"), RolePrincipal("A"), RolePrincipal("B"))
+    assert tried.session_limits == [90]
+    assert "joe" not in repr(grant.private_credentials) or "private_credentials" not in repr(grant)
+
+
+@pytest.mark.parametrize(("algorithm", "key"), [("PS256", RSA), *EC.items(), ("EdDSA", ED), ("HS512", SECRET)])
+async def test_algorithms(tmp_path: Path, algorithm: str, key: Any) -> None:
+    """Each family of algorithms works with a key of its own."""
+    module = _module(tmp_path, jwk(key, algorithm), algorithms=[algorithm])
+    assert await module.login(_bearing(token(key, algorithm)))
+
+
+def _forged(header: dict[str, Any], signature: str = "") -> str:
+    parts = (json.dumps(part).encode() for part in (header, dict(CLAIMS)))
+    return ".".join([*(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts), signature])
+
+
+@pytest.mark.parametrize("name", ["none", "None", "NONE", "nOnE", "", None, 1, ["RS256"], "HS256", "RS512"])
+async def test_other_algorithms(tmp_path: Path, name: Any) -> None:
+    """No signature, in any spelling, and any algorithm not listed are refused."""
+    module = _module(tmp_path)
+    for signature in ("", "AA"):
+        await _refused(module, _forged({"alg": name, "typ": "JWT"}, signature))
+        await _refused(module, _forged({"alg": name, "kid": "one"}, signature))
+    await _refused(module, _forged({"kid": "one"}))
+
+
+async def test_public_key_is_no_secret(tmp_path: Path) -> None:
+    """A token signed with HMAC and the public RSA key as its secret is refused, whatever is listed."""
+    pem = RSA.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    der = RSA.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+    head = token(SECRET, "HS256", kid="one").rsplit(".", 1)[0]
+    for secret in (pem, pem.strip(), der, json.dumps(jwk(RSA, "RS256")).encode()):
+        signature = jwt.get_algorithm_by_name("HS256").sign(head.encode(), secret)
+        forged = f"{head}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+        await _refused(_module(tmp_path), forged)
+        await _refused(_module(tmp_path, algorithms=["HS256"]), forged)
+
+
+async def test_signature(tmp_path: Path) -> None:
+    """A token signed with another key, changed or cut is refused."""
+    module = _module(tmp_path)
+    await _refused(module, token(OTHER_RSA, kid="one"))
+    text = token(kid="one")
+    head, claims, signature = text.split(".")
+    for changed in (f"{head}.{claims}.", f"{head}.{claims}", f"{head}..{signature}", f"{head}.{claims}A.{signature}"):
+        await _refused(module, changed)
+
+
+@pytest.mark.parametrize("text", ["", "x", "a.b.c", "....", "é.é.é", "\ud800", "x" * 20_000, "eyJ.eyJ.", "e30.e30.e30"])
+async def test_garbage(tmp_path: Path, text: str) -> None:
+    """Anything else fails as a wrong token, and the reason repeats nothing of it."""
+    assert "eyJ" not in await _refused(_module(tmp_path), text)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"iss": "https://other"}, "issuer"), ({"iss": None}, "issuer"), ({"iss": ["https://issuer"]}, "valid|issuer"),
+        ({"aud": "other"}, "audience"), ({"aud": None}, "audience"), ({"aud": []}, "audience"),
+        ({"aud": {"app": 1}}, "audience"), ({"aud": [["app"]]}, "audience"),
+        ({"exp": None}, "never expires"), ({"exp": NOW - 30}, "expired"), ({"exp": str(NOW + 60)}, "no time"),
+        ({"exp": True}, "no time"), ({"exp": 1e300}, "no time"), ({"exp": 10**400}, "no time"),
+        ({"nbf": NOW + 31}, "not good yet"), ({"nbf": "soon"}, "no time"), ({"iat": NOW + 31}, "not good yet"),
+        ({"sub": None}, "no name"), ({"sub": ""}, "no name"),
+    ],
+)  # fmt: skip
+async def test_claims(tmp_path: Path, changed: dict[str, Any], reason: str) -> None:
+    """Another issuer or audience, a time that is over, not come or none, and a missing name are refused."""
+    head, _, _ = token(kid="one").split(".")
+    claims = {name: value for name, value in {**CLAIMS, **changed}.items() if value is not None}
+    body = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
+    signature = jwt.get_algorithm_by_name("RS256").sign(f"{head}.{body}".encode(), RSA)
+    text = f"{head}.{body}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}"
+    with pytest.raises(LoginFailed, match=reason):
+        await _module(tmp_path).login(_bearing(text))
+
+
+@pytest.mark.parametrize(
+    "payload", ['{"exp": NaN}', '{"exp": 1, "exp": 2}', "[]", "1", "{", '"' + "x" * 10, "[" * 9000]
+)
+async def test_payloads(tmp_path: Path, payload: str) -> None:
+    """A signed payload that is no object, or holds a claim twice, is refused."""
+    await _refused(_module(tmp_path), jwt.PyJWS().encode(payload.encode(), RSA, "RS256", headers={"kid": "one"}))
+
+
+async def test_times_within_the_leeway(tmp_path: Path) -> None:
+    """Clocks may differ by the leeway; a missing iat or nbf is fine; several audiences are fine if one is right."""
+    module = _module(tmp_path)
+    for changed in ({"exp": NOW - 29}, {"nbf": NOW + 30}, {"iat": NOW + 30}, {"iat": None}, {"aud": ["x", "app"]}):
+        assert await module.login(_bearing(token(kid="one", **changed)))
+
+
+@pytest.mark.parametrize(
+    ("claims", "path", "roles"),
+    [
+        ({"scope": "a b  a"}, "scope", ["a", "b"]),
+        ({"https://x.y/roles": ["a"]}, "https://x.y/roles", ["a"]),
+        ({"a": {"b": {"c": ["d"]}}}, "a.b.c", ["d"]),
+        ({"a": "text"}, "a.b.c", []),
+        ({"a": {"b": 7}}, "a.b", []),
+        ({}, "roles", []),
+        ({"roles": ["a"]}, None, []),
+    ],
+)
+async def test_roles(tmp_path: Path, claims: dict[str, Any], path: str | None, roles: list[str]) -> None:
+    """Roles come from the configured place and no other, as a list or a text; there may be none."""
+    grant = await _module(tmp_path, rolesClaim=path).login(_bearing(token(kid="one", **claims)))
+    assert grant is not None
+    assert [principal.name for principal in grant.principals[1:]] == roles
+
+
+async def test_user_claim(tmp_path: Path) -> None:
+    """The user's name may be another claim."""
+    module = _module(tmp_path, userClaim="email")
+    grant = await module.login(_bearing(token(kid="one", email="joe@example.com")))
+    assert grant is not None
+    assert grant.principals == (UserPrincipal("joe@example.com"),)
+    assert "no name" in await _refused(module, token(kid="one"))
+
+
+async def test_critical_extensions(tmp_path: Path) -> None:
+    """A token that demands extensions is refused."""
+    for more in ({"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"]}):
+        headers: dict[str, Any] = {"kid": "one", **more}
+        await _refused(_module(tmp_path), jwt.PyJWS().encode(b"{}", RSA, "RS256", headers=headers))
+
+
+async def test_once(tmp_path: Path) -> None:
+    """With singleUse a token is good for one login, and the same jti of another issuer is another token."""
+    state = MemoryState(ManualClock(NOW))
+    module = _module(tmp_path, state=state, singleUse=True, issuer=["https://issuer", "https://second"])
+    assert module.replay_protected is True
+    assert await module.login(_bearing(token(kid="one", jti="x")))
+    assert "replay" in await _refused(module, token(kid="one", jti="x"))
+    assert await module.login(_bearing(token(kid="one", jti="x", iss="https://second")))
+    assert "no jti" in await _refused(module, token(kid="one"))
+    assert "no jti" in await _refused(module, token(kid="one", jti=""))
+    assert "longer than a day" in await _refused(module, token(kid="one", jti="y", exp=NOW + 90_000))
+
+
+async def test_many_times(tmp_path: Path) -> None:
+    """Without singleUse a token works until it expires, asks no store, and needs none to be shared."""
+    module = _module(tmp_path)
+    assert module.replay_protected is False
+    for _ in range(3):
+        assert await module.login(_bearing(token(kid="one", jti="x")))
+
+
+async def test_store_is_down(tmp_path: Path) -> None:
+    """When the store cannot say whether a token was used, the login is unavailable."""
+
+    class Down(EmptyState):
+        async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
+            raise StateUnavailable("down")
+
+    with pytest.raises(LoginUnavailable):
+        await _module(tmp_path, state=Down(), singleUse=True).login(_bearing(token(kid="one", jti="x")))
+
+
+async def test_component(tmp_path: Path) -> None:
+    """A named component is read where it is configured, and no other."""
+    module = _module(tmp_path, component="access_token")
+    assert await module.login(_bearing(token(kid="one"), "access_token"))
+    for tried in (_bearing(token(kid="one")), attempt()):
+        with pytest.raises(LoginFailed, match="no token"):
+            await module.login(tried)
+
+
+async def test_keys_from_a_url(tmp_path: Path) -> None:
+    """The key set may be at a URL."""
+    with key_server() as server:
+        module = _module(tmp_path, jwksFile=None, jwksUrl=server.url)
+        assert await module.login(_bearing(token(kid="one")))
+        assert "no key" in await _refused(module, token(OTHER_RSA, kid="two"))
+        assert server.asked == 1
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"algorithms": []}, {"algorithms": ["none"]}, {"algorithms": ["HS256", "RS256"]}, {"algorithms": None},
+        {"issuer": []}, {"issuer": None}, {"issuer": ""}, {"audience": []}, {"audience": None},
+        {"jwksFile": None}, {"jwksUrl": "https://issuer/jwks"}, {"caFile": "ca.pem"},
+        {"jwksFile": None, "jwksUrl": "http://issuer/jwks"}, {"jwksFile": None, "jwksUrl": "file:///etc/passwd"},
+        {"jwksFile": None, "jwksUrl": "https://a:b@issuer/"}, {"jwksFile": None, "jwksUrl": "http://127.evil/"},
+        {"jwksFile": None, "jwksUrl": "https://issuer/", "algorithms": ["HS256"]},
+        {"leeway": "10 minutes"}, {"keyLife": 1}, {"singleUse": "yes"}, {"verify": False},
+    ],
+)  # fmt: skip
+async def test_bad_options(changed: dict[str, Any]) -> None:
+    """Missing, weak, contradicting and misspelt options are errors."""
+    values = {**BASICS, "jwksFile": "jwks.json", **changed}
+    with pytest.raises(ValidationError):
+        JwtOptions(**{name: value for name, value in values.items() if value is not None})
+
+
+async def test_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key set or certificates that are missing or broken stop the start, and so does a missing extra."""
+    made = context(tmp_path).context
+    with pytest.raises(ConfigError, match="cannot be used"):
+        JwtLoginModule(JwtOptions(**BASICS, jwksFile="missing"), made)
+    (tmp_path / "bad").write_text("{}")
+    with pytest.raises(ConfigError, match="not a JSON Web Key Set"):
+        JwtLoginModule(JwtOptions(**BASICS, jwksFile="bad"), made)
+    with pytest.raises(ConfigError, match="certificates"):
+        JwtLoginModule(JwtOptions(**BASICS, jwksUrl="https://issuer/", caFile="bad"), made)
+    monkeypatch.setitem(sys.modules, "jwt", None)
+    with pytest.raises(ConfigError, match="pip install"):
+        JwtLoginModule(JwtOptions(**BASICS, jwksUrl="https://issuer/"), made)
