@@ -172,7 +172,8 @@ class Chain:
 
         await self._walk(attempt, "commit", sorted(attempt.grants), commit)
         self._require_authentication(committed)
-        return Subject().merged(*(grant_subject(attempt.grants[index]) for index in committed))
+        attempt.grants = {index: attempt.grants[index] for index in committed}
+        return Subject().merged(*map(grant_subject, attempt.grants.values()))
 
     def _require_authentication(self, granted: Iterable[int]) -> None:
         # A success that rests only on modules that check nothing, such as grant, is none.

@@ -12,13 +12,14 @@ from asgi_gateway.errors import HeaderError
 from asgi_gateway.headers import cookie_values, parse_authorization, query_values
 from asgi_gateway.interfaces import Clock
 from asgi_gateway.model import AuthenticationToken
+from asgi_gateway.subprotocols import PROTOCOL, subprotocol_values
 
 __all__ = ["CredentialCache", "CredentialReader", "RawCredentials"]
 
 V = TypeVar("V")
 
 RawCredentials = tuple[bytes | str | None, ...]
-"""Authorization, then each configured header, query parameter and cookie; None where the request has none."""
+"""Authorization, then each configured header, query parameter, cookie and subprotocol; None where there is none."""
 
 
 class CredentialReader:
@@ -28,19 +29,27 @@ class CredentialReader:
         headers: names of further headers, in any case.
         query_parameters: names of query parameters, exact.
         cookies: names of cookies, exact.
+        subprotocols: names of credentials among the WebSocket's subprotocols, exact: ``bearer`` for ``bearer.<token>``.
     """
 
     def __init__(
-        self, headers: Iterable[str] = (), query_parameters: Iterable[str] = (), cookies: Iterable[str] = ()
+        self,
+        headers: Iterable[str] = (),
+        query_parameters: Iterable[str] = (),
+        cookies: Iterable[str] = (),
+        subprotocols: Iterable[str] = (),
     ) -> None:
         self.headers = tuple(headers)
         self.query_parameters = tuple(query_parameters)
         self.cookies = tuple(cookies)
+        self.subprotocols = tuple(subprotocols)
         self._header_names = tuple(name.lower().encode("latin-1") for name in self.headers)
         self._query_names, self._cookie_names = frozenset(self.query_parameters), frozenset(self.cookies)
         wanted = {b"authorization", *self._header_names}
-        self._wanted = frozenset(wanted | {b"cookie"} if self.cookies else wanted)
-        self._plain = not (self.headers or self.query_parameters or self.cookies)
+        lists = ((b"cookie", self.cookies), (PROTOCOL, self.subprotocols))
+        self._lists = frozenset(name for name, wanted_of_it in lists if wanted_of_it)
+        self._wanted = frozenset(wanted | self._lists)
+        self._plain = not (self.headers or self.query_parameters or self.cookies or self.subprotocols)
 
     def read(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> RawCredentials:
         """The credentials as they were sent.
@@ -57,25 +66,25 @@ class CredentialReader:
                     authorization = value
             return (authorization,)
         found: dict[bytes, bytes] = {}
-        lines: list[bytes] = []
-        wanted = self._wanted
+        lines: dict[bytes, list[bytes]] = {}
+        wanted, lists = self._wanted, self._lists
         for name, value in headers:
             if name in wanted:
-                if name == b"cookie":
-                    lines.append(value)  # HTTP/2 may send a line for each cookie
+                if name in lists:
+                    lines.setdefault(name, []).append(value)  # HTTP/2 may send a line for each cookie
                 elif name in found:
                     raise HeaderError(f"header {name.decode('latin-1')} occurs twice")
                 else:
                     found[name] = value
         queried = query_values(query, self._query_names) if self._query_names and query else {}
-        if lines:
-            found[b"cookie"] = b"; ".join(lines)
-        cookies = cookie_values(found[b"cookie"], self._cookie_names) if self.cookies and lines else {}
+        cookies = cookie_values(b"; ".join(lines[b"cookie"]), self._cookie_names) if b"cookie" in lines else {}
+        offered = subprotocol_values(lines[PROTOCOL], self.subprotocols) if PROTOCOL in lines else {}
         return (
             found.get(b"authorization"),
             *(found.get(name) for name in self._header_names),
             *(queried.get(name) for name in self.query_parameters),
             *(cookies.get(name) for name in self.cookies),
+            *(offered.get(name) for name in self.subprotocols),
         )
 
     def token(self, raw: RawCredentials) -> AuthenticationToken:
@@ -90,7 +99,7 @@ class CredentialReader:
         if isinstance(raw[0], bytes):
             scheme, rest = parse_authorization(raw[0])
             components.append((None, rest))
-        names = (*self.headers, *self.query_parameters, *self.cookies)
+        names = (*self.headers, *self.query_parameters, *self.cookies, *self.subprotocols)
         for name, value in zip(names, raw[1:], strict=True):
             if value is None:
                 continue

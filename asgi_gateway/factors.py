@@ -22,6 +22,7 @@ from asgi_gateway.model import (
     Challenge,
     Forbid,
     GroupPrincipal,
+    Handle,
     Principal,
     RolePrincipal,
     Subject,
@@ -43,10 +44,10 @@ _KINDS: dict[str, type[Principal]] = {
 }
 
 
-Limits = tuple[float | None, float | None]
-"""Seconds that a session, and an authorization, may last."""
-Progress = tuple[dict[str, Subject], list[Limits], int]
-"""The subjects established, their limits, and how many tries are left."""
+Limits = tuple[float | None, float | None, float | None]
+"""Seconds that a session, and an authorization, may last; when the credentials expire."""
+Progress = tuple[dict[str, Subject], list[Limits], list[Handle], int]
+"""The subjects established, their limits, what may end them, and how many tries are left."""
 
 
 class ServiceLike(Protocol):
@@ -83,7 +84,7 @@ class Factors:
         except StateError as error:
             self._event("unavailable", request, service, error)
             return Unavailable(5, str(error), (), service.name)
-        subjects, limits, tries = progress or ({}, [], TRIES)
+        subjects, limits, handles, tries = progress or ({}, [], [], TRIES)
         verified: list[Verified] = []
         asked: list[Realm] = []
         for realm in service.realms:
@@ -98,37 +99,39 @@ class Factors:
             )
             if not isinstance(outcome, Verified):
                 tries = tries if verified else tries - 1
-                return await self._go_on(request, service, subjects, limits, outcome, tries)
+                return await self._go_on(request, service, (subjects, limits, handles, tries), outcome)
             subjects[realm.name] = outcome.subject
-            limits.append((outcome.session_timeout, outcome.authorization_timeout))
+            limits.append((outcome.session_timeout, outcome.authorization_timeout, outcome.expires))
+            handles += outcome.handles
             verified.append(outcome)
             asked.append(realm)
         headers = tuple(header for each in verified for header in each.headers)
         subject = Subject().merged(*(subjects[realm.name] for realm in service.realms))
-        return Verified(subject, headers, *_smallest(limits))
+        session, authorization, expires = _smallest(limits)
+        return Verified(subject, headers, session, authorization, tuple(handles), expires)
 
     async def _go_on(
         self,
         request: AuthRequest,
         service: ServiceLike,
-        subjects: dict[str, Subject],
-        limits: list[Limits],
+        progress: Progress,
         outcome: Challenge | Forbid | Unavailable,
-        tries: int,
     ) -> Challenge | Forbid | Unavailable:
+        subjects, limits, handles, tries = progress
         if not subjects or not isinstance(outcome, Challenge):
             return outcome
         if tries <= 0:
             return Challenge(service.realms[0].challenge_headers(), service.name, service.realms[0].name)
         identity = secrets.token_urlsafe(32)
-        progress = {
+        record = {
             "service": service.name,
             "tries": tries,
             "limits": _smallest(limits),
+            "handles": handles,
             "subjects": {name: [[_kind(p), p.name] for p in s.principals] for name, s in subjects.items()},
         }
         try:
-            await self._state.put_if_absent(_key(identity), json.dumps(progress), LIFE)
+            await self._state.put_if_absent(_key(identity), json.dumps(record), LIFE)
         except StateError as error:
             self._event("unavailable", request, service, error)
             return Unavailable(5, str(error), (), service.name)
@@ -143,14 +146,15 @@ class Factors:
         value = await self._state.get(key)
         if value is None or not await self._state.remove(key, value):
             return None
-        progress: dict[str, Any] = json.loads(value)
-        if progress["service"] != service.name:
+        record: dict[str, Any] = json.loads(value)
+        if record["service"] != service.name:
             return None
         subjects = {
             name: Subject(tuple(_KINDS.get(kind, Principal)(text) for kind, text in principals))
-            for name, principals in progress["subjects"].items()
+            for name, principals in record["subjects"].items()
         }
-        return subjects, [tuple(progress["limits"])], progress["tries"]
+        handles = [Handle(*each) for each in record["handles"]]
+        return subjects, [tuple(record["limits"])], handles, record["tries"]
 
     def _event(self, outcome: str, request: AuthRequest, service: ServiceLike, error: Exception) -> None:
         self._audit.event(
@@ -174,6 +178,7 @@ def _consumed(request: AuthRequest, earlier: Realm) -> bool:
 
 
 def _smallest(limits: Sequence[Limits]) -> Limits:
-    sessions = [session for session, _ in limits if session is not None]
-    authorizations = [authorization for _, authorization in limits if authorization is not None]
-    return min(sessions, default=None), min(authorizations, default=None)
+    session, authorization, expires = (
+        min((each for each in column if each is not None), default=None) for column in zip(*limits, strict=True)
+    )
+    return session, authorization, expires

@@ -22,7 +22,10 @@ from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
+from asgi_gateway.reauthorization import Reauthorizations
 from asgi_gateway.services import Service, ServiceTable
+from asgi_gateway.sockets import LiveSockets
+from asgi_gateway.workers import OnlyWorker
 
 __all__ = ["Gateway"]
 
@@ -46,6 +49,7 @@ class Gateway:
         clock: where time comes from.
         audit: where events go.
         problems: warnings that the configuration left.
+        identity: what tells this configuration from others on the same host, such as its file.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -60,6 +64,7 @@ class Gateway:
         clock: Clock,
         audit: Audit,
         problems: Iterable[Problem] = (),
+        identity: str = "",
     ) -> None:
         self.services = tuple(services)
         self.state = state
@@ -72,6 +77,9 @@ class Gateway:
         self._known: dict[str, dict[str, Service]] = {"http": {}, "websocket": {}}
         self._opened: list[ExpiringState | LoginModule] = []
         self._opening = anyio.Lock()
+        self._only_worker = OnlyWorker(repr((identity, [service.name for service in self.services])))
+        self.sockets = LiveSockets()
+        self.reauthorizations = Reauthorizations(state, clock, self.sockets)
         for service in self.services:
             if not service.realms:
                 service.allow_public = Allow(None, (), service.name, additions=scope_additions(service.name, "", None))
@@ -82,7 +90,8 @@ class Gateway:
     @property
     def realms(self) -> tuple[Realm, ...]:
         """Every realm that a service uses, each once."""
-        return tuple(dict.fromkeys(realm for service in self.services for realm in service.realms))
+        logins = (service.ticket.login for service in self.services if service.ticket is not None)
+        return tuple(dict.fromkeys(realm for service in (*self.services, *logins) for realm in service.realms))
 
     def needs_shared_state(self) -> list[str]:
         """What several workers would have to share and do not, each as a few words; empty if all is well."""
@@ -94,7 +103,8 @@ class Gateway:
             for entry in realm.chain.entries
             if entry.module.replay_protected
         ]
-        several = [service.name for service in self.services if len(service.realms) > 1]
+        logins = [service.ticket.login for service in self.services if service.ticket is not None]
+        several = [service.name for service in (*self.services, *logins) if len(service.realms) > 1]
         return modules + [f"service {name}: the first of several realms" for name in several]
 
     async def open(self) -> None:
@@ -109,9 +119,12 @@ class Gateway:
             try:
                 modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
                 parts: list[ExpiringState | LoginModule] = [self.state, *modules]
+                if needs := self.needs_shared_state():
+                    await self._only_worker.claim(needs)
                 for part in parts:
                     await part.open()
                     self._opened.append(part)
+                await self.reauthorizations.open()
             except BaseException:
                 await self.close()
                 raise
@@ -123,6 +136,7 @@ class Gateway:
                 await self._opened.pop().close()
             except Exception:
                 logger.exception("closing failed")
+        self._only_worker.release()
         self._pool.close()
 
     def find(self, request: AuthRequest) -> Service | None:
@@ -188,17 +202,24 @@ class Gateway:
         """
         try:
             if (reason := confusion(request.path, request.raw_path)) is not None:
-                return self._deny(request, None, f"a path that can be read in two ways: {reason}")
+                return self.deny(request, None, f"a path that can be read in two ways: {reason}")
             service = self.find(request)
             if service is None:
-                return self._deny(request, None, "no service accepts this path")
+                return self.deny(request, None, "no service accepts this path")
+        except HeaderError as error:
+            return self.deny(request, None, str(error))
+        return await self.decide_for(request, service, observe)
+
+    async def decide_for(self, request: AuthRequest, service: Service, observe: Observer | None = None) -> Decision:
+        """Decide on a request for a service, whatever its path."""
+        try:
             # where no rule looks at the Origin it is nobody's business, however often it is there
             ruled = service.origins or (request.kind == "websocket" and service.realms)
             origin = request.header(b"origin") if ruled else None
             if origin is not None and not service.origins.allows(request, origin):
-                return self._deny(request, service, f"origin {origin.decode('latin-1')} is not allowed")
+                return self.deny(request, service, f"origin {origin.decode('latin-1')} is not allowed")
         except HeaderError as error:
-            return self._deny(request, None, str(error))
+            return self.deny(request, service, str(error))
         decision = await self._authenticate(request, service, observe)
         if origin is not None and service.origins:
             decision = _with_headers(decision, service.origins.response(origin))
@@ -244,7 +265,7 @@ class Gateway:
         realm = service.realms[-1].name
         missing = service.authorization.missing(verified.subject)
         if missing:
-            return self._deny(request, service, f"missing roles: {', '.join(sorted(missing))}", verified.subject.name)
+            return self.deny(request, service, f"missing roles: {', '.join(sorted(missing))}", verified.subject.name)
         allow = Allow(
             verified.subject,
             verified.headers,
@@ -253,11 +274,17 @@ class Gateway:
             verified.session_timeout,
             verified.authorization_timeout,
             scope_additions(service.name, realm, verified.subject),
+            verified.handles,
+            verified.expires,
+            tuple(name for each in service.realms for name in each.reader.subprotocols),
         )
         verified.allowed[service] = allow
         return allow
 
-    def _deny(self, request: AuthRequest, service: Service | None, reason: str, principal: str = "") -> Forbid:
+    def deny(
+        self, request: AuthRequest, service: Service | None, reason: str, principal: str = "", headers: Headers = ()
+    ) -> Forbid:
+        """Refuse a request, and write it down."""
         name = service.name if service is not None else ""
         realm = service.realms[-1].name if service is not None and service.realms else ""
         self._audit.event(
@@ -269,7 +296,7 @@ class Gateway:
             principal=principal,
             reason=reason,
         )
-        return Forbid(reason, (), name, realm)
+        return Forbid(reason, headers, name, realm)
 
 
 def _with_headers(decision: Decision, headers: Headers) -> Decision:

@@ -79,11 +79,13 @@ class GatewayContext:
         service: the name of the service that the request matched.
         realm: the name of the realm that authenticated it, empty for a public service.
         subject: who it is, None for a public service.
+        socket: for a WebSocket with an authorization timeout: by what name its client authenticates again for it.
     """
 
     service: str
     realm: str
     subject: Subject | None
+    socket: str = ""
 
 
 def scope_additions(service: str, realm: str, subject: Subject | None) -> dict[str, Any]:

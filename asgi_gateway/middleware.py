@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import sniffio
+
 from asgi_gateway.config import load_config
+from asgi_gateway.endpoints import TEXT, Endpoints, Reply
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.lifetime import SocketLifetime
-from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Unavailable
+from asgi_gateway.identity import SCOPE_KEY
+from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.paths import path_below_root
+from asgi_gateway.sockets import LiveSocket, Owner
+from asgi_gateway.subprotocols import without_credentials
 
 __all__ = ["GatewayMiddleware"]
 
@@ -24,8 +30,10 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 logger = logging.getLogger(__name__)
 
 _KINDS = ("http", "websocket")
-_PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+_PLAIN = (b"content-type", TEXT.encode())
 _NO_STORE = (b"cache-control", b"no-store")
+SOCKET_HEADER = b"gateway-socket"
+"""Tells a client by what name to authenticate again for its WebSocket."""
 
 
 class GatewayMiddleware:
@@ -43,6 +51,7 @@ class GatewayMiddleware:
         self.app = app
         self.gateway = config if isinstance(config, Gateway) else load_config(config)
         self._recall = self.gateway.recall
+        self._endpoints = Endpoints(self.gateway)
         self._open = False
         for problem in self.gateway.problems:
             logger.warning("%s", problem)
@@ -57,41 +66,61 @@ class GatewayMiddleware:
         if scope["type"] not in _KINDS:
             return await self._other(scope, receive, send)
         request = request_of(scope)
+        since = self.gateway.sockets.moment
         if (preflight := self.gateway.preflight(request)) is not None:
             return await _answer(send, 204, preflight, b"")
         try:
             if not self._open:  # a server without lifespan
                 await self._open_gateway()
-            decision = await self.gateway.decide(request)
+            decision: Decision | Reply = await self._endpoints.answer(request) or await self.gateway.decide(request)
         except Exception:
             logger.exception("an unexpected error while deciding; the request is refused")
             decision = self.gateway.unavailable(request, "unexpected error")
+        if isinstance(decision, Reply):
+            return await _answer(send, decision.status, decision.headers, decision.body, decision.content_type)
         if not isinstance(decision, Allow):
             if scope["type"] == "websocket":
                 return await _deny_websocket(scope, receive, send, decision)
             return await _answer(send, *_status_headers_body(decision))
         inner = {**scope, **decision.additions}  # whatever stood under these keys before is gone
+        if scope["type"] == "websocket":
+            return await self._websocket(inner, receive, send, decision, since)
         if decision.headers:
             send = _adding(send, decision.headers)
-        if scope["type"] == "http":
-            return await self.app(inner, receive, send)
-        return await self._websocket(inner, receive, send, decision)
+        return await self.app(inner, receive, send)
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> None:
-        limits = [limit for limit in (allow.session_timeout, allow.authorization_timeout) if limit is not None]
-        if not limits:
-            return await self.app(scope, receive, send)
-        lifetime = SocketLifetime(receive, send)
-        reason = "session timeout" if min(limits) == allow.session_timeout else "authorization timeout"
-        lifetime.end_after(min(limits), reason)
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow, since: int) -> None:
+        if allow.subprotocols:
+            scope.update(without_credentials(scope, allow.subprotocols))
+        endless = allow.session_timeout is None and allow.authorization_timeout is None and allow.expires is None
+        if allow.subject is None or (endless and sniffio.current_async_library() != "asyncio"):
+            return await self.app(scope, receive, _adding(send, allow.headers) if allow.headers else send)
+        sockets = self.gateway.sockets
+        socket = self._live_socket(scope, receive, send, allow)
+        sockets.add(socket, since)
         try:
-            await self.app(scope, lifetime.receive, lifetime.send)
+            await self.app(scope, socket.receive, socket.send)
         except OSError:
-            if not lifetime.ended:
+            if not socket.ended:
                 raise  # the application's own
         finally:
-            await lifetime.finish()
+            sockets.discard(socket)
+            await socket.finish()
         return None
+
+    def _live_socket(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> LiveSocket:
+        """The authenticated socket, its timer set."""
+        owner = Owner(allow.service, allow.realm, allow.subject.name if allow.subject is not None else "")
+        headers, name = allow.headers, ""
+        if allow.authorization_timeout is not None:
+            name = self.gateway.reauthorizations.new_name(owner)
+            headers = (*headers, (SOCKET_HEADER, name.encode("ascii")))
+            scope[SCOPE_KEY] = replace(scope[SCOPE_KEY], socket=name)
+        socket = LiveSocket(receive, send, owner, allow.handles, name, headers)
+        expires = None if allow.expires is None else max(0.0, allow.expires - self.gateway.clock.time())
+        socket.limit(allow.session_timeout, expires, allow.authorization_timeout)
+        socket.renewal = self.gateway.reauthorizations.renewal if name else None
+        return socket
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -179,9 +208,10 @@ def _status_headers_body(decision: Challenge | Forbid | Unavailable) -> tuple[in
     return 403, decision.headers, b"Forbidden\n"
 
 
-async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
+async def _answer(send: Send, status: int, headers: Headers, body: bytes, content_type: str = TEXT) -> None:
     # RFC 9110 section 8.6: a 204 has no Content-Length
-    content = (_PLAIN, (b"content-length", str(len(body)).encode())) if body else ()
+    length = (b"content-length", str(len(body)).encode())
+    content = ((b"content-type", content_type.encode()), length) if body else ()
     await send({"type": "http.response.start", "status": status, "headers": [*content, _NO_STORE, *headers]})
     await send({"type": "http.response.body", "body": body})
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 from asgi_gateway.errors import HeaderError
 
@@ -31,8 +31,20 @@ __all__ = [
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 Kind: TypeAlias = Literal["http", "websocket"]
-Handle: TypeAlias = tuple[str, ...]
-"""What a login can be ended by: ``("user", realm, name)``, ``("session", id)`` or ``("token", realm, id)``."""
+
+
+class Handle(NamedTuple):
+    """What a login can be ended by.
+
+    Args:
+        kind: ``user``: every login of the user; ``session``: one session; ``token``: what one token opened.
+        name: the user's name, or the session's or token's id.
+        realm: the user's realm; empty for the others, whose ids are unique.
+    """
+
+    kind: Literal["user", "session", "token"]
+    name: str
+    realm: str = ""
 
 
 # ---------------------------------------------------------------------------------------------------------- principals
@@ -114,7 +126,7 @@ class Grant:
         public_credentials: passed on to later modules and the application.
         private_credentials: passed on, never printed.
         data: for the module's own second phase; nobody else reads it.
-        handles: what the login may be ended by, besides its user: ``("token", realm, id)``.
+        handles: what the login may be ended by, besides its user: a token, for instance.
         expires: when the credentials cease to be good, in seconds since the epoch; what was opened ends then.
     """
 

@@ -17,6 +17,7 @@ from asgi_gateway.model import (
     AuthRequest,
     Challenge,
     Forbid,
+    Handle,
     Headers,
     Subject,
     Unavailable,
@@ -37,12 +38,16 @@ class Verified:
         headers: for the success response.
         session_timeout: seconds, or None.
         authorization_timeout: seconds, or None.
+        handles: what it may be ended by.
+        expires: when its credentials cease to be good, in seconds since the epoch, or None.
     """
 
     subject: Subject
     headers: Headers = ()
     session_timeout: float | None = None
     authorization_timeout: float | None = None
+    handles: tuple[Handle, ...] = ()
+    expires: float | None = None
     allowed: dict[object, Allow] = field(default_factory=dict, repr=False)
     """Decisions already taken for this subject, by service. Filled by the gateway."""
 
@@ -190,10 +195,17 @@ class Realm:
         finally:
             if observe is not None:
                 observe(attempt.steps)
+        grants = attempt.grants.values()
         verified = Verified(
-            subject, scheme.success(attempt.response_data), attempt.session_timeout, attempt.authorization_timeout
+            subject,
+            scheme.success(attempt.response_data),
+            attempt.session_timeout,
+            attempt.authorization_timeout,
+            (Handle("user", subject.name, self.name), *(handle for grant in grants for handle in grant.handles)),
+            min((grant.expires for grant in grants if grant.expires is not None), default=None),
         )
-        if self._remembers and token and not earlier and not attempt.response_data and not verified.headers:
+        may = token and not earlier and not attempt.response_data and not verified.headers and verified.expires is None
+        if self._remembers and may:
             self.cache.put(raw, verified, generation=generation)
         self._audit.event("success", principal=subject.name, scheme=scheme.name, **self._fields(request, service))
         return verified

@@ -9,8 +9,9 @@ from asgi_gateway.authorization import Authorization
 from asgi_gateway.model import Allow, Kind
 from asgi_gateway.origins import OriginRules
 from asgi_gateway.realm import Realm
+from asgi_gateway.tokens import TokenIssuer
 
-__all__ = ["Accept", "Service", "ServiceTable"]
+__all__ = ["Accept", "Service", "ServiceTable", "Ticket"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,25 @@ class Service:
     """The same, if nothing of the request needs to be looked at."""
     realm: Realm | None = None
     """The only realm, if there is just one and nothing but its credentials decides on HTTP requests."""
+    ticket: Ticket | None = None
+    """How a login is traded for a ticket to the service; None where it is not."""
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Ticket:
+    """Trades a login for a ticket that opens one WebSocket.
+
+    Args:
+        login: who may have one: realms, roles and origins as a service has them.
+        issuer: makes the ticket.
+        realm: the realm that takes it, one of the service's.
+        life: seconds within which it has to be used.
+    """
+
+    login: Service
+    issuer: TokenIssuer
+    realm: str
+    life: float
 
 
 class ServiceTable:

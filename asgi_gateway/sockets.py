@@ -10,7 +10,8 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Awaitable, Callable, Iterable
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
@@ -22,6 +23,9 @@ __all__ = ["End", "LiveSocket", "LiveSockets", "Owner"]
 
 logger = logging.getLogger(__name__)
 
+_RECENT = 1024
+"""Endings that are remembered for sockets whose login is being looked at."""
+
 
 class End(Enum):
     """Why the gateway ends a socket: close code and reason, each pair different."""
@@ -31,6 +35,7 @@ class End(Enum):
     TOKEN_EXPIRED = (4002, "token expired")
     LOGGED_OUT = (4003, "logged out")
     REVOKED = (4004, "revoked")
+    UNCERTAIN = (4005, "log in again")
 
     @property
     def code(self) -> int:
@@ -84,7 +89,18 @@ class LiveSocket(SocketLifetime):
         headers: for the answer to its handshake.
     """
 
-    __slots__ = ("_final", "_final_end", "_headers", "_renewing", "authorized_until", "handles", "loop", "name", "owner", "renewal")
+    __slots__ = (
+        "_final",
+        "_final_end",
+        "_headers",
+        "_renewing",
+        "authorized_until",
+        "handles",
+        "loop",
+        "name",
+        "owner",
+        "renewal",
+    )
 
     def __init__(
         self,
@@ -196,15 +212,25 @@ class LiveSockets:
     def __init__(self) -> None:
         self._by_handle: dict[Handle, LiveSocket | set[LiveSocket]] = {}  # most handles have one socket
         self._by_name: dict[str, LiveSocket] = {}
+        self._recent: deque[tuple[Handle | None, End]] = deque(maxlen=_RECENT)
         self._lock = threading.Lock()
         self._count = 0
+        self.moment = 0
+        """How often something was ended. Taken before a login is looked at, it tells ``add`` what came in between."""
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, socket: LiveSocket) -> None:
-        """Begin to answer for a socket."""
+    def add(self, socket: LiveSocket, since: int | None = None) -> None:
+        """Begin to answer for a socket.
+
+        Args:
+            socket: the socket.
+            since: the moment when its login began to be looked at; what was ended since ends the socket, too.
+        """
         with self._lock:
+            missed = 0 if since is None else self.moment - since
+            recent = list(self._recent)[-missed:] if missed else []
             self._count += 1
             if socket.name:
                 self._by_name[socket.name] = socket
@@ -214,6 +240,11 @@ class LiveSockets:
                     there.add(socket)
                 elif there is not socket:
                     self._by_handle[handle] = {there, socket}
+        end = next((end for handle, end in recent if handle is None or handle in socket.handles), None)
+        if end is None and missed > len(recent):
+            end = End.UNCERTAIN
+        if end is not None:
+            self._end((socket,), end)
 
     def discard(self, socket: LiveSocket) -> None:
         """The socket's application is through."""
@@ -232,17 +263,11 @@ class LiveSockets:
     def of(self, handle: Handle) -> tuple[LiveSocket, ...]:
         """The sockets that a handle concerns."""
         with self._lock:
-            there = self._by_handle.get(handle, ())
-            return (there,) if isinstance(there, LiveSocket) else tuple(there)
+            return tuple(_sockets(self._by_handle.get(handle, ())))
 
     def named(self, name: str) -> LiveSocket | None:
         """The socket of a name."""
         return self._by_name.get(name)
-
-    def handles(self) -> list[Handle]:
-        """Every handle that has sockets now."""
-        with self._lock:
-            return list(self._by_handle)
 
     def end(self, handle: Handle, end: End) -> int:
         """Close every socket that a handle concerns. May be called from any thread.
@@ -250,7 +275,28 @@ class LiveSockets:
         Returns:
             how many are being closed.
         """
-        sockets = self.of(handle)
+        with self._lock:
+            self._note(handle, end)
+            sockets = tuple(_sockets(self._by_handle.get(handle, ())))
+        return self._end(sockets, end)
+
+    def end_all(self, end: End) -> int:
+        """Close every socket, since something may have been missed. May be called from any thread.
+
+        Returns:
+            how many are being closed.
+        """
+        with self._lock:
+            self._note(None, end)
+            sockets = {socket for there in self._by_handle.values() for socket in _sockets(there)}
+        return self._end(sockets, end)
+
+    def _note(self, handle: Handle | None, end: End) -> None:
+        self._recent.append((handle, end))
+        self.moment += 1
+
+    @staticmethod
+    def _end(sockets: Collection[LiveSocket], end: End) -> int:
         by_loop: dict[asyncio.AbstractEventLoop, list[LiveSocket]] = {}
         for socket in sockets:
             by_loop.setdefault(socket.loop, []).append(socket)
@@ -260,6 +306,10 @@ class LiveSockets:
         return len(sockets)
 
 
-def _end_all(sockets: Iterable[LiveSocket], end: End) -> None:
+def _sockets(there: LiveSocket | Collection[LiveSocket]) -> Collection[LiveSocket]:
+    return (there,) if isinstance(there, LiveSocket) else there
+
+
+def _end_all(sockets: Collection[LiveSocket], end: End) -> None:
     for socket in sockets:
         socket.end(end.reason, end.code)

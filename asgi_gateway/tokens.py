@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asgi_gateway.errors import LoginFailed
+from asgi_gateway.model import Handle
 from asgi_gateway.signing import Signer
 
 __all__ = ["MAX_LIFE", "Token", "TokenIssuer"]
@@ -35,6 +36,8 @@ class Token:
         id: what tells it from all others.
         single_use: whether it is good for one login only.
         until: when what was opened with it has to end, if that is not ``expires``.
+        service: the only service it is for; empty for all that its realm protects.
+        handles: what the login that it was had for may be ended by.
     """
 
     user: str
@@ -46,6 +49,8 @@ class Token:
     id: str
     single_use: bool = False
     until: float | None = None
+    service: str = ""
+    handles: tuple[Handle, ...] = ()
 
 
 class TokenIssuer:
@@ -76,6 +81,8 @@ class TokenIssuer:
         roles: Iterable[str] = (),
         single_use: bool = False,
         until: float | None = None,
+        service: str = "",
+        handles: Iterable[Handle] = (),
     ) -> str:
         """A new token.
 
@@ -88,6 +95,8 @@ class TokenIssuer:
             single_use: whether it is good for one login only.
             until: when what is opened with it has to end, in seconds since the epoch; ``None``: when it expires, or
                 never for one that can be used once.
+            service: the only service it is for; empty for all that its realm protects.
+            handles: what ends the login that it is issued for, and so what is opened with it.
 
         Raises:
             ValueError: an argument makes no sense.
@@ -110,6 +119,10 @@ class TokenIssuer:
             data["once"] = True
         if until is not None:
             data["until"] = until
+        if service:
+            data["service"] = service
+        if ends := tuple(handles):
+            data["ends"] = ends
         return self._signer.sign(data)
 
     def read(self, text: str, *, realm: str, now: float, leeway: float) -> Token:
@@ -151,9 +164,27 @@ def _token(data: dict[str, Any]) -> Token:
         and all(isinstance(time, int | float) and not isinstance(time, bool) and math.isfinite(time) for time in times)
         and 0 < times[1] - times[0] <= MAX_LIFE
         and isinstance(data.get("once", False), bool)
+        and isinstance(data.get("service", ""), str)
+        and _are_handles(data.get("ends", []))
     ):
         raise LoginFailed("the token is signed, but is not one of the gateway's")
     user, audience, realm, identity = map(str, texts)
     return Token(
-        user, tuple(roles), audience, realm, times[0], times[1], identity, data.get("once", False), data.get("until")
+        user,
+        tuple(roles),
+        audience,
+        realm,
+        times[0],
+        times[1],
+        identity,
+        data.get("once", False),
+        data.get("until"),
+        data.get("service", ""),
+        tuple(Handle(*each) for each in data.get("ends", ())),
+    )
+
+
+def _are_handles(ends: Any) -> bool:
+    return isinstance(ends, list) and all(
+        isinstance(each, list) and len(each) == 3 and all(isinstance(text, str) for text in each) for each in ends
     )

@@ -23,6 +23,7 @@ from asgi_gateway.config.accept import Accept as AcceptUrl
 from asgi_gateway.config.load import LoadedConfig, load
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig
 from asgi_gateway.config.state import build_state
+from asgi_gateway.config.tickets import add_tickets
 from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.credentials import CredentialReader
 from asgi_gateway.errors import ConfigError, Problem
@@ -77,6 +78,8 @@ class _Builder:
             if (realm := self._realm(config, ("security", "realms", index))) is not None
         }
         services = self._services(realms)
+        if not any(problem.severity == "error" for problem in self._problems):
+            add_tickets(self._loaded.config.services or (), services, realms, self._problem)
         if any(problem.severity == "error" for problem in self._problems):
             raise ConfigError(self._problems)
         return Gateway(
@@ -86,6 +89,7 @@ class _Builder:
             clock=self._clock,
             audit=self._audit,
             problems=self._problems,
+            identity=str(self._loaded.file.absolute() if self._loaded.file is not None else self._loaded.directory),
         )
 
     # ------------------------------------------------------------------------------------------------------- services
@@ -146,7 +150,10 @@ class _Builder:
             config.name,
             schemes,
             CredentialReader(
-                authentication.http_header, authentication.http_query_parameter, authentication.http_cookie
+                authentication.http_header,
+                authentication.http_query_parameter,
+                authentication.http_cookie,
+                authentication.websocket_subprotocol,
             ),
             chain,
             pool=self._pool,

@@ -60,7 +60,7 @@ def _authentication(authentication: Authentication, path: Path, note: Note) -> N
         if authentication.authorization_mode == "recycle" and family not in _RECYCLABLE:
             message = f"a session cannot be recycled with the scheme {scheme!r}"
             note((*path, "authorization-mode"), message, "recycle goes with Basic and Negotiate; use challenge")
-    for field in ("http-header", "http-query-parameter", "http-cookie"):
+    for field in ("http-header", "http-query-parameter", "http-cookie", "websocket-subprotocol"):
         names: tuple[str, ...] = getattr(authentication, field.replace("-", "_"))
         folded = [name.lower() if field == "http-header" else name for name in names]
         for index, name in enumerate(folded):
@@ -69,6 +69,8 @@ def _authentication(authentication: Authentication, path: Path, note: Note) -> N
                 note(here, "no request can have such a name", "letters, digits, dash and underscore")
             elif field == "http-header" and name == "authorization":
                 note(here, "the Authorization header is always read", "remove it")
+            elif field == "websocket-subprotocol" and "." in name:
+                note(here, "the first dot ends the name", "write bearer for bearer.<token>")
             elif name in folded[:index]:
                 note(here, "stands here a second time", "keep one")
 
@@ -112,6 +114,14 @@ def _realm_names(parts: Parts, note: Note) -> set[str]:
                 note(here, "stands here a second time", "keep one")
             elif name not in used and name in indices:
                 _usable(parts.realms[indices[name]], indices[name], f"service {service}", note)
+            used.add(name)
+    for service, config in parts.services.items():
+        for position, name in enumerate(config.ticket.realm_name if config.ticket is not None else ()):
+            here = ("services", service, "ticket", "realm-name", position)
+            if name not in known:
+                note(here, f"there is no realm {name!r}", did_you_mean(name, known))
+            elif name not in used and name in indices:
+                _usable(parts.realms[indices[name]], indices[name], f"the tickets of service {service}", note)
             used.add(name)
     return used
 

@@ -23,7 +23,15 @@ __all__ = ["to_xml", "to_yaml"]
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DASHES = re.compile(r"-(?=-)")  # two in a row would end an XML comment
 _NATIVE = (
-    *("cluster", "credential-cache", "match-host", "max-authentication-attempts", "max-connections", "max-entries"),
+    *(
+        "cluster",
+        "credential-cache",
+        "life",
+        "match-host",
+        "max-authentication-attempts",
+        "max-connections",
+        "max-entries",
+    ),
     *("require-valid-user", "time-limit"),
 )
 _FLAT = ("realms", "services")

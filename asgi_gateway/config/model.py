@@ -23,6 +23,7 @@ __all__ = [
     "ServiceConfig",
     "StateConfig",
     "StoreConfig",
+    "TicketConfig",
 ]
 
 
@@ -84,12 +85,13 @@ class LoginModuleConfig(Element):
 
 
 class Authentication(Element):
-    """``authentication``."""
+    """``authentication``. ``websocket-subprotocol`` is ours: ``bearer`` reads ``Sec-WebSocket-Protocol: bearer.…``."""
 
     http_challenge_scheme: tuple[Word, ...] = Field(min_length=1)
     http_header: tuple[Word, ...] = ()
     http_query_parameter: tuple[Word, ...] = ()
     http_cookie: tuple[Word, ...] = ()
+    websocket_subprotocol: tuple[Word, ...] = ()
     authorization_mode: Mode = "challenge"
     authorization_timeout: Interval | None = None
     session_timeout: Interval | None = None
@@ -130,6 +132,13 @@ class CrossSiteConstraint(Element):
     maximum_age: Interval | None = None
 
 
+class TicketConfig(Element):
+    """``ticket``, which is ours: a login to these realms is traded for a ticket that opens one of the WebSockets."""
+
+    realm_name: tuple[Word, ...] = Field(min_length=1)
+    life: Annotated[float, BeforeValidator(parse_interval), Field(gt=0, le=3600)] = 30.0
+
+
 class ServiceConfig(Element):
     """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order."""
 
@@ -140,6 +149,7 @@ class ServiceConfig(Element):
     realm_name: tuple[Word, ...] = ()
     authorization_constraint: Constraint | None = None
     cross_site_constraint: tuple[CrossSiteConstraint, ...] = ()
+    ticket: TicketConfig | None = None
     max_authentication_attempts: int = Field(default=0, ge=0, le=100)
 
     @property

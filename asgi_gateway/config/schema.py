@@ -97,7 +97,7 @@ def _nested(entry: Field, cls: type[Element], definitions: dict[str, Any]) -> di
 
 
 def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
-    if name.endswith("timeout") or name in ("time-limit", "credential-cache", "maximum-age"):
+    if name.endswith("timeout") or name in ("time-limit", "credential-cache", "life", "maximum-age"):
         return _INTERVAL
     if name == "require-valid-user":
         return {"anyOf": [*_SWITCH["anyOf"], {"type": "null"}]}

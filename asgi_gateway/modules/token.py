@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable, StateError
 from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
-from asgi_gateway.model import Grant
+from asgi_gateway.model import Grant, Handle
 from asgi_gateway.signing import load_keys
 from asgi_gateway.tokens import Token, TokenIssuer
 from asgi_gateway.values import parse_interval
@@ -61,10 +61,15 @@ class TokenLoginModule(LoginModule):
     def __init__(self, options: TokenOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
         file = context.path(options.keyFile) if options.keyFile is not None else None
-        self._issuer = TokenIssuer(load_keys(file, options.keyEnvironment), options.audience)
+        self.issuer = TokenIssuer(load_keys(file, options.keyEnvironment), options.audience)
         self.replay_protected = options.singleUse != "refused"
         if file is not None and file.stat().st_mode & 0o077:
             context.warn(f"{file} holds signing keys and can be read by other users: chmod 600 {file}")
+
+    @property
+    def takes_tickets(self) -> bool:
+        """Whether tokens that can be used once are taken."""
+        return self.replay_protected
 
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         options: TokenOptions = self.options
@@ -72,7 +77,9 @@ class TokenLoginModule(LoginModule):
         if not text:
             raise LoginFailed("the request carries no token")
         now = self.context.clock.time()
-        token = self._issuer.read(text, realm=attempt.realm, now=now, leeway=options.leeway)
+        token = self.issuer.read(text, realm=attempt.realm, now=now, leeway=options.leeway)
+        if token.service and token.service != attempt.service:
+            raise LoginFailed("the token is for another service")
         if token.single_use or options.singleUse == "required":
             await self._use(token, now)
         until = token.until
@@ -80,7 +87,8 @@ class TokenLoginModule(LoginModule):
             until = token.expires + options.leeway
         if until is not None:
             attempt.limit_session(max(until - now, 0))
-        return Grant.user(token.user, token.roles, public_credentials=(token,))
+        handles = (Handle("token", token.id), *token.handles)
+        return Grant.user(token.user, token.roles, public_credentials=(token,), handles=handles, expires=until)
 
     async def _use(self, token: Token, now: float) -> None:
         """Take a token's one use.
