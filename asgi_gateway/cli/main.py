@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asgi_gateway.cli import check, convert, explain, passwords, run, tokens, tokens
+from asgi_gateway.cli import check, convert, explain, passwords, run, tokens
 from asgi_gateway.cli.output import Output
 from asgi_gateway.errors import ConfigError, GatewayError
 
@@ -101,6 +101,7 @@ def parser() -> argparse.ArgumentParser:
     keys.add_argument("--key-environment", metavar="NAME", help="environment variable with them")
     sub.add_argument("--life", default="1 hour", help="how long it is good (default: 1 hour)")
     sub.add_argument("--single-use", action="store_true", help="good for one login")
+    sub.add_argument("--service", default="", help="the only service it is for (default: all of the realm's)")
     sub.add_argument("--session", help="how long what is opened with it may last (default: as long as the token)")
 
     sub = command(
@@ -113,7 +114,6 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--to", choices=("yaml", "xml"), help="default: the other one")
     sub.add_argument("--output", type=Path, help="a file to write; it must not be there yet (default: standard output)")
 
-    _token_command(command("token", "issue tokens", _TOKEN_EXAMPLES, None))
     command(
         "schema",
         "print the JSON Schema of the YAML form, for editors",
@@ -121,29 +121,6 @@ def parser() -> argparse.ArgumentParser:
         convert.schema,
     )
     return top
-
-
-_TOKEN_EXAMPLES = (
-    "  asgi-gateway token issue gateway.yaml joe --role TRADER --life 8h\n"
-    "  asgi-gateway token issue gateway.yaml joe --realm tickets --single-use --life '30 seconds'"
-)
-
-
-def _token_command(token: argparse.ArgumentParser) -> None:
-    issue = token.add_subparsers(dest="action", metavar="ACTION", required=True).add_parser(
-        "issue",
-        help="print a token that one of the configuration's realms takes",
-        epilog=f"examples:\n{_TOKEN_EXAMPLES}",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    issue.set_defaults(handler=tokens.issue)
-    issue.add_argument("file", type=Path, help="the configuration, XML or YAML")
-    issue.add_argument("user", help="who the token's bearer will be")
-    issue.add_argument("--realm", default="", help="the realm; may be left out if only one takes tokens")
-    issue.add_argument("--role", action="append", default=[], help="a role to grant; may be given repeatedly")
-    issue.add_argument("--life", default="1 hour", help="how long it is good (default: 1 hour)")
-    issue.add_argument("--single-use", action="store_true", help="good for one login only")
-    issue.add_argument("--service", default="", help="the only service it is for")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
