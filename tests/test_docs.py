@@ -32,6 +32,15 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 FILES = sorted(DOCS.rglob("*.md"))
 HASH = hash_password("welcome")
+ORIGINALS = (
+    "security keystore type file password-file truststore realm name authentication http-challenge-scheme http-header "
+    "http-query-parameter http-cookie login-modules login-module success options filename userProvider userFilter "
+    "{USERNAME} authzIdentity {EMPLOYEENUMBER} JCEKS jaas-config.xml ldap jndi kerberos5 gss required requisite "
+    "sufficient optional sharedState ExpiringState putIfAbsent nonce FailedLoginException initialize() LoginModule "
+    "CallbackHandler WWW-Authenticate Authorization Basic Negotiate http.max.authentication.attempts "
+    "http.authenticator Authenticator.setDefault"
+)
+"""What the two documents of the original name, besides the names of two words."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +93,14 @@ def test_every_option_is_documented(name: str) -> None:
     options = registry.login_module(name).Options.model_fields
     aliases = {info.alias or key for key, info in options.items()}
     assert sorted(alias for alias in aliases if f"`{alias}`" not in text) == []
+
+
+def test_status_names_everything() -> None:
+    """Everything that the original's two documents name stands in the status table."""
+    text = documented("status.md")
+    assert [name for name in ORIGINALS.split() if f"`{name}`" not in text] == []
+    assert "`Application Token`" in text
+    assert "`Application Negotiate`" in text
 
 
 def test_status_says_what_is_there() -> None:
