@@ -19,9 +19,10 @@ from asgi_gateway.errors import HeaderError, Problem
 from asgi_gateway.factors import Factors
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
-from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Revocation, Unavailable
 from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
+from asgi_gateway.revocation import LiveSockets, Revocations
 from asgi_gateway.services import Service, ServiceTable
 
 __all__ = ["Gateway"]
@@ -32,6 +33,8 @@ _KNOWN_PATHS = 4096
 """Paths whose service is remembered."""
 _KNOWN_LENGTH = 256
 """The longest path that is; clients choose paths, so this bounds the memory."""
+
+_VARY: Headers = ((b"vary", b"Cookie"),)
 
 Observer = Callable[[Realm, Sequence[Step]], None]
 
@@ -70,7 +73,11 @@ class Gateway:
         self._audit = audit
         self._factors = Factors(state, audit)
         self._known: dict[str, dict[str, Service]] = {"http": {}, "websocket": {}}
-        self._opened: list[ExpiringState | LoginModule] = []
+        self._opened: list[ExpiringState | LoginModule | Revocations] = []
+        self.revocations = Revocations(state)
+        self.sockets = LiveSockets()
+        self.revocations.subscribe(self._forget)
+        self.revocations.subscribe(self.sockets.end)
         self._opening = anyio.Lock()
         for service in self.services:
             if not service.realms:
@@ -94,8 +101,9 @@ class Gateway:
             for entry in realm.chain.entries
             if entry.module.replay_protected
         ]
+        sessions = [f"realm {realm.name}: sessions" for realm in self.realms if realm.sessions is not None]
         several = [service.name for service in self.services if len(service.realms) > 1]
-        return modules + [f"service {name}: the first of several realms" for name in several]
+        return modules + sessions + [f"service {name}: the first of several realms" for name in several]
 
     async def open(self) -> None:
         """Open the store and every login module; what was opened is closed again if one fails.
@@ -108,7 +116,7 @@ class Gateway:
                 return
             try:
                 modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
-                parts: list[ExpiringState | LoginModule] = [self.state, *modules]
+                parts: list[ExpiringState | LoginModule | Revocations] = [self.state, self.revocations, *modules]
                 for part in parts:
                     await part.open()
                     self._opened.append(part)
@@ -162,7 +170,7 @@ class Gateway:
         if kind != "http":
             return None  # the Origin must be looked at
         try:
-            verified = realm.recall(scope["headers"], scope.get("query_string", b""))
+            verified = realm.recall(scope["headers"], scope.get("query_string", b""), scope.get("scheme", "http"))
         except HeaderError:
             return None
         return None if verified is None else verified.allowed.get(service)
@@ -200,6 +208,8 @@ class Gateway:
         except HeaderError as error:
             return self._deny(request, None, str(error))
         decision = await self._authenticate(request, service, observe)
+        if not isinstance(decision, Allow) and any(realm.sessions is not None for realm in service.realms):
+            decision = _with_headers(decision, _VARY)
         if origin is not None and service.origins:
             decision = _with_headers(decision, service.origins.response(origin))
         return decision
@@ -245,6 +255,7 @@ class Gateway:
         missing = service.authorization.missing(verified.subject)
         if missing:
             return self._deny(request, service, f"missing roles: {', '.join(sorted(missing))}", verified.subject.name)
+        ended_by = (credential for credential in verified.subject.public_credentials if type(credential) is Revocation)
         allow = Allow(
             verified.subject,
             verified.headers,
@@ -253,9 +264,21 @@ class Gateway:
             verified.session_timeout,
             verified.authorization_timeout,
             scope_additions(service.name, realm, verified.subject),
+            (
+                *(Revocation("user", verified.subject.name, each.name) for each in service.realms),
+                *verified.ends_with,
+                *ended_by,
+            ),
         )
         verified.allowed[service] = allow
         return allow
+
+    def _forget(self, revocation: Revocation | None) -> None:
+        for realm in self.realms:
+            if realm.sessions is not None:
+                realm.sessions.forget(revocation)
+            if revocation is None or (revocation.kind == "user" and revocation.realm == realm.name):
+                realm.cache.clear()
 
     def _deny(self, request: AuthRequest, service: Service | None, reason: str, principal: str = "") -> Forbid:
         name = service.name if service is not None else ""

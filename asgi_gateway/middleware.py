@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+import sniffio
+
 from asgi_gateway.config import load_config
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.lifetime import SocketLifetime
@@ -51,12 +53,15 @@ class GatewayMiddleware:
         allow = self._recall(scope)
         if allow is None:
             return await self._decide(scope, receive, send)
+        if allow.headers:
+            send = _adding(send, allow.headers)
         return await self.app({**scope, **allow.additions}, receive, send)
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in _KINDS:
             return await self._other(scope, receive, send)
         request = request_of(scope)
+        ended = self.gateway.sockets.ended
         if (preflight := self.gateway.preflight(request)) is not None:
             return await _answer(send, 204, preflight, b"")
         try:
@@ -75,21 +80,27 @@ class GatewayMiddleware:
             send = _adding(send, decision.headers)
         if scope["type"] == "http":
             return await self.app(inner, receive, send)
-        return await self._websocket(inner, receive, send, decision)
+        return await self._websocket(inner, receive, send, decision, ended)
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> None:
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow, ended: int) -> None:
+        """Run the application until the socket or its login ends; ``ended`` is from before the decision."""
         limits = [limit for limit in (allow.session_timeout, allow.authorization_timeout) if limit is not None]
-        if not limits:
+        revocable = allow.ends_with if sniffio.current_async_library() == "asyncio" else ()
+        if not limits and not revocable:
             return await self.app(scope, receive, send)
         lifetime = SocketLifetime(receive, send)
-        reason = "session timeout" if min(limits) == allow.session_timeout else "authorization timeout"
-        lifetime.end_after(min(limits), reason)
+        if limits:
+            reason = "session timeout" if min(limits) == allow.session_timeout else "authorization timeout"
+            lifetime.end_after(min(limits), reason)
+        end = lifetime.end
+        self.gateway.sockets.add(revocable, end, ended)
         try:
             await self.app(scope, lifetime.receive, lifetime.send)
         except OSError:
             if not lifetime.ended:
                 raise  # the application's own
         finally:
+            self.gateway.sockets.discard(revocable, end)
             await lifetime.finish()
         return None
 

@@ -5,6 +5,7 @@ Everything here is immutable once built, and nothing prints a secret.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -22,6 +23,7 @@ __all__ = [
     "GroupPrincipal",
     "Headers",
     "Principal",
+    "Revocation",
     "RolePrincipal",
     "Subject",
     "Unavailable",
@@ -228,6 +230,26 @@ class AuthenticationToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Revocation:
+    """What can end a login before its time. A login module grants one as a public credential to be ended by it.
+
+    Args:
+        kind: ``user``: every login of the user; ``session``: one session; ``token``: one token.
+        name: the user's name, or the session's or token's id.
+        realm: the user's realm; empty for the others, whose ids are unique.
+    """
+
+    kind: Literal["user", "session", "token"]
+    name: str
+    realm: str = ""
+
+    @property
+    def key(self) -> str:
+        """Where ExpiringState says of it."""
+        return json.dumps([self.kind, self.name, self.realm])
+
+
+@dataclass(frozen=True, slots=True)
 class Allow:
     """Run the application.
 
@@ -239,6 +261,7 @@ class Allow:
         session_timeout: seconds after which a WebSocket is closed, or None.
         authorization_timeout: seconds within which a WebSocket must authenticate again, or None.
         additions: what the application finds in its scope; immutable values.
+        ends_with: what ends a WebSocket before its time.
     """
 
     subject: Subject | None
@@ -248,6 +271,7 @@ class Allow:
     session_timeout: float | None = None
     authorization_timeout: float | None = None
     additions: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    ends_with: tuple[Revocation, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,16 +13,18 @@ import asyncio
 import json
 import logging
 import secrets
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Literal
+
+import sniffio
 
 from asgi_gateway.errors import StateError, StateUnavailable
 from asgi_gateway.interfaces import ExpiringState
+from asgi_gateway.model import Revocation
 from asgi_gateway.stores import MessageLog, PositionLost
 
-__all__ = ["GENERATION_LIFE", "LiveSockets", "Revocation", "Revocations", "generation_key", "session_key", "token_key"]
+__all__ = ["GENERATION_LIFE", "LiveSockets", "Revocations"]
 
 logger = logging.getLogger(__name__)
 
@@ -31,21 +33,7 @@ GENERATION_LIFE = 400 * 86_400.0
 _WAIT = 1.0
 _RETRY = 0.5
 _TRIES = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """What ends.
-
-    Args:
-        kind: ``user``: every login of the user; ``session``: one session; ``token``: one token.
-        name: the user's name, or the session's or token's id.
-        realm: the user's realm; empty for the others, whose ids are unique.
-    """
-
-    kind: Literal["user", "session", "token"]
-    name: str
-    realm: str = ""
+_RECENT = 1000
 
 
 Handler = Callable[[Revocation | None], None]
@@ -70,8 +58,14 @@ class Revocations:
         self._handlers.append(handler)
 
     async def open(self) -> None:
-        """Begin to follow the log."""
+        """Begin to follow the log.
+
+        Raises:
+            RuntimeError: the server's event loop is not asyncio's.
+        """
         if self._log is not None and self._task is None:
+            if sniffio.current_async_library() != "asyncio":
+                raise RuntimeError("a store that is shared by several processes needs a server on asyncio")
             self._task = asyncio.create_task(self._follow(self._log), name="asgi-gateway-revocations")
 
     async def close(self) -> None:
@@ -93,13 +87,12 @@ class Revocations:
         """
         there = True
         if revocation.kind == "user":
-            await self._renew(generation_key(revocation.realm, revocation.name))
+            await self._renew(revocation.key)
         elif revocation.kind == "token":
-            await self._state.put_if_absent(token_key(revocation.name), "revoked", GENERATION_LIFE)
+            await self._state.put_if_absent(revocation.key, "revoked", GENERATION_LIFE)
         else:
-            key = session_key(revocation.name)
-            value = await self._state.get(key)
-            there = value is not None and await self._state.remove(key, value)
+            value = await self._state.get(revocation.key)
+            there = value is not None and await self._state.remove(revocation.key, value)
         self._tell(revocation)
         if self._log is not None:
             await self._log.append(json.dumps([revocation.kind, revocation.name, revocation.realm]))
@@ -147,16 +140,24 @@ class LiveSockets:
 
     def __init__(self) -> None:
         self._sockets: dict[Revocation, set[Callable[[str], None]]] = {}
+        self._recent: deque[Revocation | None] = deque(maxlen=_RECENT)
+        self.ended = 0
+        """How many revocations there were; noted before a login is decided on."""
 
-    def add(self, ends_with: tuple[Revocation, ...], end: Callable[[str], None]) -> None:
+    def add(self, ends_with: tuple[Revocation, ...], end: Callable[[str], None], since: int) -> None:
         """Keep a socket.
 
         Args:
             ends_with: what ends it.
             end: closes it; is given the reason.
+            since: what ``ended`` was before its login was decided on. What was revoked meanwhile ends it now.
         """
         for revocation in ends_with:
             self._sockets.setdefault(revocation, set()).add(end)
+        missed = self.ended - since
+        recent = list(self._recent)[-missed:] if missed else []
+        if missed > len(recent) or not {None, *ends_with}.isdisjoint(recent):
+            end("revoked")
 
     def discard(self, ends_with: tuple[Revocation, ...], end: Callable[[str], None]) -> None:
         """Forget a socket that has ended."""
@@ -169,27 +170,14 @@ class LiveSockets:
 
     def end(self, revocation: Revocation | None) -> None:
         """Close the sockets that end with something; None: all of them."""
+        self.ended += 1
+        self._recent.append(revocation)
         if revocation is None:
             for end in {end for ends in self._sockets.values() for end in ends}:
                 end("login unknown")
         else:
             for end in tuple(self._sockets.get(revocation, ())):
                 end(f"{revocation.kind} revoked")
-
-
-def generation_key(realm: str, user: str) -> str:
-    """The key whose value changes when a user is revoked."""
-    return json.dumps(["generation", realm, user])
-
-
-def session_key(identity: str) -> str:
-    """The key of a session's record."""
-    return json.dumps(["session", identity])
-
-
-def token_key(identity: str) -> str:
-    """The key that is there when a token is revoked."""
-    return json.dumps(["revoked token", identity])
 
 
 def _revocation(message: str) -> Revocation | None:

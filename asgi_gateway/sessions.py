@@ -19,8 +19,7 @@ from typing import Any, Generic, TypeVar
 
 from asgi_gateway.headers import cookie_values
 from asgi_gateway.interfaces import Clock, ExpiringState
-from asgi_gateway.model import GroupPrincipal, Headers, Principal, RolePrincipal, Subject, UserPrincipal
-from asgi_gateway.revocation import Revocation, generation_key, session_key
+from asgi_gateway.model import GroupPrincipal, Headers, Principal, Revocation, RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.signing import Signer
 
 __all__ = ["DEPENDS_ON_COOKIE", "MAX_LIFE", "Session", "Sessions"]
@@ -179,11 +178,11 @@ class Sessions(Generic[V]):
             "p": [[_letter(principal), principal.name] for principal in subject.principals],
             "u": self._clock.time() + life,
             "i": idle,
-            "g": await self._state.get(generation_key(self._realm, subject.name)) or "",
+            "g": await self._generation(subject),
         }
         if idle is not None:
             await self._state.put_if_absent(_idle_key(identity), "idle", idle + _recheck(idle))
-        await self._state.put_if_absent(session_key(identity), json.dumps(record), life)
+        await self._state.put_if_absent(Revocation("session", identity).key, json.dumps(record), life)
         return self._cookie(self._signer.sign({"id": identity}), secure, f"; Max-Age={int(life)}")
 
     def end_cookie(self, *, secure: bool) -> bytes:
@@ -200,22 +199,21 @@ class Sessions(Generic[V]):
         elif revocation.kind == "user" and revocation.realm == self._realm:
             self._drop(lambda session: session.subject.name == revocation.name)
 
-    def ends_with(self, session: Session) -> tuple[Revocation, ...]:
-        """What ends a socket that was opened with a session."""
-        return Revocation("session", session.id), Revocation("user", session.subject.name, self._realm)
-
     async def _verified(self, identity: str) -> Session | None:
-        value = await self._state.get(session_key(identity))
+        value = await self._state.get(Revocation("session", identity).key)
         session = _session(identity, value) if value is not None else None
         if session is None or session.until <= self._clock.time():
             return None
-        if (await self._state.get(generation_key(self._realm, session.subject.name)) or "") != session.generation:
+        if await self._generation(session.subject) != session.generation:
             return None
         if session.idle is not None:
             ttl = session.idle + _recheck(session.idle)
             if not await self._state.extend(_idle_key(identity), "idle", ttl):
                 return None
         return session
+
+    async def _generation(self, subject: Subject) -> str:
+        return await self._state.get(Revocation("user", subject.name, self._realm).key) or ""
 
     def _drop(self, concerned: Callable[[Session], bool]) -> None:
         for key in [key for key, known in self._known.items() if concerned(known.session)]:

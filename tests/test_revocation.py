@@ -13,14 +13,8 @@ import anyio
 import pytest
 
 from asgi_gateway.errors import StateUnavailable
-from asgi_gateway.revocation import (
-    LiveSockets,
-    Revocation,
-    Revocations,
-    generation_key,
-    session_key,
-    token_key,
-)
+from asgi_gateway.model import Revocation
+from asgi_gateway.revocation import LiveSockets, Revocations
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.stores.sqlite import SqliteState
 from tests.helpers import EmptyState
@@ -37,18 +31,18 @@ async def test_written_down() -> None:
     revocations, heard = Revocations(state), list[Revocation | None]()
     revocations.subscribe(heard.append)
     await revocations.open()
-    await state.put_if_absent(session_key("s"), "record", 60)
+    await state.put_if_absent(Revocation("session", "s").key, "record", 60)
     assert await revocations.revoke(Revocation("session", "s")) is True
-    assert await state.get(session_key("s")) is None
+    assert await state.get(Revocation("session", "s").key) is None
     await revocations.revoke(Revocation("token", "t"))
     await revocations.revoke(Revocation("token", "t"))
-    assert await state.get(token_key("t"))
+    assert await state.get(Revocation("token", "t").key)
     generations = []
     for _ in range(3):
         await revocations.revoke(JOE)
-        generations.append(await state.get(generation_key("demo", "joe")))
+        generations.append(await state.get(JOE.key))
     assert len(set(generations)) == 3
-    assert await state.get(generation_key("other", "joe")) is None
+    assert await state.get(Revocation("user", "joe", "other").key) is None
     assert heard[0] == Revocation("session", "s")
     assert heard[-1] == JOE
     await revocations.close()
@@ -118,7 +112,8 @@ async def _hears(heard: list[Revocation | None], what: Revocation | None, within
 
 _REVOKE = """
 import asyncio, os, signal, sys
-from asgi_gateway.revocation import Revocation, Revocations
+from asgi_gateway.model import Revocation
+from asgi_gateway.revocation import Revocations
 from asgi_gateway.stores.sqlite import SqliteState
 
 async def main():
@@ -169,9 +164,9 @@ async def test_sockets() -> None:
     session = Revocation("session", "s")
 
     ends = {name: (lambda reason, name=name: ended.append((name, reason))) for name in ("joe1", "joe2", "ann")}
-    sockets.add((JOE, session), ends["joe1"])
-    sockets.add((JOE,), ends["joe2"])
-    sockets.add((ANN,), ends["ann"])
+    sockets.add((JOE, session), ends["joe1"], 0)
+    sockets.add((JOE,), ends["joe2"], 0)
+    sockets.add((ANN,), ends["ann"], 0)
     sockets.end(Revocation("user", "joe", "other realm"))
     sockets.end(Revocation("token", "joe"))
     assert ended == []
@@ -186,3 +181,18 @@ async def test_sockets() -> None:
     assert ended[2:] == [("ann", "login unknown")]
     sockets.discard((ANN,), ends["ann"])
     assert sockets._sockets == {}
+
+
+@pytest.mark.parametrize(
+    ("revoked", "ends"),
+    [([], False), ([ANN], False), ([JOE], True), ([ANN, JOE, ANN], True), ([None], True), ([ANN] * 2000, True)],
+)
+async def test_revoked_while_the_login_was_decided_on(revoked: list[Revocation | None], ends: bool) -> None:
+    """A socket whose login was revoked, or may have been, between the decision and its opening ends at once."""
+    sockets, ended = LiveSockets(), list[str]()
+    sockets.end(JOE)
+    since = sockets.ended
+    for revocation in revoked:
+        sockets.end(revocation)
+    sockets.add((JOE,), ended.append, since)
+    assert bool(ended) is ends

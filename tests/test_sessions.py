@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import ConfigError, HeaderError, StateFull, StateUnavailable
-from asgi_gateway.model import GroupPrincipal, Principal, RolePrincipal, Subject, UserPrincipal
-from asgi_gateway.revocation import Revocation, Revocations, session_key
+from asgi_gateway.model import GroupPrincipal, Principal, Revocation, RolePrincipal, Subject, UserPrincipal
+from asgi_gateway.revocation import Revocations
 from asgi_gateway.sessions import MAX_LIFE, Session, Sessions
 from asgi_gateway.stores.memory import MemoryState
 from tests.helpers import ManualClock
@@ -362,14 +362,6 @@ async def test_unreadable_records(host: Host, record: str) -> None:
     """A record that cannot be read is no session."""
     worker = host.worker()
     name = (await worker.begin(JOE, secure=False)).split(b"=")[0]
-    await host.state.put_if_absent(session_key("x"), record, 60)
+    await host.state.put_if_absent(Revocation("session", "x").key, record, 60)
     cookie = name + b"=" + worker._signer.sign({"id": "x"}).encode()
     assert not await _good(worker, [(b"cookie", cookie)])
-
-
-async def test_what_ends_a_socket(host: Host) -> None:
-    """A socket that was opened with a session ends with the session and with its user."""
-    worker = host.worker()
-    session = await worker.find(_headers(await worker.begin(JOE, secure=False)), secure=False)
-    assert session is not None
-    assert worker.ends_with(session) == (Revocation("session", session.id), Revocation("user", "joe", "demo"))
