@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _KINDS = ("http", "websocket")
 _PLAIN = (b"content-type", b"text/plain; charset=utf-8")
+_OPENING = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -223,9 +224,9 @@ def _joined(headers: Headers) -> list[tuple[bytes, bytes]]:
 def _adding(send: Send, headers: Headers) -> Send:
     """A ``send`` that adds headers to the application's response, or to the answer of the handshake."""
 
-    async def adding(message: Message) -> None:
-        if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+    def adding(message: Message) -> Awaitable[None]:
+        if message["type"] in _OPENING:
             message = {**message, "headers": [*message.get("headers", ()), *headers]}
-        await send(message)
+        return send(message)
 
     return adding

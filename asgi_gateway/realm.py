@@ -129,8 +129,8 @@ class Realm:
         """
         if self.sessions is None:
             return self.cache.get(self.reader.read(headers, query)) if self._remembers else None
-        raw = self.reader.read(headers, query)
-        verified = self.sessions.recall(headers, secure=scheme in _TLS)
+        raw, cookie = self.reader.read_with_cookie(headers, query)
+        verified = self.sessions.recall(cookie, secure=scheme in _TLS) if cookie is not None else None
         return self.cache.get(raw) if verified is None and self._remembers else verified
 
     async def authenticate(
@@ -228,9 +228,10 @@ class Realm:
             return None
         secure = request.scheme in _TLS
         try:
-            return self.sessions.recall(request.headers, secure=secure) or await self.sessions.find(
-                request.headers, secure=secure
-            )
+            _, cookie = self.reader.read_with_cookie(request.headers, b"")
+            if cookie is None:
+                return None
+            return self.sessions.recall(cookie, secure=secure) or await self.sessions.find(cookie, secure=secure)
         except HeaderError as error:
             return self._forbid(request, service, str(error))
         except StateError as error:

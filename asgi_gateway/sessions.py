@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -32,6 +32,7 @@ DEPENDS_ON_COOKIE: Headers = ((b"cache-control", b"no-store"), (b"vary", b"Cooki
 """For every answer that depends on a session, refusals included."""
 _RECHECK = 10.0
 _REMEMBERED = 10_000
+_LONGEST = 4096
 _KINDS: dict[str, type[Principal]] = {
     "u": UserPrincipal,
     "r": RolePrincipal,
@@ -102,41 +103,39 @@ class Sessions(Generic[V]):
         self._realm = realm
         self._state = state
         self._clock = clock
+        self._monotonic = clock.monotonic
         self._signer = Signer(keys, f"session.{realm}")
         self._life = life
         self._idle = idle
         self._present = present
         name = f"asgi-gateway-{hashlib.blake2b(realm.encode(), digest_size=6).hexdigest()}"
         self._names = {False: name, True: f"__Host-{name}"}
-        self._known: dict[bytes, _Known[V]] = {}
-        self._copy = hashlib.blake2b(digest_size=16, key=secrets.token_bytes(32)).copy
+        # by the whole header, since to parse it and check the signature costs more than all else; one over TLS or not
+        self._known: tuple[dict[bytes, _Known[V]], dict[bytes, _Known[V]]] = ({}, {})
         self._forgotten = 0
 
-    def recall(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> V | None:
+    def recall(self, cookie: bytes, *, secure: bool) -> V | None:
         """What was verified a moment ago for these cookies; asks nobody and waits for nothing.
 
         Args:
-            headers: the request's.
+            cookie: the request's Cookie header; several lines joined with ``; ``.
             secure: whether it came over TLS.
         """
-        cookie = None
-        for name, value in headers:
-            if name == b"cookie":
-                cookie = value if cookie is None else cookie + b"; " + value
-        if cookie is None:
-            return None
-        known = self._known.get(self._key(cookie, secure))
-        return known.value if known is not None and self._clock.monotonic() < known.until else None
+        known = self._known[secure].get(cookie)
+        return known.value if known is not None and self._monotonic() < known.until else None
 
-    async def find(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> V | None:
+    async def find(self, cookie: bytes, *, secure: bool) -> V | None:
         """The session that a request's cookie stands for, if it is good; this counts as its use.
+
+        Args:
+            cookie: the request's Cookie header; several lines joined with ``; ``.
+            secure: whether it came over TLS.
 
         Raises:
             HeaderError: the cookie is there twice or has control characters.
             StateError: whether it is good cannot be told now.
         """
-        cookie = b"; ".join(value for name, value in headers if name == b"cookie")
-        text = cookie_values(cookie, frozenset((self._names[secure],))).get(self._names[secure]) if cookie else None
+        text = cookie_values(cookie, frozenset((self._names[secure],))).get(self._names[secure])
         data = self._signer.read(text) if text is not None else None
         if data is None or not isinstance(data.get("id"), str):
             return None
@@ -147,10 +146,9 @@ class Sessions(Generic[V]):
         left = session.until - self._clock.time()
         value = self._present(session, left)
         if forgotten == self._forgotten:  # else it may have been revoked while the store was asked
-            while len(self._known) >= _REMEMBERED:
-                del self._known[next(iter(self._known))]
-            until = self._clock.monotonic() + min(_recheck(session.idle), left)
-            self._known[self._key(cookie, secure)] = _Known(session, until, value)
+            self._remember(
+                cookie, secure, _Known(session, self._monotonic() + min(_recheck(session.idle), left), value)
+            )
         return value
 
     async def begin(
@@ -193,7 +191,7 @@ class Sessions(Generic[V]):
         """Ask the store again for what a revocation concerns; None: for every session."""
         self._forgotten += 1
         if revocation is None:
-            self._known.clear()
+            self._drop(lambda session: True)
         elif revocation.kind == "session":
             self._drop(lambda session: session.id == revocation.name)
         elif revocation.kind == "user" and revocation.realm == self._realm:
@@ -216,13 +214,17 @@ class Sessions(Generic[V]):
         return await self._state.get(Revocation("user", subject.name, self._realm).key) or ""
 
     def _drop(self, concerned: Callable[[Session], bool]) -> None:
-        for key in [key for key, known in self._known.items() if concerned(known.session)]:
-            del self._known[key]
+        for remembered in self._known:
+            for cookie in [cookie for cookie, known in remembered.items() if concerned(known.session)]:
+                del remembered[cookie]
 
-    def _key(self, cookie: bytes, secure: bool) -> bytes:
-        digest = self._copy()
-        digest.update(cookie)
-        return digest.digest() + (b"s" if secure else b"")
+    def _remember(self, cookie: bytes, secure: bool, known: _Known[V]) -> None:
+        remembered = self._known[secure]
+        if len(cookie) <= _LONGEST:
+            remembered.pop(cookie, None)  # so that it becomes the youngest
+            while len(remembered) >= _REMEMBERED:
+                del remembered[next(iter(remembered))]
+            remembered[cookie] = known
 
     def _cookie(self, value: str, secure: bool, more: str) -> bytes:
         flags = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
