@@ -87,6 +87,24 @@ class CredentialReader:
             *(offered.get(name) for name in self.subprotocols),
         )
 
+    def read_with_cookie(
+        self, headers: Iterable[tuple[bytes, bytes]], query: bytes
+    ) -> tuple[RawCredentials, bytes | None]:
+        """The credentials as they were sent, and the whole Cookie header.
+
+        Raises:
+            HeaderError: one of the credentials is there twice, or is not what strict parsing takes.
+        """
+        authorization = cookie = None
+        for name, value in headers:
+            if name == b"cookie":
+                cookie = value if cookie is None else cookie + b"; " + value  # HTTP/2 may send a line for each cookie
+            elif name == b"authorization":
+                if authorization is not None:
+                    raise HeaderError("header authorization occurs twice")
+                authorization = value
+        return (authorization,) if self._plain else self.read(headers, query), cookie
+
     def token(self, raw: RawCredentials) -> AuthenticationToken:
         """The authentication token that login modules see.
 

@@ -84,7 +84,7 @@ class Endpoints:
     async def _authenticate_again(
         self, request: AuthRequest, service: Service, name: str
     ) -> Reply | Challenge | Forbid | Unavailable:
-        decision = await self._gateway.decide_for(request, service)
+        decision = await self._gateway.decide_for(request, service, fresh=True)
         if not isinstance(decision, Allow):
             return decision
         user = decision.subject.name if decision.subject is not None else ""
@@ -122,7 +122,7 @@ class Endpoints:
             single_use=True,
             until=min(ends, default=None),
             service=service.name,
-            handles=decision.handles,
+            ends_with=decision.ends_with,
         )
         body = json.dumps({"ticket": text, "expires_in": ticket.life}).encode()
         return Reply(200, decision.headers, body, "application/json")

@@ -22,8 +22,8 @@ from asgi_gateway.model import (
     Challenge,
     Forbid,
     GroupPrincipal,
-    Handle,
     Principal,
+    Revocation,
     RolePrincipal,
     Subject,
     Unavailable,
@@ -46,7 +46,7 @@ _KINDS: dict[str, type[Principal]] = {
 
 Limits = tuple[float | None, float | None, float | None]
 """Seconds that a session, and an authorization, may last; when the credentials expire."""
-Progress = tuple[dict[str, Subject], list[Limits], list[Handle], int]
+Progress = tuple[dict[str, Subject], list[Limits], list[Revocation], int]
 """The subjects established, their limits, what may end them, and how many tries are left."""
 
 
@@ -74,6 +74,8 @@ class Factors:
         request: AuthRequest,
         service: ServiceLike,
         observe: Callable[[Realm, Sequence[Step]], None] | None = None,
+        *,
+        fresh: bool = False,
     ) -> Verified | Challenge | Forbid | Unavailable:
         """Ask the realms that are left, in order."""
         try:
@@ -84,7 +86,7 @@ class Factors:
         except StateError as error:
             self._event("unavailable", request, service, error)
             return Unavailable(5, str(error), (), service.name)
-        subjects, limits, handles, tries = progress or ({}, [], [], TRIES)
+        subjects, limits, ends_with, tries = progress or ({}, [], [], TRIES)
         verified: list[Verified] = []
         asked: list[Realm] = []
         for realm in service.realms:
@@ -96,19 +98,20 @@ class Factors:
                 dict(subjects),
                 without_authorization=any(_consumed(request, each) for each in asked),
                 observe=None if observe is None else lambda steps, realm=realm: observe(realm, steps),  # type: ignore[misc]
+                fresh=fresh,
             )
             if not isinstance(outcome, Verified):
                 tries = tries if verified else tries - 1
-                return await self._go_on(request, service, (subjects, limits, handles, tries), outcome)
+                return await self._go_on(request, service, (subjects, limits, ends_with, tries), outcome)
             subjects[realm.name] = outcome.subject
             limits.append((outcome.session_timeout, outcome.authorization_timeout, outcome.expires))
-            handles += outcome.handles
+            ends_with += _ends_with(realm, outcome)
             verified.append(outcome)
             asked.append(realm)
         headers = tuple(header for each in verified for header in each.headers)
         subject = Subject().merged(*(subjects[realm.name] for realm in service.realms))
         session, authorization, expires = _smallest(limits)
-        return Verified(subject, headers, session, authorization, tuple(handles), expires)
+        return Verified(subject, headers, session, authorization, tuple(ends_with), expires)
 
     async def _go_on(
         self,
@@ -117,7 +120,7 @@ class Factors:
         progress: Progress,
         outcome: Challenge | Forbid | Unavailable,
     ) -> Challenge | Forbid | Unavailable:
-        subjects, limits, handles, tries = progress
+        subjects, limits, ends_with, tries = progress
         if not subjects or not isinstance(outcome, Challenge):
             return outcome
         if tries <= 0:
@@ -127,7 +130,7 @@ class Factors:
             "service": service.name,
             "tries": tries,
             "limits": _smallest(limits),
-            "handles": handles,
+            "ends_with": [[each.kind, each.name, each.realm] for each in ends_with],
             "subjects": {name: [[_kind(p), p.name] for p in s.principals] for name, s in subjects.items()},
         }
         try:
@@ -153,13 +156,20 @@ class Factors:
             name: Subject(tuple(_KINDS.get(kind, Principal)(text) for kind, text in principals))
             for name, principals in record["subjects"].items()
         }
-        handles = [Handle(*each) for each in record["handles"]]
-        return subjects, [tuple(record["limits"])], handles, record["tries"]
+        ends_with = [Revocation(*each) for each in record["ends_with"]]
+        return subjects, [tuple(record["limits"])], ends_with, record["tries"]
 
     def _event(self, outcome: str, request: AuthRequest, service: ServiceLike, error: Exception) -> None:
         self._audit.event(
             outcome, service=service.name, kind=request.kind, peer=request.remote_address, reason=str(error)
         )
+
+
+def _ends_with(realm: Realm, verified: Verified) -> list[Revocation]:
+    """What ends one realm's login: the merged subject will not tell what it was called there."""
+    credentials = verified.subject.public_credentials
+    ended_by = [each for each in credentials if type(each) is Revocation]
+    return [Revocation("user", verified.subject.name, realm.name), *verified.ends_with, *ended_by]
 
 
 def _kind(principal: Principal) -> str:

@@ -19,10 +19,11 @@ from asgi_gateway.errors import HeaderError, Problem
 from asgi_gateway.factors import Factors
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
-from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Revocation, Unavailable
 from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
 from asgi_gateway.reauthorization import Reauthorizations
+from asgi_gateway.revocation import Revocations
 from asgi_gateway.services import Service, ServiceTable
 from asgi_gateway.sockets import LiveSockets
 from asgi_gateway.workers import OnlyWorker
@@ -35,6 +36,8 @@ _KNOWN_PATHS = 4096
 """Paths whose service is remembered."""
 _KNOWN_LENGTH = 256
 """The longest path that is; clients choose paths, so this bounds the memory."""
+
+_VARY: Headers = ((b"vary", b"Cookie"),)
 
 Observer = Callable[[Realm, Sequence[Step]], None]
 
@@ -75,11 +78,14 @@ class Gateway:
         self._audit = audit
         self._factors = Factors(state, audit)
         self._known: dict[str, dict[str, Service]] = {"http": {}, "websocket": {}}
-        self._opened: list[ExpiringState | LoginModule] = []
-        self._opening = anyio.Lock()
-        self._only_worker = OnlyWorker(repr((identity, [service.name for service in self.services])))
+        self._opened: list[ExpiringState | LoginModule | Revocations] = []
+        self.revocations = Revocations(state)
         self.sockets = LiveSockets()
         self.reauthorizations = Reauthorizations(state, clock, self.sockets)
+        self.revocations.subscribe(self._forget)
+        self.revocations.subscribe(self.sockets.end)
+        self._opening = anyio.Lock()
+        self._only_worker = OnlyWorker(repr((identity, [service.name for service in self.services])))
         for service in self.services:
             if not service.realms:
                 service.allow_public = Allow(None, (), service.name, additions=scope_additions(service.name, "", None))
@@ -104,8 +110,9 @@ class Gateway:
             if entry.module.replay_protected
         ]
         logins = [service.ticket.login for service in self.services if service.ticket is not None]
+        sessions = [f"realm {realm.name}: sessions" for realm in self.realms if realm.sessions is not None]
         several = [service.name for service in (*self.services, *logins) if len(service.realms) > 1]
-        return modules + [f"service {name}: the first of several realms" for name in several]
+        return modules + sessions + [f"service {name}: the first of several realms" for name in several]
 
     async def open(self) -> None:
         """Open the store and every login module; what was opened is closed again if one fails.
@@ -118,7 +125,7 @@ class Gateway:
                 return
             try:
                 modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
-                parts: list[ExpiringState | LoginModule] = [self.state, *modules]
+                parts: list[ExpiringState | LoginModule | Revocations] = [self.state, self.revocations, *modules]
                 if needs := self.needs_shared_state():
                     await self._only_worker.claim(needs)
                 for part in parts:
@@ -176,7 +183,7 @@ class Gateway:
         if kind != "http":
             return None  # the Origin must be looked at
         try:
-            verified = realm.recall(scope["headers"], scope.get("query_string", b""))
+            verified = realm.recall(scope["headers"], scope.get("query_string", b""), scope.get("scheme", "http"))
         except HeaderError:
             return None
         return None if verified is None else verified.allowed.get(service)
@@ -210,8 +217,17 @@ class Gateway:
             return self.deny(request, None, str(error))
         return await self.decide_for(request, service, observe)
 
-    async def decide_for(self, request: AuthRequest, service: Service, observe: Observer | None = None) -> Decision:
-        """Decide on a request for a service, whatever its path."""
+    async def decide_for(
+        self, request: AuthRequest, service: Service, observe: Observer | None = None, *, fresh: bool = False
+    ) -> Decision:
+        """Decide on a request for a service, whatever its path.
+
+        Args:
+            request: the request.
+            service: the service.
+            observe: is told what each module of each realm did.
+            fresh: only credentials count, and they are verified now: no session, and nothing that is remembered.
+        """
         try:
             # where no rule looks at the Origin it is nobody's business, however often it is there
             ruled = service.origins or (request.kind == "websocket" and service.realms)
@@ -220,7 +236,9 @@ class Gateway:
                 return self.deny(request, service, f"origin {origin.decode('latin-1')} is not allowed")
         except HeaderError as error:
             return self.deny(request, service, str(error))
-        decision = await self._authenticate(request, service, observe)
+        decision = await self._authenticate(request, service, observe, fresh)
+        if not isinstance(decision, Allow) and any(realm.sessions is not None for realm in service.realms):
+            decision = _with_headers(decision, _VARY)
         if origin is not None and service.origins:
             decision = _with_headers(decision, service.origins.response(origin))
         return decision
@@ -245,15 +263,17 @@ class Gateway:
             return None
         return service.origins.preflight(request, origin)
 
-    async def _authenticate(self, request: AuthRequest, service: Service, observe: Observer | None) -> Decision:
+    async def _authenticate(
+        self, request: AuthRequest, service: Service, observe: Observer | None, fresh: bool
+    ) -> Decision:
         if service.allow_public is not None:
             return service.allow_public
         if len(service.realms) > 1:
-            outcome = await self._factors.authenticate(request, service, observe)
+            outcome = await self._factors.authenticate(request, service, observe, fresh=fresh)
         else:
             realm = service.realms[0]
             watch = None if observe is None else lambda steps: observe(realm, steps)
-            outcome = await realm.authenticate(request, service.name, observe=watch)
+            outcome = await realm.authenticate(request, service.name, observe=watch, fresh=fresh)
         if not isinstance(outcome, Verified):
             return outcome
         return self._authorize(request, service, outcome)
@@ -266,6 +286,9 @@ class Gateway:
         missing = service.authorization.missing(verified.subject)
         if missing:
             return self.deny(request, service, f"missing roles: {', '.join(sorted(missing))}", verified.subject.name)
+        ends_with = [each for each in verified.subject.public_credentials if type(each) is Revocation]
+        if len(service.realms) == 1:  # of several, each has its own name for the user
+            ends_with.append(Revocation("user", verified.subject.name, realm))
         allow = Allow(
             verified.subject,
             verified.headers,
@@ -274,12 +297,19 @@ class Gateway:
             verified.session_timeout,
             verified.authorization_timeout,
             scope_additions(service.name, realm, verified.subject),
-            verified.handles,
+            tuple(dict.fromkeys((*ends_with, *verified.ends_with))),
             verified.expires,
             tuple(name for each in service.realms for name in each.reader.subprotocols),
         )
         verified.allowed[service] = allow
         return allow
+
+    def _forget(self, revocation: Revocation | None) -> None:
+        for realm in self.realms:
+            if realm.sessions is not None:
+                realm.sessions.forget(revocation)
+            if revocation is None or (revocation.kind == "user" and revocation.realm == realm.name):
+                realm.cache.clear()
 
     def deny(
         self, request: AuthRequest, service: Service | None, reason: str, principal: str = "", headers: Headers = ()

@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 _KINDS = ("http", "websocket")
 _PLAIN = (b"content-type", TEXT.encode())
+_OPENING = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 _NO_STORE = (b"cache-control", b"no-store")
 SOCKET_HEADER = b"gateway-socket"
 """Tells a client by what name to authenticate again for its WebSocket."""
@@ -60,13 +61,15 @@ class GatewayMiddleware:
         allow = self._recall(scope)
         if allow is None:
             return await self._decide(scope, receive, send)
+        if allow.headers:
+            send = _adding(send, allow.headers)
         return await self.app({**scope, **allow.additions}, receive, send)
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in _KINDS:
             return await self._other(scope, receive, send)
         request = request_of(scope)
-        since = self.gateway.sockets.moment
+        ended = self.gateway.sockets.ended
         if (preflight := self.gateway.preflight(request)) is not None:
             return await _answer(send, 204, preflight, b"")
         try:
@@ -84,12 +87,13 @@ class GatewayMiddleware:
             return await _answer(send, *_status_headers_body(decision))
         inner = {**scope, **decision.additions}  # whatever stood under these keys before is gone
         if scope["type"] == "websocket":
-            return await self._websocket(inner, receive, send, decision, since)
+            return await self._websocket(inner, receive, send, decision, ended)
         if decision.headers:
             send = _adding(send, decision.headers)
         return await self.app(inner, receive, send)
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow, since: int) -> None:
+    async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow, ended: int) -> None:
+        """Run the application until the socket or its login ends; ``ended`` is from before the decision."""
         if allow.subprotocols:
             scope.update(without_credentials(scope, allow.subprotocols))
         endless = allow.session_timeout is None and allow.authorization_timeout is None and allow.expires is None
@@ -97,7 +101,7 @@ class GatewayMiddleware:
             return await self.app(scope, receive, _adding(send, allow.headers) if allow.headers else send)
         sockets = self.gateway.sockets
         socket = self._live_socket(scope, receive, send, allow)
-        sockets.add(socket, since)
+        sockets.add(socket, ended)
         try:
             await self.app(scope, socket.receive, socket.send)
         except OSError:
@@ -116,7 +120,7 @@ class GatewayMiddleware:
             name = self.gateway.reauthorizations.new_name(owner)
             headers = (*headers, (SOCKET_HEADER, name.encode("ascii")))
             scope[SCOPE_KEY] = replace(scope[SCOPE_KEY], socket=name)
-        socket = LiveSocket(receive, send, owner, allow.handles, name, headers)
+        socket = LiveSocket(receive, send, owner, allow.ends_with, name, headers)
         expires = None if allow.expires is None else max(0.0, allow.expires - self.gateway.clock.time())
         socket.limit(allow.session_timeout, expires, allow.authorization_timeout)
         socket.renewal = self.gateway.reauthorizations.renewal if name else None
@@ -242,9 +246,9 @@ def _joined(headers: Headers) -> list[tuple[bytes, bytes]]:
 def _adding(send: Send, headers: Headers) -> Send:
     """A ``send`` that adds headers to the application's response, or to the answer of the handshake."""
 
-    async def adding(message: Message) -> None:
-        if message["type"] in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
+    def adding(message: Message) -> Awaitable[None]:
+        if message["type"] in _OPENING:
             message = {**message, "headers": [*message.get("headers", ()), *headers]}
-        await send(message)
+        return send(message)
 
     return adding

@@ -5,9 +5,10 @@ Everything here is immutable once built, and nothing prints a secret.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 from asgi_gateway.errors import HeaderError
 
@@ -20,9 +21,9 @@ __all__ = [
     "Forbid",
     "Grant",
     "GroupPrincipal",
-    "Handle",
     "Headers",
     "Principal",
+    "Revocation",
     "RolePrincipal",
     "Subject",
     "Unavailable",
@@ -31,20 +32,6 @@ __all__ = [
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
 Kind: TypeAlias = Literal["http", "websocket"]
-
-
-class Handle(NamedTuple):
-    """What a login can be ended by.
-
-    Args:
-        kind: ``user``: every login of the user; ``session``: one session; ``token``: what one token opened.
-        name: the user's name, or the session's or token's id.
-        realm: the user's realm; empty for the others, whose ids are unique.
-    """
-
-    kind: Literal["user", "session", "token"]
-    name: str
-    realm: str = ""
 
 
 # ---------------------------------------------------------------------------------------------------------- principals
@@ -126,7 +113,6 @@ class Grant:
         public_credentials: passed on to later modules and the application.
         private_credentials: passed on, never printed.
         data: for the module's own second phase; nobody else reads it.
-        handles: what the login may be ended by, besides its user: a token, for instance.
         expires: when the credentials cease to be good, in seconds since the epoch; what was opened ends then.
     """
 
@@ -134,7 +120,6 @@ class Grant:
     public_credentials: tuple[Any, ...] = field(default=(), repr=False)
     private_credentials: tuple[Any, ...] = field(default=(), repr=False)
     data: Any = field(default=None, repr=False, compare=False)
-    handles: tuple[Handle, ...] = field(default=(), repr=False)
     expires: float | None = None
 
     @classmethod
@@ -247,6 +232,26 @@ class AuthenticationToken:
 
 
 @dataclass(frozen=True, slots=True)
+class Revocation:
+    """What can end a login before its time. A login module grants one as a public credential to be ended by it.
+
+    Args:
+        kind: ``user``: every login of the user; ``session``: one session; ``token``: one token.
+        name: the user's name, or the session's or token's id.
+        realm: the user's realm; empty for the others, whose ids are unique.
+    """
+
+    kind: Literal["user", "session", "token"]
+    name: str
+    realm: str = ""
+
+    @property
+    def key(self) -> str:
+        """Where ExpiringState says of it."""
+        return json.dumps([self.kind, self.name, self.realm])
+
+
+@dataclass(frozen=True, slots=True)
 class Allow:
     """Run the application.
 
@@ -258,7 +263,7 @@ class Allow:
         session_timeout: seconds after which a WebSocket is closed, or None.
         authorization_timeout: seconds within which a WebSocket must authenticate again, or None.
         additions: what the application finds in its scope; immutable values.
-        handles: what a WebSocket may be ended by.
+        ends_with: what ends a WebSocket before its time.
         expires: when a WebSocket is closed because its credentials expire, in seconds since the epoch, or None.
         subprotocols: names of credentials among the subprotocols, not to be shown to the application.
     """
@@ -270,7 +275,7 @@ class Allow:
     session_timeout: float | None = None
     authorization_timeout: float | None = None
     additions: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    handles: tuple[Handle, ...] = field(default=(), repr=False)
+    ends_with: tuple[Revocation, ...] = ()
     expires: float | None = None
     subprotocols: tuple[str, ...] = ()
 

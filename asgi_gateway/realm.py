@@ -3,27 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from asgi_gateway.attempt import Attempt, BlockingPool, Step
 from asgi_gateway.audit import Audit
 from asgi_gateway.chain import Chain
 from asgi_gateway.credentials import CredentialCache, CredentialReader, RawCredentials
-from asgi_gateway.errors import HeaderError, LoginError, LoginUnavailable
-from asgi_gateway.interfaces import ChallengeScheme, Clock, UserNamePassword
+from asgi_gateway.errors import HeaderError, LoginError, LoginUnavailable, StateError
+from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, UserNamePassword
 from asgi_gateway.model import (
     Allow,
     AuthenticationToken,
     AuthRequest,
     Challenge,
     Forbid,
-    Handle,
     Headers,
+    Revocation,
     Subject,
     Unavailable,
 )
+from asgi_gateway.sessions import DEPENDS_ON_COOKIE, Session, Sessions
 
-__all__ = ["Realm", "Verified"]
+__all__ = ["SESSION_LIFE", "Realm", "Verified"]
+
+SESSION_LIFE = 12 * 3600.0
+"""Seconds that a session lives at most if the realm says nothing."""
+_TLS = ("https", "wss")
 
 _NAMED = ("basic", "bearer", "digest", "negotiate", "ntlm", "token")
 """Schemes whose names are logged where they are not offered. Other first words may be a secret sent without one."""
@@ -38,7 +43,7 @@ class Verified:
         headers: for the success response.
         session_timeout: seconds, or None.
         authorization_timeout: seconds, or None.
-        handles: what it may be ended by.
+        ends_with: what ends it before its time, besides its user's being revoked.
         expires: when its credentials cease to be good, in seconds since the epoch, or None.
     """
 
@@ -46,7 +51,7 @@ class Verified:
     headers: Headers = ()
     session_timeout: float | None = None
     authorization_timeout: float | None = None
-    handles: tuple[Handle, ...] = ()
+    ends_with: tuple[Revocation, ...] = ()
     expires: float | None = None
     allowed: dict[object, Allow] = field(default_factory=dict, repr=False)
     """Decisions already taken for this subject, by service. Filled by the gateway."""
@@ -67,6 +72,8 @@ class Realm:
         session_timeout: seconds a WebSocket may live, or None.
         authorization_timeout: seconds after which to authenticate again, or None.
         cache_ttl: seconds that a verified credential is remembered, if the chain allows it; 0 for never.
+        recycle: where sessions are kept and the keys that sign their cookies; None where every request carries its
+            credentials.
     """
 
     def __init__(
@@ -83,6 +90,7 @@ class Realm:
         session_timeout: float | None = None,
         authorization_timeout: float | None = None,
         cache_ttl: float = 30.0,
+        recycle: tuple[ExpiringState, Sequence[bytes]] | None = None,
     ) -> None:
         self.name = name
         self.description = description or name
@@ -94,6 +102,11 @@ class Realm:
         self._pool = pool
         self._audit = audit
         self._limits = (session_timeout, authorization_timeout)
+        self.sessions: Sessions[Verified] | None = None
+        if recycle is not None:
+            state, keys = recycle
+            life = session_timeout or SESSION_LIFE
+            self.sessions = Sessions(name, state, clock, keys, life=life, idle=authorization_timeout, present=_present)
         self._plain_challenge = self.challenge_headers()
 
     def challenge_headers(self, data: Sequence[str] = (), scheme: ChallengeScheme | None = None) -> Headers:
@@ -110,13 +123,17 @@ class Realm:
         """Whether the token's scheme is one that the realm offers."""
         return self._scheme(token) is not None
 
-    def recall(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> Verified | None:
-        """What was decided on these credentials a moment ago, if it may be remembered.
+    def recall(self, headers: Iterable[tuple[bytes, bytes]], query: bytes, scheme: str = "http") -> Verified | None:
+        """What was decided a moment ago on this session or these credentials, if it may be remembered.
 
         Raises:
             HeaderError: the credentials are not what strict parsing takes.
         """
-        return self.cache.get(self.reader.read(headers, query)) if self._remembers else None
+        if self.sessions is None:
+            return self.cache.get(self.reader.read(headers, query)) if self._remembers else None
+        raw, cookie = self.reader.read_with_cookie(headers, query)
+        verified = self.sessions.recall(cookie, secure=scheme in _TLS) if cookie is not None else None
+        return self.cache.get(raw) if verified is None and self._remembers else verified
 
     async def authenticate(
         self,
@@ -126,6 +143,7 @@ class Realm:
         *,
         without_authorization: bool = False,
         observe: Callable[[Sequence[Step]], None] | None = None,
+        fresh: bool = False,
     ) -> Verified | Challenge | Forbid | Unavailable:
         """Decide who the request's client is.
 
@@ -135,14 +153,18 @@ class Realm:
             earlier: subjects that the service's earlier realms established for this request.
             without_authorization: look at the configured places only: the Authorization header was another realm's.
             observe: is given what each module did.
+            fresh: only credentials count, and they are verified now: no session, and nothing that is remembered.
         """
+        remembered = not (earlier or fresh)
         try:
             raw = self.reader.read(request.headers, request.query)
             if without_authorization:
                 raw = (None, *raw[1:])
         except HeaderError as error:
             return self._forbid(request, service, str(error))
-        if not earlier and self._remembers and (verified := self.cache.get(raw)) is not None:
+        if remembered and (decided := await self._session(request, service, raw)) is not None:
+            return decided
+        if remembered and self._remembers and (verified := self.cache.get(raw)) is not None:
             return verified
         try:
             token = self.reader.token(raw)
@@ -201,14 +223,50 @@ class Realm:
             scheme.success(attempt.response_data),
             attempt.session_timeout,
             attempt.authorization_timeout,
-            (Handle("user", subject.name, self.name), *(handle for grant in grants for handle in grant.handles)),
-            min((grant.expires for grant in grants if grant.expires is not None), default=None),
+            expires=min((grant.expires for grant in grants if grant.expires is not None), default=None),
         )
         may = token and not earlier and not attempt.response_data and not verified.headers and verified.expires is None
         if self._remembers and may:
             self.cache.put(raw, verified, generation=generation)
         self._audit.event("success", principal=subject.name, scheme=scheme.name, **self._fields(request, service))
-        return verified
+        return verified if earlier else await self._begin_session(request, service, verified)
+
+    async def _session(
+        self, request: AuthRequest, service: str, raw: RawCredentials
+    ) -> Verified | Forbid | Unavailable | None:
+        """What the request's session cookie decides; None if there is no good one."""
+        if self.sessions is None:
+            return None
+        secure = request.scheme in _TLS
+        try:
+            _, cookie = self.reader.read_with_cookie(request.headers, b"")
+            if cookie is None:
+                return None
+            return self.sessions.recall(cookie, secure=secure) or await self.sessions.find(cookie, secure=secure)
+        except HeaderError as error:
+            return self._forbid(request, service, str(error))
+        except StateError as error:
+            if any(part is not None for part in raw):
+                return None  # the credentials can be checked all the same
+            self._audit.event("unavailable", **self._fields(request, service, str(error)))
+            return Unavailable(5, str(error), (), service, self.name)
+
+    async def _begin_session(self, request: AuthRequest, service: str, verified: Verified) -> Verified:
+        """The same login with a cookie for the next request; without one if the session cannot be kept."""
+        if self.sessions is None:
+            return verified
+        try:
+            cookie = await self.sessions.begin(
+                verified.subject,
+                secure=request.scheme in _TLS,
+                life=verified.session_timeout,
+                idle=verified.authorization_timeout,
+            )
+        except StateError as error:
+            self._audit.event("unavailable", **self._fields(request, service, f"no session: {error}"))
+            return verified
+        headers = (*verified.headers, (b"set-cookie", cookie), *DEPENDS_ON_COOKIE)
+        return replace(verified, headers=headers, allowed={})  # the cookie is this response's alone
 
     def _scheme(self, token: AuthenticationToken) -> ChallengeScheme | None:
         if not token.scheme:
@@ -274,3 +332,9 @@ class Realm:
 
 def _another(token: AuthenticationToken) -> str:
     return "credentials of another scheme" + (f": {token.scheme}" if token.scheme in _NAMED else "")
+
+
+def _present(session: Session, left: float) -> Verified:
+    """The login that a session stands for."""
+    ends_with = (Revocation("session", session.id),)
+    return Verified(session.subject, DEPENDS_ON_COOKIE, left, session.idle, ends_with)

@@ -17,7 +17,7 @@ from enum import Enum
 from typing import TypeAlias
 
 from asgi_gateway.lifetime import POLICY_VIOLATION, ConnectionEnded, Message, Receive, Send, SocketLifetime
-from asgi_gateway.model import Handle, Headers
+from asgi_gateway.model import Headers, Revocation
 
 __all__ = ["End", "LiveSocket", "LiveSockets", "Owner"]
 
@@ -33,9 +33,10 @@ class End(Enum):
     SESSION_TIMEOUT = (POLICY_VIOLATION, "session timeout")
     AUTHORIZATION_TIMEOUT = (4001, "authorization timeout")
     TOKEN_EXPIRED = (4002, "token expired")
-    LOGGED_OUT = (4003, "logged out")
-    REVOKED = (4004, "revoked")
-    UNCERTAIN = (4005, "log in again")
+    SESSION_ENDED = (4003, "session ended")
+    USER_REVOKED = (4004, "user revoked")
+    TOKEN_REVOKED = (4005, "token revoked")
+    UNCERTAIN = (4006, "log in again")
 
     @property
     def code(self) -> int:
@@ -46,6 +47,9 @@ class End(Enum):
     def reason(self) -> str:
         """The reason, shown to the client."""
         return self.value[1]
+
+
+_ENDS = {"session": End.SESSION_ENDED, "user": End.USER_REVOKED, "token": End.TOKEN_REVOKED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +88,7 @@ class LiveSocket(SocketLifetime):
         receive: the server's.
         send: the server's.
         owner: whose it is.
-        handles: what it may be ended by.
+        ends_with: what it may be ended by.
         name: what a client calls it when it authenticates again; empty if it never has to.
         headers: for the answer to its handshake.
     """
@@ -95,7 +99,7 @@ class LiveSocket(SocketLifetime):
         "_headers",
         "_renewing",
         "authorized_until",
-        "handles",
+        "ends_with",
         "loop",
         "name",
         "owner",
@@ -107,14 +111,14 @@ class LiveSocket(SocketLifetime):
         receive: Receive,
         send: Send,
         owner: Owner,
-        handles: tuple[Handle, ...] = (),
+        ends_with: tuple[Revocation, ...] = (),
         name: str = "",
         headers: Headers = (),
     ) -> None:
         super().__init__(receive, send)
         self.loop = asyncio.get_running_loop()
         self.owner = owner
-        self.handles = handles
+        self.ends_with = ends_with
         self.name = name
         self.authorized_until: float | None = None
         self.renewal: Renewal | None = None
@@ -206,17 +210,17 @@ class LiveSockets:
     """All authenticated WebSockets of a process, whichever event loop they live in.
 
     A socket is added when its handshake is allowed and discarded when its application is through. Both, and finding the
-    sockets of a handle, take a time that does not depend on how many there are.
+    sockets of a login, take a time that does not depend on how many there are.
     """
 
     def __init__(self) -> None:
-        self._by_handle: dict[Handle, LiveSocket | set[LiveSocket]] = {}  # most handles have one socket
+        self._by_login: dict[Revocation, LiveSocket | set[LiveSocket]] = {}  # most have one socket
         self._by_name: dict[str, LiveSocket] = {}
-        self._recent: deque[tuple[Handle | None, End]] = deque(maxlen=_RECENT)
+        self._recent: deque[Revocation | None] = deque(maxlen=_RECENT)
         self._lock = threading.Lock()
         self._count = 0
-        self.moment = 0
-        """How often something was ended. Taken before a login is looked at, it tells ``add`` what came in between."""
+        self.ended = 0
+        """How often something was ended. Noted before a login is looked at, it tells ``add`` what came in between."""
 
     def __len__(self) -> int:
         return self._count
@@ -226,74 +230,63 @@ class LiveSockets:
 
         Args:
             socket: the socket.
-            since: the moment when its login began to be looked at; what was ended since ends the socket, too.
+            since: what ``ended`` was before its login was looked at; what was ended since ends the socket, too.
         """
         with self._lock:
-            missed = 0 if since is None else self.moment - since
+            missed = 0 if since is None else self.ended - since
             recent = list(self._recent)[-missed:] if missed else []
             self._count += 1
             if socket.name:
                 self._by_name[socket.name] = socket
-            for handle in socket.handles:
-                there = self._by_handle.setdefault(handle, socket)
+            for revocation in socket.ends_with:
+                there = self._by_login.setdefault(revocation, socket)
                 if isinstance(there, set):
                     there.add(socket)
                 elif there is not socket:
-                    self._by_handle[handle] = {there, socket}
-        end = next((end for handle, end in recent if handle is None or handle in socket.handles), None)
-        if end is None and missed > len(recent):
-            end = End.UNCERTAIN
-        if end is not None:
-            self._end((socket,), end)
+                    self._by_login[revocation] = {there, socket}
+        if missed > len(recent):
+            recent.append(None)
+        for ended in recent:
+            if ended is None or ended in socket.ends_with:
+                self._end((socket,), _end_by(ended))
 
     def discard(self, socket: LiveSocket) -> None:
         """The socket's application is through."""
         with self._lock:
             self._count -= 1
             self._by_name.pop(socket.name, None)
-            for handle in socket.handles:
-                there = self._by_handle.get(handle)
+            for revocation in socket.ends_with:
+                there = self._by_login.get(revocation)
                 if isinstance(there, set):
                     there.discard(socket)
                     if not there:
-                        del self._by_handle[handle]
+                        del self._by_login[revocation]
                 elif there is socket:
-                    del self._by_handle[handle]
+                    del self._by_login[revocation]
 
-    def of(self, handle: Handle) -> tuple[LiveSocket, ...]:
-        """The sockets that a handle concerns."""
+    def of(self, revocation: Revocation) -> tuple[LiveSocket, ...]:
+        """The sockets that a revocation would concern."""
         with self._lock:
-            return tuple(_sockets(self._by_handle.get(handle, ())))
+            return tuple(_sockets(self._by_login.get(revocation, ())))
 
     def named(self, name: str) -> LiveSocket | None:
         """The socket of a name."""
         return self._by_name.get(name)
 
-    def end(self, handle: Handle, end: End) -> int:
-        """Close every socket that a handle concerns. May be called from any thread.
+    def end(self, revocation: Revocation | None) -> int:
+        """Close every socket that a revocation concerns; None: all of them. May be called from any thread.
 
         Returns:
             how many are being closed.
         """
         with self._lock:
-            self._note(handle, end)
-            sockets = tuple(_sockets(self._by_handle.get(handle, ())))
-        return self._end(sockets, end)
-
-    def end_all(self, end: End) -> int:
-        """Close every socket, since something may have been missed. May be called from any thread.
-
-        Returns:
-            how many are being closed.
-        """
-        with self._lock:
-            self._note(None, end)
-            sockets = {socket for there in self._by_handle.values() for socket in _sockets(there)}
-        return self._end(sockets, end)
-
-    def _note(self, handle: Handle | None, end: End) -> None:
-        self._recent.append((handle, end))
-        self.moment += 1
+            self._recent.append(revocation)
+            self.ended += 1
+            if revocation is None:
+                sockets = {socket for there in self._by_login.values() for socket in _sockets(there)}
+            else:
+                sockets = set(_sockets(self._by_login.get(revocation, ())))
+        return self._end(sockets, _end_by(revocation))
 
     @staticmethod
     def _end(sockets: Collection[LiveSocket], end: End) -> int:
@@ -308,6 +301,11 @@ class LiveSockets:
 
 def _sockets(there: LiveSocket | Collection[LiveSocket]) -> Collection[LiveSocket]:
     return (there,) if isinstance(there, LiveSocket) else there
+
+
+def _end_by(revocation: Revocation | None) -> End:
+    """How what a revocation concerns is ended; None: something may have been missed."""
+    return End.UNCERTAIN if revocation is None else _ENDS[revocation.kind]
 
 
 def _end_all(sockets: Collection[LiveSocket], end: End) -> None:

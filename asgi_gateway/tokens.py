@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asgi_gateway.errors import LoginFailed
-from asgi_gateway.model import Handle
+from asgi_gateway.model import Revocation
 from asgi_gateway.signing import Signer
 
 __all__ = ["MAX_LIFE", "Token", "TokenIssuer"]
@@ -37,7 +37,7 @@ class Token:
         single_use: whether it is good for one login only.
         until: when what was opened with it has to end, if that is not ``expires``.
         service: the only service it is for; empty for all that its realm protects.
-        handles: what the login that it was had for may be ended by.
+        ends_with: what the login that it was had for may be ended by.
     """
 
     user: str
@@ -50,7 +50,7 @@ class Token:
     single_use: bool = False
     until: float | None = None
     service: str = ""
-    handles: tuple[Handle, ...] = ()
+    ends_with: tuple[Revocation, ...] = ()
 
 
 class TokenIssuer:
@@ -82,7 +82,7 @@ class TokenIssuer:
         single_use: bool = False,
         until: float | None = None,
         service: str = "",
-        handles: Iterable[Handle] = (),
+        ends_with: Iterable[Revocation] = (),
     ) -> str:
         """A new token.
 
@@ -96,7 +96,7 @@ class TokenIssuer:
             until: when what is opened with it has to end, in seconds since the epoch; ``None``: when it expires, or
                 never for one that can be used once.
             service: the only service it is for; empty for all that its realm protects.
-            handles: what ends the login that it is issued for, and so what is opened with it.
+            ends_with: what ends the login that it is issued for, and so what is opened with it.
 
         Raises:
             ValueError: an argument makes no sense.
@@ -121,8 +121,8 @@ class TokenIssuer:
             data["until"] = until
         if service:
             data["service"] = service
-        if ends := tuple(handles):
-            data["ends"] = ends
+        if ends := tuple(ends_with):
+            data["ends"] = [(each.kind, each.name, each.realm) for each in ends]
         return self._signer.sign(data)
 
     def read(self, text: str, *, realm: str, now: float, leeway: float) -> Token:
@@ -165,7 +165,7 @@ def _token(data: dict[str, Any]) -> Token:
         and 0 < times[1] - times[0] <= MAX_LIFE
         and isinstance(data.get("once", False), bool)
         and isinstance(data.get("service", ""), str)
-        and _are_handles(data.get("ends", []))
+        and _are_revocations(data.get("ends", []))
     ):
         raise LoginFailed("the token is signed, but is not one of the gateway's")
     user, audience, realm, identity = map(str, texts)
@@ -180,11 +180,11 @@ def _token(data: dict[str, Any]) -> Token:
         data.get("once", False),
         data.get("until"),
         data.get("service", ""),
-        tuple(Handle(*each) for each in data.get("ends", ())),
+        tuple(Revocation(*each) for each in data.get("ends", ())),
     )
 
 
-def _are_handles(ends: Any) -> bool:
+def _are_revocations(ends: Any) -> bool:
     return isinstance(ends, list) and all(
         isinstance(each, list) and len(each) == 3 and all(isinstance(text, str) for text in each) for each in ends
     )

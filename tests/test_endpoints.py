@@ -243,8 +243,8 @@ async def test_what_a_ticket_opens_ends_with_its_login(setting: Setting) -> None
     """The socket ends when the login's session would, and is ended by what ends the login."""
     ticket = await setting.ticket()
     opened = await setting.open("/live", query=f"t={ticket}".encode())
-    (socket,) = {s for there in setting.gateway.sockets._by_handle.values() for s in [there]}
-    kinds = {(handle.kind, handle.realm) for handle in socket.handles}  # type: ignore[union-attr]
+    (socket,) = {s for there in setting.gateway.sockets._by_login.values() for s in [there]}
+    kinds = {(each.kind, each.realm) for each in socket.ends_with}  # type: ignore[union-attr]
     assert kinds == {("user", "tickets"), ("user", "staff"), ("token", "")}
     assert socket._final - socket.loop.time() == pytest.approx(600, abs=5)  # type: ignore[union-attr]
     await opened.end()

@@ -114,18 +114,16 @@ async def test_another_workers_socket_of_another_user(clock: ManualClock) -> Non
 
 
 async def test_a_clock_that_is_off_extends_nothing(clock: ManualClock) -> None:
-    """If the clock of the worker that is asked is an hour ahead, no more than the limit is given; if behind, nothing."""
+    """If the clock of the worker that is asked is an hour ahead, no more than the limit is given; if behind, none."""
     state = SharedState(clock)
     ahead, behind = ManualClock(clock.now + 3600), ManualClock(clock.now - 3600)
     for other, expected in ((ahead, 100), (behind, 0)):
         here, there = Worker(state, clock), Worker(state, other)
-        socket = here.socket()
         await here.again.open()
         socket = here.socket()
         assert await there.again.authorize(socket.name, JOE, 100)
         assert await here.again.renewal(socket) == expected
-        for each in here.sockets.of(socket.handles[0]) if socket.handles else ():
-            each.release()
+        socket.release()
 
 
 async def test_a_store_that_was_emptied(clock: ManualClock) -> None:

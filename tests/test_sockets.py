@@ -12,13 +12,13 @@ import pytest
 
 from asgi_gateway.errors import StateUnavailable
 from asgi_gateway.lifetime import ConnectionEnded
-from asgi_gateway.model import Handle
+from asgi_gateway.model import Revocation
 from asgi_gateway.sockets import End, LiveSocket, LiveSockets, Owner
 
 pytestmark = pytest.mark.anyio
 
-JOE, ANN = Handle("user", "joe", "demo"), Handle("user", "ann", "demo")
-SESSION = Handle("session", "s1")
+JOE, ANN = Revocation("user", "joe", "demo"), Revocation("user", "ann", "demo")
+SESSION, TOKEN = Revocation("session", "s1"), Revocation("token", "t1")
 OWNER = Owner("chat", "demo", "joe")
 
 
@@ -53,9 +53,9 @@ def advance(monkeypatch: pytest.MonkeyPatch, anyio_backend: str) -> Callable[[fl
 class Wire:
     """A socket and what the server was told."""
 
-    def __init__(self, *handles: Handle, name: str = "", headers: Any = ()) -> None:
+    def __init__(self, *ends_with: Revocation, name: str = "", headers: Any = ()) -> None:
         self.sent: list[dict[str, Any]] = []
-        self.socket = LiveSocket(self.receive, self.send, OWNER, handles, name, headers)
+        self.socket = LiveSocket(self.receive, self.send, OWNER, ends_with, name, headers)
 
     async def receive(self) -> dict[str, Any]:
         await asyncio.Event().wait()
@@ -83,34 +83,38 @@ def test_every_end_can_be_told_apart() -> None:
 
 
 async def test_only_the_sockets_concerned_end() -> None:
-    """A handle ends all of its sockets and no other; sockets may share handles."""
+    """A revocation ends all of its sockets and no other; sockets may share what ends them."""
     sockets = LiveSockets()
     wires = [Wire(JOE), Wire(JOE, SESSION), Wire(ANN, SESSION), Wire(ANN)]
     for wire in wires:
         sockets.add(wire.socket)
-    assert sockets.end(JOE, End.REVOKED) == 2
+    assert sockets.end(JOE) == 2
     await settle()
-    assert [wire.closed for wire in wires] == [(4004, "revoked"), (4004, "revoked"), None, None]
-    assert sockets.end(SESSION, End.LOGGED_OUT) == 2
+    assert [wire.closed for wire in wires] == [(4004, "user revoked"), (4004, "user revoked"), None, None]
+    assert sockets.end(SESSION) == 2
     await settle()
-    assert wires[2].closed == (4003, "logged out")
+    assert wires[2].closed == (4003, "session ended")
     assert wires[3].closed is None
-    assert sockets.end(Handle("user", "nobody", "demo"), End.REVOKED) == 0
+    assert sockets.end(Revocation("user", "nobody", "demo")) == 0
 
 
-async def test_handles_are_tuples() -> None:
-    """Names cannot be chosen so that one handle stands for another."""
+async def test_nothing_is_glued_together() -> None:
+    """Names cannot be chosen so that one revocation stands for another."""
     sockets = LiveSockets()
-    wires = [Wire(Handle("user", "a", "b:c")), Wire(Handle("user", "a:b", "c")), Wire(Handle("session", "a", "b:c"))]
+    wires = [
+        Wire(Revocation("user", "a", "b:c")),
+        Wire(Revocation("user", "a:b", "c")),
+        Wire(Revocation("session", "a", "b:c")),
+    ]
     for wire in wires:
         sockets.add(wire.socket)
-    sockets.end(Handle("user", "a", "b:c"), End.REVOKED)
+    sockets.end(Revocation("user", "a", "b:c"))
     await settle()
     assert [wire.closed is not None for wire in wires] == [True, False, False]
 
 
 async def test_nothing_is_kept_of_a_socket_that_went() -> None:
-    """After discarding, neither handle nor name is known, in whatever order sockets go."""
+    """After discarding, neither login nor name is known, in whatever order sockets go."""
     sockets = LiveSockets()
     wires = [Wire(JOE, SESSION, name=f"n{index}") for index in range(3)]
     for wire in wires:
@@ -121,56 +125,65 @@ async def test_nothing_is_kept_of_a_socket_that_went() -> None:
         assert sockets.named(wire.socket.name) is None
         assert wire.socket not in sockets.of(JOE)
     assert len(sockets) == 0
-    assert not sockets._by_handle
+    assert not sockets._by_login
+
+
+async def test_a_token(anyio_backend: str) -> None:
+    """The sockets that a revoked token opened end, too."""
+    sockets, wire = LiveSockets(), Wire(JOE, TOKEN)
+    sockets.add(wire.socket)
+    sockets.end(TOKEN)
+    await settle()
+    assert wire.closed == (4005, "token revoked")
 
 
 async def test_end_from_another_thread() -> None:
     """The listener of a broadcast may run in any thread."""
     sockets, wire = LiveSockets(), Wire(JOE)
     sockets.add(wire.socket)
-    thread = threading.Thread(target=sockets.end, args=(JOE, End.REVOKED))
+    thread = threading.Thread(target=sockets.end, args=(JOE,))
     thread.start()
     thread.join()
     await settle()
-    assert wire.closed == (4004, "revoked")
+    assert wire.closed == (4004, "user revoked")
 
 
 async def test_ended_while_its_login_was_looked_at() -> None:
     """What is ended between a login's beginning and its socket's ends the socket, too; what others were is not."""
     sockets = LiveSockets()
-    since = sockets.moment
-    sockets.end(JOE, End.REVOKED)
+    since = sockets.ended
+    sockets.end(JOE)
     joe, ann = Wire(JOE), Wire(ANN)
     sockets.add(joe.socket, since)
     sockets.add(ann.socket, since)
     late = Wire(JOE)
-    sockets.add(late.socket, sockets.moment)
+    sockets.add(late.socket, sockets.ended)
     await settle()
-    assert [wire.closed for wire in (joe, ann, late)] == [(4004, "revoked"), None, None]
+    assert [wire.closed for wire in (joe, ann, late)] == [(4004, "user revoked"), None, None]
 
 
 async def test_more_was_ended_than_is_remembered() -> None:
     """A login that took so long that endings are forgotten does not stand."""
     sockets, wire = LiveSockets(), Wire(JOE)
-    since = sockets.moment
+    since = sockets.ended
     for index in range(2000):
-        sockets.end(Handle("session", str(index)), End.LOGGED_OUT)
+        sockets.end(Revocation("session", str(index)))
     sockets.add(wire.socket, since)
     await settle()
-    assert wire.closed == (4005, "log in again")
+    assert wire.closed == (4006, "log in again")
 
 
 async def test_all_end() -> None:
     """When something may have been missed, every socket ends once, and so does one whose login is under way."""
     sockets, wires = LiveSockets(), [Wire(JOE, SESSION), Wire(ANN)]
-    since = sockets.moment
+    since = sockets.ended
     for wire in wires:
         sockets.add(wire.socket)
-    assert sockets.end_all(End.UNCERTAIN) == 2
+    assert sockets.end(None) == 2
     late = Wire(ANN)
     sockets.add(late.socket, since)
     await settle()
-    assert [wire.closed for wire in (*wires, late)] == [(4005, "log in again")] * 3
+    assert [wire.closed for wire in (*wires, late)] == [(4006, "log in again")] * 3
     assert [len(wire.sent) for wire in wires] == [1, 1]
 
 

@@ -66,7 +66,7 @@ def directory(tmp_path: Path) -> Path:
 
 
 def test_two_workers_of_one_server(directory: Path) -> None:
-    """A second child of one parent with the same configuration is told what to choose; another configuration is free."""
+    """A second child of one parent with the same configuration is told what to choose; another one is free."""
     first = Other("gateway.yaml", directory)
     try:
         assert first.said == "alone\n"

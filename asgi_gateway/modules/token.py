@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable, StateError
 from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
-from asgi_gateway.model import Grant, Handle
+from asgi_gateway.model import Grant, Revocation
 from asgi_gateway.signing import load_keys
 from asgi_gateway.tokens import Token, TokenIssuer
 from asgi_gateway.values import parse_interval
@@ -87,8 +87,8 @@ class TokenLoginModule(LoginModule):
             until = token.expires + options.leeway
         if until is not None:
             attempt.limit_session(max(until - now, 0))
-        handles = (Handle("token", token.id), *token.handles)
-        return Grant.user(token.user, token.roles, public_credentials=(token,), handles=handles, expires=until)
+        ended_by = (Revocation("token", token.id), *token.ends_with)
+        return Grant.user(token.user, token.roles, public_credentials=(token, *ended_by), expires=until)
 
     async def _use(self, token: Token, now: float) -> None:
         """Take a token's one use.
