@@ -21,6 +21,8 @@ __all__ = [
     "RealmConfig",
     "SecurityConfig",
     "ServiceConfig",
+    "SessionKeysConfig",
+    "StateConfig",
     "StoreConfig",
 ]
 
@@ -70,6 +72,20 @@ class StoreConfig(Element):
     password_file: File | None = None
 
 
+class StateConfig(Element):
+    """``state``: where login modules and sessions keep what all workers share. Ours."""
+
+    type: Word
+    options: dict[str, Any] = Field(default={}, repr=False)
+
+
+class SessionKeysConfig(Element):
+    """``session-keys``: where the keys are that sign session cookies, one of the two. Ours."""
+
+    file: File | None = None
+    environment: Word | None = None
+
+
 class LoginModuleConfig(Element):
     """``login-module``. ``time-limit`` is ours: how long the module may take, 30 seconds by default.
 
@@ -110,6 +126,8 @@ class SecurityConfig(Element):
 
     keystore: StoreConfig | None = None
     truststore: StoreConfig | None = None
+    state: StateConfig | None = None
+    session_keys: SessionKeysConfig | None = None
     realms: tuple[RealmConfig, ...] = ()
 
 
