@@ -6,14 +6,15 @@ Nothing is imported before a configuration asks for it, so that a module's extra
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any
 
 from asgi_gateway.errors import ConfigError, Problem
-from asgi_gateway.interfaces import ChallengeScheme, ExpiringState, LoginModule
+from asgi_gateway.interfaces import ChallengeScheme, LoginModule
+from asgi_gateway.stores import StateStore
 
 __all__ = ["login_module", "login_module_names", "scheme", "scheme_names", "state_store", "state_store_names"]
 
@@ -52,7 +53,7 @@ _SCHEMES = _Kind(
 )
 _STORES = _Kind(
     "state store",
-    ExpiringState,
+    StateStore,
     "asgi_gateway.state_stores",
     {
         "memory": "asgi_gateway.stores.memory:MemoryState",
@@ -101,13 +102,13 @@ def scheme(name: str) -> ChallengeScheme:
         raise _error(f"challenge scheme {name}: {type(error).__name__}: {error}") from error
 
 
-def state_store(name: str) -> Callable[..., ExpiringState]:
+def state_store(name: str) -> type[StateStore]:
     """The class of an ExpiringState store.
 
     Raises:
         ConfigError: there is none of that name.
     """
-    found: Callable[..., ExpiringState] = _find(_STORES, name, None)
+    found: type[StateStore] = _find(_STORES, name, None)
     return found
 
 
@@ -116,14 +117,14 @@ def login_module_names() -> list[str]:
     return _names(_MODULES)
 
 
-def scheme_names() -> list[str]:
-    """Every name that ``scheme`` knows."""
-    return _names(_SCHEMES)
-
-
 def state_store_names() -> list[str]:
     """Every name that ``state_store`` knows."""
     return _names(_STORES)
+
+
+def scheme_names() -> list[str]:
+    """Every name that ``scheme`` knows."""
+    return _names(_SCHEMES)
 
 
 def _names(kind: _Kind) -> list[str]:

@@ -32,8 +32,8 @@ logger = logging.getLogger(__name__)
 PATIENCE = 10.0
 """Seconds to wait for another worker to end, as the old one does when a server reloads."""
 SHARED_STATE_CURE = (
-    "give the configuration a state element: state: {type: sqlite, file: state.db} for the workers of one host, "
-    "state: {type: redis, url: redis://…} for several hosts; or run one worker"
+    "give security a state element: state: {type: sqlite, options: {file: state.db}} for the workers of one host, "
+    "state: {type: redis, options: {url: redis://…}} for several hosts; or run one worker"
 )
 _POLL = 0.1
 

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from asgi_gateway.cli import check, convert, explain, passwords, run, tokens
+from asgi_gateway.cli import check, convert, explain, passwords, revoke, run, tokens
 from asgi_gateway.cli.output import Output
 from asgi_gateway.errors import ConfigError, GatewayError
 
@@ -103,6 +103,18 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--single-use", action="store_true", help="good for one login")
     sub.add_argument("--service", default="", help="the only service it is for (default: all of the realm's)")
     sub.add_argument("--session", help="how long what is opened with it may last (default: as long as the token)")
+
+    sub = command(
+        "revoke",
+        "end logins before their time, and the WebSockets they opened",
+        "  asgi-gateway revoke gateway.yaml user joe --realm demo\n"
+        "  asgi-gateway revoke gateway.yaml token 2yq0MgxTVd3rPVDxvDD3Xw",
+        revoke.revoke,
+    )
+    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
+    sub.add_argument("kind", choices=("user", "session", "token"), help="what to end")
+    sub.add_argument("name", help="the user's name, or the session's or token's id")
+    sub.add_argument("--realm", help="the user's realm")
 
     sub = command(
         "convert",

@@ -6,6 +6,7 @@ Every problem is collected with its position before anything is raised, so that 
 from __future__ import annotations
 
 import logging
+import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,16 +23,18 @@ from asgi_gateway.clock import SystemClock
 from asgi_gateway.config.accept import Accept as AcceptUrl
 from asgi_gateway.config.load import LoadedConfig, load
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig
-from asgi_gateway.config.state import build_state
 from asgi_gateway.config.tickets import add_tickets
 from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.credentials import CredentialReader
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.interfaces import ChallengeScheme, Clock, LoginModule, ModuleContext
+from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, LoginModule, ModuleContext, ModuleOptions
 from asgi_gateway.origins import CrossSite, OriginRules
 from asgi_gateway.realm import Realm
 from asgi_gateway.services import Accept, Service
+from asgi_gateway.signing import KEY_BYTES, load_keys
+from asgi_gateway.stores import StateStore
+from asgi_gateway.stores.memory import MemoryState
 
 __all__ = ["build", "load_config"]
 
@@ -68,7 +71,8 @@ class _Builder:
         self._problems: list[Problem] = list(loaded.problems)
         self._pool = BlockingPool()
         self._audit = Audit(clock)
-        self._state = build_state(loaded, clock, self._problems)
+        self._state = self._store()
+        self._session_keys: tuple[bytes, ...] | None = None
 
     def gateway(self) -> Gateway:
         security = self._loaded.config.security
@@ -96,6 +100,51 @@ class _Builder:
         except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
             self._problem(("services",), str(error), "change the path, or the host, of one of them")
             raise ConfigError(self._problems) from None
+
+    # ---------------------------------------------------------------------------------------------- state and sessions
+
+    def _store(self) -> ExpiringState:
+        config, path = self._loaded.config.security.state, ("security", "state")
+        if config is not None and (found := self._found_store(config.type, path)) is not None:
+            what = f"state store {config.type}"
+            options = self._validated(found.Options, config.options, what, path)
+            if options is not None:
+                try:
+                    return found.configured(options, self._loaded.directory, self._clock)
+                except ConfigError as error:
+                    self._adopt(error, (*path, "options"))
+                except Exception as error:
+                    self._problem(path, f"{what}: {type(error).__name__}: {error}")
+        return MemoryState(self._clock)
+
+    def _found_store(self, name: str, path: Path_) -> type[StateStore] | None:
+        try:
+            return registry.state_store(name)
+        except ConfigError as error:
+            self._adopt(error, (*path, "type"), did_you_mean(name, registry.state_store_names()))
+            return None
+
+    def _recycle(self, mode: str, path: Path_) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
+        """What a realm needs for sessions, if it has them."""
+        if mode != "recycle":
+            return None
+        if self._session_keys is None:
+            self._session_keys = self._keys(path)
+        return self._state, self._session_keys
+
+    def _keys(self, path: Path_) -> tuple[bytes, ...]:
+        config, here = self._loaded.config.security.session_keys, ("security", "session-keys")
+        if config is None:
+            if self._state.shared:
+                message = "sessions in a store that processes share need keys that they share, too"
+                self._problem((*path, "authorization-mode"), message, "add security/session-keys with a file")
+            return (secrets.token_bytes(KEY_BYTES),)  # sessions in this process's memory end with it anyway
+        try:
+            file = None if config.file is None else self._loaded.directory / config.file.expanduser()
+            return load_keys(file, config.environment)
+        except ConfigError as error:
+            self._adopt(error, here)
+            return (secrets.token_bytes(KEY_BYTES),)
 
     # ------------------------------------------------------------------------------------------------------- services
 
@@ -168,6 +217,7 @@ class _Builder:
             session_timeout=authentication.session_timeout,
             authorization_timeout=authentication.authorization_timeout,
             cache_ttl=config.credential_cache,
+            recycle=self._recycle(authentication.authorization_mode, path),
         )
         invalidations.append(realm)
         return realm
@@ -190,13 +240,8 @@ class _Builder:
         except ConfigError as error:
             self._adopt(error, (*path, "type"), did_you_mean(config.type, registry.login_module_names()))
             return None
-        try:
-            options = found.Options.model_validate(dict(config.options))
-        except ValidationError as error:
-            self._options(error, found, config, path)
-            return None
-        except Exception as error:  # a plugin's validators may do anything
-            self._problem((*path, "options"), f"login module {config.type}: {type(error).__name__}: {error}")
+        options = self._validated(found.Options, config.options, f"login module {config.type}", path)
+        if options is None:
             return None
         module = self._module(found, options, self._context(config, realm, path, invalidations), config, path)
         if module is None:
@@ -235,22 +280,33 @@ class _Builder:
             self._problem(path, f"login module {config.type}: {type(error).__name__}: {error}")
         return None
 
+    def _validated(
+        self, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: Path_
+    ) -> ModuleOptions | None:
+        try:
+            return model.model_validate(dict(options))
+        except ValidationError as error:
+            self._options(error, model, options, what, path)
+        except Exception as error:  # a plugin's validators may do anything
+            self._problem((*path, "options"), f"{what}: {type(error).__name__}: {error}")
+        return None
+
     def _options(
-        self, error: ValidationError, found: type[LoginModule], config: LoginModuleConfig, path: Path_
+        self, error: ValidationError, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: Path_
     ) -> None:
-        known = [field.alias or name for name, field in found.Options.model_fields.items()]
+        known = [field.alias or name for name, field in model.model_fields.items()]
         for detail in error.errors(include_url=False, include_input=False):
             where = (*path, "options", *detail["loc"])
             name = str(detail["loc"][0]) if detail["loc"] else ""
-            if detail["type"] == "extra_forbidden" and not config.options.get(name):
+            if detail["type"] == "extra_forbidden" and not options.get(name):
                 # YAML reads {password: a,b} as password and an empty option b, which must not be shown.
-                message = f"login module {config.type} does not know an option, and it has no value"
+                message = f"{what} does not know an option, and it has no value"
                 self._problem((*path, "options"), message, "a value with commas needs quotes")
             elif detail["type"] == "extra_forbidden":
                 cure = did_you_mean(name, known) or "it has no options"
-                self._problem(where, f"login module {config.type} has no option {name!r}", cure)
+                self._problem(where, f"{what} has no option {name!r}", cure)
             elif detail["type"] == "missing":
-                self._problem((*path, "options"), f"login module {config.type} needs the option {name!r}")
+                self._problem((*path, "options"), f"{what} needs the option {name!r}")
             else:
                 self._problem(where, detail["msg"].removeprefix("Value error, "))
 

@@ -21,6 +21,7 @@ __all__ = [
     "RealmConfig",
     "SecurityConfig",
     "ServiceConfig",
+    "SessionKeysConfig",
     "StateConfig",
     "StoreConfig",
     "TicketConfig",
@@ -72,6 +73,20 @@ class StoreConfig(Element):
     password_file: File | None = None
 
 
+class StateConfig(Element):
+    """``state``: where login modules and sessions keep what all workers share. Ours."""
+
+    type: Word
+    options: dict[str, Any] = Field(default={}, repr=False)
+
+
+class SessionKeysConfig(Element):
+    """``session-keys``: where the keys are that sign session cookies, one of the two. Ours."""
+
+    file: File | None = None
+    environment: Word | None = None
+
+
 class LoginModuleConfig(Element):
     """``login-module``. ``time-limit`` is ours: how long the module may take, 30 seconds by default.
 
@@ -113,6 +128,8 @@ class SecurityConfig(Element):
 
     keystore: StoreConfig | None = None
     truststore: StoreConfig | None = None
+    state: StateConfig | None = None
+    session_keys: SessionKeysConfig | None = None
     realms: tuple[RealmConfig, ...] = ()
 
 
@@ -158,31 +175,8 @@ class ServiceConfig(Element):
         return tuple(map(parse_accept, self.accept))
 
 
-class StateConfig(Element):
-    """``state``: where ExpiringState is kept. Which type takes which settings is said in ``config.state``.
-
-    ``options`` are for stores of installed packages.
-    """
-
-    type: Word
-    file: File | None = None
-    url: tuple[Word, ...] = Field(default=(), repr=False)
-    password_file: File | None = None
-    ca_file: File | None = None
-    cert_file: File | None = None
-    key_file: File | None = None
-    sentinel: Word | None = None
-    cluster: Switch | None = None
-    namespace: Word | None = None
-    timeout: Interval | None = None
-    max_entries: int | None = Field(default=None, ge=1, le=1_000_000_000)
-    max_connections: int | None = Field(default=None, ge=1, le=100_000)
-    options: dict[str, Any] = Field(default={}, repr=False)
-
-
 class GatewayConfig(Element):
-    """The whole file. Without services, the one realm protects everything; without state, each process has its own."""
+    """The whole file. Without services, the one realm protects everything."""
 
     security: SecurityConfig = SecurityConfig()
     services: tuple[ServiceConfig, ...] | None = None
-    state: StateConfig | None = None

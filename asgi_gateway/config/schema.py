@@ -101,11 +101,10 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
         return _INTERVAL
     if name == "require-valid-user":
         return {"anyOf": [*_SWITCH["anyOf"], {"type": "null"}]}
-    if name in ("match-host", "cluster"):
+    if name == "match-host":
         return _SWITCH
-    integer = next((each for each in model.get("anyOf", [model]) if each.get("type") == "integer"), None)
-    if integer is not None:
-        bounds = {key: integer[key] for key in ("minimum", "maximum", "type")}
+    if model.get("type") == "integer":
+        bounds = {key: model[key] for key in ("minimum", "maximum", "type")}
         return {"anyOf": [bounds, {"type": "string", "pattern": r"^[0-9]+$"}, {"$ref": "#/$defs/reference"}]}
     if choices := _CHOICES.get(name):
         return {"anyOf": [{"enum": choices}, {"$ref": "#/$defs/reference"}]}

@@ -4,13 +4,36 @@ from __future__ import annotations
 
 import abc
 from hashlib import blake2b
+from pathlib import Path
+from typing import Any, ClassVar
 
 from asgi_gateway.errors import StateError
+from asgi_gateway.interfaces import Clock, ExpiringState, ModuleOptions
 
-__all__ = ["MAX_TTL", "MessageLog", "PositionLost", "check_ttl", "hashed"]
+__all__ = ["MAX_TTL", "MessageLog", "PositionLost", "StateStore", "check_ttl", "hashed"]
 
 MAX_TTL = 1e9
 """The longest life of an entry in seconds, some 31 years; more is a mistake, and would overflow in some stores."""
+
+
+class StateStore(ExpiringState):
+    """An ExpiringState that a configuration can ask for by name (entry points ``asgi_gateway.state_stores``)."""
+
+    Options: ClassVar[type[ModuleOptions]] = ModuleOptions
+
+    @classmethod
+    @abc.abstractmethod
+    def configured(cls, options: Any, directory: Path, clock: Clock) -> StateStore:
+        """Make the store of a configuration.
+
+        Args:
+            options: an instance of the class's ``Options``.
+            directory: the configuration file's directory; relative files are relative to it.
+            clock: the time.
+
+        Raises:
+            ConfigError: the options cannot work.
+        """
 
 
 class PositionLost(StateError):

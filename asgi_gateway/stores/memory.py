@@ -7,20 +7,33 @@ is small and the memory follows the load. The monotonic clock decides; setting t
 from __future__ import annotations
 
 from heapq import heapify, heappop, heappush
+from pathlib import Path
 from threading import Lock
+
+from pydantic import Field
 
 from asgi_gateway.clock import SystemClock
 from asgi_gateway.errors import StateFull
-from asgi_gateway.interfaces import Clock, ExpiringState
-from asgi_gateway.stores import check_ttl
+from asgi_gateway.interfaces import Clock, ModuleOptions
+from asgi_gateway.stores import StateStore, check_ttl
 
-__all__ = ["MemoryState"]
+__all__ = ["MemoryOptions", "MemoryState"]
 
 _PURGED_PER_PUT = 4
 _SLACK = 64
 
 
-class MemoryState(ExpiringState):
+class MemoryOptions(ModuleOptions):
+    """Options of the store ``memory``.
+
+    Args:
+        max_entries: (``max-entries``) how many entries are held at most.
+    """
+
+    max_entries: int = Field(default=250_000, ge=1, alias="max-entries")
+
+
+class MemoryState(StateStore):
     """ExpiringState in this process's memory; any thread and any event loop of the process may use it.
 
     Args:
@@ -33,6 +46,11 @@ class MemoryState(ExpiringState):
     """
 
     shared = False
+    Options = MemoryOptions
+
+    @classmethod
+    def configured(cls, options: MemoryOptions, directory: Path, clock: Clock) -> MemoryState:
+        return cls(clock, max_entries=options.max_entries)
 
     def __init__(self, clock: Clock | None = None, *, max_entries: int = 250_000) -> None:
         if max_entries < 1:

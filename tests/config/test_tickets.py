@@ -12,6 +12,7 @@ from asgi_gateway.config.convert import to_xml, to_yaml
 from asgi_gateway.config.load import load, loads
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.gateway import Gateway
+from tests.gateways import Module
 
 TEXT = """
 security:
@@ -79,7 +80,7 @@ def test_realms_of_tickets_alone(directory: Path) -> None:
     [
         ("{realm-name: staff, life", "{realm-name: staf, life", "there is no realm 'staf' (did you"),
         ("{realm-name: staff, life", "{realm-name: tickets, life", "realm tickets takes tickets itself"),
-        ("realm-name: tickets\n", "realm-name: staff\n", "20 services[1].ticket: none of the service's realms takes"),
+        ("realm-name: tickets\n", "realm-name: staff\n", "services[1].ticket: none of the service's realms takes"),
         ("realm-name: tickets\n", "\n", "services[1].ticket: none of the service's realms takes tickets"),
         ("as-issued", "refused", "services[1].ticket: none of the service's realms takes tickets"),
         ("life: 10 seconds", "life: 2 hours", "services[1].ticket.life: must be less than or equal to 3600"),
@@ -109,4 +110,11 @@ def test_everything_by_one_realm() -> None:
     assert build(load({"security": {"realms": [realm]}}, environment={})).services[0].ticket is None
 
 
-MODULE = {"type": "class:tests.config.test_state.Probe", "success": "required"}
+class Probe(Module):
+    """A module that is only built."""
+
+    def __init__(self, options: Any, context: Any) -> None:
+        self.context = context
+
+
+MODULE = {"type": f"class:{__name__}.Probe", "success": "required"}

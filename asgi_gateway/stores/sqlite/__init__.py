@@ -12,16 +12,19 @@ import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Annotated
 
 import anyio
+from pydantic import BeforeValidator, Field
 
 from asgi_gateway.clock import SystemClock
 from asgi_gateway.errors import StateFull
-from asgi_gateway.interfaces import Clock, ExpiringState
-from asgi_gateway.stores import MessageLog, PositionLost, check_ttl, hashed
+from asgi_gateway.interfaces import Clock, ModuleOptions
+from asgi_gateway.stores import MessageLog, PositionLost, StateStore, check_ttl, hashed
 from asgi_gateway.stores.sqlite.database import Database
+from asgi_gateway.values import parse_interval
 
-__all__ = ["SqliteState"]
+__all__ = ["SqliteOptions", "SqliteState"]
 
 _PURGED_PER_PUT = 4
 _MESSAGES = 10_000
@@ -39,7 +42,23 @@ _SCHEMA = (
 )
 
 
-class SqliteState(ExpiringState, MessageLog):
+class SqliteOptions(ModuleOptions):
+    """Options of the store ``sqlite``.
+
+    Args:
+        file: the file; created if it is not there.
+        namespace: keeps apart what several gateways put into one file.
+        max_entries: (``max-entries``) how many entries the file holds at most.
+        timeout: how long a call may take.
+    """
+
+    file: Path
+    namespace: str = ""
+    max_entries: int = Field(default=1_000_000, ge=1, alias="max-entries")
+    timeout: Annotated[float, BeforeValidator(parse_interval), Field(gt=0, le=60)] = 2.0
+
+
+class SqliteState(StateStore, MessageLog):
     """ExpiringState in an SQLite file that all workers of a host open.
 
     Any event loop may use it, and a process forked after ``open`` gets a connection of its own.
@@ -60,6 +79,17 @@ class SqliteState(ExpiringState, MessageLog):
     """
 
     shared = True
+    Options = SqliteOptions
+
+    @classmethod
+    def configured(cls, options: SqliteOptions, directory: Path, clock: Clock) -> SqliteState:
+        return cls(
+            directory / options.file.expanduser(),
+            namespace=options.namespace,
+            clock=clock,
+            max_entries=options.max_entries,
+            timeout=options.timeout,
+        )
 
     def __init__(
         self,

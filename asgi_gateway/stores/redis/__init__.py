@@ -13,14 +13,17 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+from typing import Annotated, Any, TypeVar
+
+from pydantic import BeforeValidator, Field
 
 from asgi_gateway.errors import ConfigError, StateError, StateFull, StateUnavailable
-from asgi_gateway.interfaces import ExpiringState
-from asgi_gateway.stores import MessageLog, PositionLost, check_ttl, hashed
+from asgi_gateway.interfaces import Clock, ModuleOptions
+from asgi_gateway.stores import MessageLog, PositionLost, StateStore, check_ttl, hashed
+from asgi_gateway.stores.redis.urls import PORT, options_of, parse
+from asgi_gateway.values import Switch, parse_interval
 
-__all__ = ["RedisState"]
+__all__ = ["RedisOptions", "RedisState"]
 
 T = TypeVar("T")
 
@@ -31,10 +34,24 @@ _COMPARE_AND_EXTEND = (
 )
 _MESSAGES = 10_000
 _NAMESPACE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_SCHEMES = {"redis": 6379, "rediss": 6379, "unix": 0}
 
 
-class RedisState(ExpiringState, MessageLog):
+class RedisOptions(ModuleOptions):
+    """Options of the store ``redis``: what RedisState takes, with dashes in the names."""
+
+    url: str | tuple[str, ...]
+    password_file: Path | None = Field(default=None, alias="password-file")
+    ca_file: Path | None = Field(default=None, alias="ca-file")
+    cert_file: Path | None = Field(default=None, alias="cert-file")
+    key_file: Path | None = Field(default=None, alias="key-file")
+    sentinel: str | None = Field(default=None, min_length=1)
+    cluster: Switch = False
+    namespace: str = "asgi-gateway"
+    timeout: Annotated[float, BeforeValidator(parse_interval), Field(gt=0, le=60)] = 1.0
+    max_connections: int = Field(default=32, ge=1, alias="max-connections")
+
+
+class RedisState(StateStore, MessageLog):
     """ExpiringState in Redis, for any number of hosts. To be used in the event loop (asyncio) that first used it.
 
     Commands are never repeated by themselves: whether a lost one took effect, nobody knows.
@@ -58,6 +75,13 @@ class RedisState(ExpiringState, MessageLog):
     """
 
     shared = True
+    Options = RedisOptions
+
+    @classmethod
+    def configured(cls, options: RedisOptions, directory: Path, clock: Clock) -> RedisState:
+        values = dict(options)
+        files = {name: directory / file.expanduser() for name, file in values.items() if isinstance(file, Path)}
+        return cls(**(values | files))
 
     def __init__(
         self,
@@ -77,16 +101,16 @@ class RedisState(ExpiringState, MessageLog):
             raise ConfigError("a namespace is 1 to 64 letters, digits or ._:-")
         if not 0 < timeout <= 60 or max_connections < 1:
             raise ConfigError("timeout must be more than 0 and at most 60 seconds, max_connections at least 1")
-        urls = _parse([url] if isinstance(url, str) else url)
+        urls = parse([url] if isinstance(url, str) else url)
         if sentinel is not None and cluster:
             raise ConfigError("sentinel and cluster exclude each other")
         if len(urls) > 1 and sentinel is None and not cluster:
             raise ConfigError("several Redis URLs need sentinel or cluster")
         if urls[0].scheme == "unix" and (sentinel is not None or cluster):
             raise ConfigError("a Unix socket is one server, not sentinel nor cluster")
-        self._addresses = [(part.hostname or "localhost", part.port or _SCHEMES[part.scheme]) for part in urls]
+        self._addresses = [(part.hostname or "localhost", part.port or PORT) for part in urls]
         self._where = urls[0].path if urls[0].scheme == "unix" else ",".join(f"{h}:{p}" for h, p in self._addresses)
-        self._options = _options(urls[0], password_file, ca_file, cert_file, key_file, cluster)
+        self._options = options_of(urls[0], password_file, ca_file, cert_file, key_file, cluster)
         try:
             import redis.exceptions
         except ImportError as error:
@@ -252,71 +276,6 @@ class RedisState(ExpiringState, MessageLog):
 def _order(position: str) -> tuple[int, ...]:
     """A stream's entry id as numbers, which compare as the entries follow each other."""
     return tuple(int(part) for part in position.split("-"))
-
-
-def _parse(urls: Sequence[str]) -> list[SplitResult]:
-    parsed = []
-    for url in urls:
-        try:
-            parts = urlsplit(url)
-            _ = parts.port
-        except ValueError:
-            raise ConfigError("a Redis URL cannot be parsed") from None  # not shown: it may hold a password
-        if parts.scheme not in _SCHEMES:
-            raise ConfigError(f"a Redis URL begins with redis://, rediss:// or unix://, not {parts.scheme}://")
-        if parts.scheme == "unix" and not parts.path:
-            raise ConfigError("unix:// wants the socket's path")
-        if parts.fragment or set(parse_qs(parts.query, keep_blank_values=True)) - {"db"}:
-            raise ConfigError("a Redis URL has no options but ?db=; give the others as options of the store")
-        parsed.append(parts)
-    if not parsed:
-        raise ConfigError("the Redis store needs a URL")
-    if len({(part.scheme, part.username, part.password) for part in parsed}) > 1:
-        raise ConfigError("all Redis URLs must agree in scheme, user and password")
-    return parsed
-
-
-def _options(
-    url: SplitResult,
-    password_file: str | Path | None,
-    ca_file: str | Path | None,
-    cert_file: str | Path | None,
-    key_file: str | Path | None,
-    cluster: bool,
-) -> dict[str, Any]:
-    """What redis-py wants to know of a URL and its companions."""
-    options: dict[str, Any] = {"username": unquote(url.username) if url.username else None}
-    options["password"] = unquote(url.password) if url.password else None
-    if password_file is not None:
-        options["password"] = _first_line(Path(password_file))
-    db = parse_qs(url.query).get("db", [url.path.lstrip("/") if url.scheme != "unix" else ""])[-1] or "0"
-    if not db.isascii() or not db.isdigit() or (cluster and db != "0"):
-        raise ConfigError("a Redis database is a number, and 0 in a cluster")
-    if not cluster:
-        options["db"] = int(db)
-    if url.scheme == "unix":
-        options["unix_socket_path"] = unquote(url.path)
-    files = {"ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
-    given = {name: Path(file) for name, file in files.items() if file is not None}
-    if given and url.scheme != "rediss":
-        raise ConfigError("certificates are for TLS: the URL must begin with rediss://")
-    for file in given.values():
-        if not file.is_file():
-            raise ConfigError(f"{file} is not there")
-    if url.scheme == "rediss":
-        options |= {"ssl": True, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
-        options |= {name: str(file) for name, file in given.items()}
-    return options
-
-
-def _first_line(file: Path) -> str:
-    try:
-        line = file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the password file {file} cannot be read: {error.__class__.__name__}") from error
-    if not line:
-        raise ConfigError(f"the password file {file} is empty")
-    return line
 
 
 def _bytes(value: str) -> bytes:

@@ -1,0 +1,38 @@
+"""``asgi-gateway revoke``: end logins from a shell."""
+
+from __future__ import annotations
+
+import argparse
+
+import anyio
+
+from asgi_gateway.cli.output import Output
+from asgi_gateway.config import load_config
+from asgi_gateway.errors import ConfigError
+from asgi_gateway.gateway import Gateway
+from asgi_gateway.model import Revocation
+
+__all__ = ["revoke"]
+
+
+def revoke(arguments: argparse.Namespace, output: Output) -> int:
+    """End every login of a user, a session, or what a token opened, on all workers and hosts."""
+    gateway = load_config(arguments.file)
+    if not gateway.state.shared:
+        raise ConfigError("a memory store is its process's own; to revoke from outside choose sqlite or redis")
+    if (arguments.kind == "user") != (arguments.realm is not None):
+        raise ValueError("--realm says whose user it is, and is for users")
+    if arguments.realm is not None and arguments.realm not in {realm.name for realm in gateway.realms}:
+        raise ValueError(f"there is no realm {arguments.realm!r} in {arguments.file}")
+    there = anyio.run(_revoke, gateway, Revocation(arguments.kind, arguments.name, arguments.realm or ""))
+    output.line("revoked" if there else "there is no such session")
+    output.record({"revoked": there})
+    return 0 if there else 1
+
+
+async def _revoke(gateway: Gateway, revocation: Revocation) -> bool:
+    try:
+        await gateway.state.open()
+        return await gateway.revocations.revoke(revocation)
+    finally:
+        await gateway.state.close()

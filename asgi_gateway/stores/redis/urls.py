@@ -1,0 +1,80 @@
+"""Redis URLs and what goes with them: passwords, certificates, database numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+from asgi_gateway.errors import ConfigError
+
+__all__ = ["PORT", "options_of", "parse"]
+
+PORT = 6379
+_SCHEMES = ("redis", "rediss", "unix")
+
+
+def parse(urls: Sequence[str]) -> list[SplitResult]:
+    parsed = []
+    for url in urls:
+        try:
+            parts = urlsplit(url)
+            _ = parts.port
+        except ValueError:
+            raise ConfigError("a Redis URL cannot be parsed") from None  # not shown: it may hold a password
+        if parts.scheme not in _SCHEMES:
+            raise ConfigError(f"a Redis URL begins with redis://, rediss:// or unix://, not {parts.scheme}://")
+        if parts.scheme == "unix" and not parts.path:
+            raise ConfigError("unix:// wants the socket's path")
+        if parts.fragment or set(parse_qs(parts.query, keep_blank_values=True)) - {"db"}:
+            raise ConfigError("a Redis URL has no options but ?db=; give the others as options of the store")
+        parsed.append(parts)
+    if not parsed:
+        raise ConfigError("the Redis store needs a URL")
+    if len({(part.scheme, part.username, part.password) for part in parsed}) > 1:
+        raise ConfigError("all Redis URLs must agree in scheme, user and password")
+    return parsed
+
+
+def options_of(
+    url: SplitResult,
+    password_file: str | Path | None,
+    ca_file: str | Path | None,
+    cert_file: str | Path | None,
+    key_file: str | Path | None,
+    cluster: bool,
+) -> dict[str, Any]:
+    """What redis-py wants to know of a URL and its companions."""
+    options: dict[str, Any] = {"username": unquote(url.username) if url.username else None}
+    options["password"] = unquote(url.password) if url.password else None
+    if password_file is not None:
+        options["password"] = _first_line(Path(password_file))
+    db = parse_qs(url.query).get("db", [url.path.lstrip("/") if url.scheme != "unix" else ""])[-1] or "0"
+    if not db.isascii() or not db.isdigit() or (cluster and db != "0"):
+        raise ConfigError("a Redis database is a number, and 0 in a cluster")
+    if not cluster:
+        options["db"] = int(db)
+    if url.scheme == "unix":
+        options["unix_socket_path"] = unquote(url.path)
+    files = {"ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
+    given = {name: Path(file) for name, file in files.items() if file is not None}
+    if given and url.scheme != "rediss":
+        raise ConfigError("certificates are for TLS: the URL must begin with rediss://")
+    for file in given.values():
+        if not file.is_file():
+            raise ConfigError(f"{file} is not there")
+    if url.scheme == "rediss":
+        options |= {"ssl": True, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
+        options |= {name: str(file) for name, file in given.items()}
+    return options
+
+
+def _first_line(file: Path) -> str:
+    try:
+        line = file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"the password file {file} cannot be read: {error.__class__.__name__}") from error
+    if not line:
+        raise ConfigError(f"the password file {file} is empty")
+    return line
