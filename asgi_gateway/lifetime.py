@@ -1,8 +1,8 @@
 """The end of a WebSocket's life: closed when its login ends, whatever the application is doing.
 
-The timer is one entry in the event loop; messages pass through one extra coroutine call and are not looked at. When the
-time comes, the server is told to close with 1008, the application's pending ``receive`` returns a disconnect, and its
-later ``send`` fails as the ASGI specification has it for a connection that is gone.
+Messages pass through one extra coroutine call and are not looked at. At the end the server is told to close, the
+application's pending ``receive`` returns a disconnect, and its later ``send`` fails as the ASGI specification has it for
+a connection that is gone. When that is to happen is for ``asgi_gateway.sockets`` to know.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SocketLifetime:
         RuntimeError: the server's event loop is not asyncio's.
     """
 
-    __slots__ = ("_closing", "_receive", "_receivers", "_send", "_timer", "code", "ended", "reason")
+    __slots__ = ("_closing", "_receive", "_receivers", "_send", "code", "ended", "reason")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         if sniffio.current_async_library() != "asyncio":
@@ -51,22 +51,10 @@ class SocketLifetime:
         self._receive = receive
         self._send = send
         self._receivers: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self.ended = False
         self.code = POLICY_VIOLATION
         self.reason = ""
-
-    def end_after(self, seconds: float, reason: str) -> None:
-        """End the socket after so many seconds; a later call replaces an earlier one."""
-        self.release()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.end, reason)
-
-    def release(self) -> None:
-        """Drop the timer: the application is through."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
 
     def end(self, reason: str, code: int = POLICY_VIOLATION) -> None:
         """Close the socket now. Must be called in the socket's own event loop.
@@ -78,7 +66,6 @@ class SocketLifetime:
         if self.ended:
             return
         self.ended, self.code, self.reason = True, code, reason
-        self.release()
         self._closing = asyncio.get_running_loop().create_task(self._close())
         for receiver in self._receivers:
             # As asyncio.timeout does: the cancellation is ours, and taken back where the receive waits.
@@ -111,7 +98,6 @@ class SocketLifetime:
 
     async def finish(self) -> None:
         """Wait until the close that ``end`` began has been handed to the server."""
-        self.release()
         if self._closing is not None:
             await self._closing
 

@@ -98,6 +98,7 @@ class LiveSocket(SocketLifetime):
         "_final_end",
         "_headers",
         "_renewing",
+        "_timer",
         "authorized_until",
         "ends_with",
         "loop",
@@ -126,6 +127,7 @@ class LiveSocket(SocketLifetime):
         self._final: float | None = None
         self._final_end = End.SESSION_TIMEOUT
         self._renewing: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     async def send(self, message: Message) -> None:
         """Pass a message on; the first, which answers the handshake, with the gateway's headers.
@@ -140,8 +142,19 @@ class LiveSocket(SocketLifetime):
             self._headers = ()
         await self._send(message)
 
+    def end(self, reason: str, code: int = POLICY_VIOLATION) -> None:
+        self.release()
+        super().end(reason, code)
+
+    def release(self) -> None:
+        """Drop the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     async def finish(self) -> None:
         """Wait until the close has been handed to the server; nothing is left behind."""
+        self.release()
         if self._renewing is not None:
             self._renewing.cancel()
         await super().finish()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -23,13 +24,17 @@ HOST = (b"host", b"shop.example")
 class Setting:
     """A gateway in front of an application: ``/chat`` with an authorization timeout, ``/live`` with tickets."""
 
-    def __init__(self, tmp_path: Any, *, origins: OriginRules | None = None, ticket_roles: str = "") -> None:
+    def __init__(
+        self, tmp_path: Any, *, origins: OriginRules | None = None, ticket_roles: str = "", recycle: bool = False
+    ) -> None:
         self.world = World()
         (tmp_path / "keys").write_text("k" * 32)
         (tmp_path / "keys").chmod(0o600)
         made = context(tmp_path, realm="tickets", clock=self.world.clock, state=self.world.state)
         module = TokenLoginModule(TokenOptions(keyFile="keys", audience="shop"), made.context)
-        staff = self.world.realm(users(joe="R", ann=""), name="staff", authorization_timeout=60, session_timeout=600)
+        self.staff = users(joe="R", ann="")
+        more = {"recycle": (self.world.state, [b"s" * 32])} if recycle else {}
+        staff = self.world.realm(self.staff, name="staff", authorization_timeout=60, session_timeout=600, **more)
         tickets = self.world.realm(
             module, name="tickets", schemes=[ApplicationTokenScheme()], reader=CredentialReader(query_parameters=["t"])
         )
@@ -61,15 +66,11 @@ class Open:
     """A WebSocket whose application runs as a task."""
 
     def __init__(self, setting: Setting, scope: dict[str, Any]) -> None:
-        import asyncio
-
         self.server = Server(CONNECT.copy())
         self.setting = setting
         self.task = asyncio.create_task(setting.app(scope, self.server.receive, self.server.send))
 
     async def begin(self) -> Open:
-        import asyncio
-
         for _ in range(20):
             await asyncio.sleep(0)
         return self
@@ -85,8 +86,6 @@ class Open:
         return self.setting.gateway.sockets.named(self.header)
 
     async def end(self) -> None:
-        import asyncio
-
         self.task.cancel()
         await asyncio.gather(self.task, return_exceptions=True)
 
@@ -130,6 +129,21 @@ async def test_challenge_then_fresh_credentials(setting: Setting, method: str) -
     assert (b"cache-control", b"no-store") in answer.headers
     assert joe.live.authorized_until == pytest.approx(before, abs=5)
     assert len(setting.entered.scopes) == 1
+    await joe.end()
+
+
+async def test_only_fresh_credentials_count(tmp_path: Any) -> None:
+    """A session's cookie, and credentials that were verified a moment ago, do not stand for authenticating again."""
+    setting = Setting(tmp_path, recycle=True)
+    joe = await setting.open("/chat", basic("joe"))
+    cookie = next(value for name, value in joe.server.sent[0]["headers"] if name == b"set-cookie").partition(b";")[0]
+    path = f"/chat/;a/{joe.header}"
+    assert (await setting.http("/chat", (b"cookie", cookie), method="GET")).status == 200
+    calls = setting.staff.calls
+    assert (await setting.http(path, (b"cookie", cookie))).status == 401
+    assert (await setting.http(path, (b"cookie", cookie), basic("joe"))).status == 200
+    assert (await setting.http(path, (b"cookie", cookie), basic("joe"))).status == 200
+    assert setting.staff.calls == calls + 2
     await joe.end()
 
 

@@ -126,32 +126,10 @@ async def test_under_a_timeout() -> None:
         assert await wire.lifetime.receive() == ENDED
 
 
-async def test_the_timer() -> None:
-    """The timer ends the socket; a later one replaces it, release drops it, and finish and the end leave none."""
-    wire = Wire()
-    wire.lifetime.end_after(1000, "late")
-    first = wire.lifetime._timer
-    wire.lifetime.end_after(0, "over")
-    assert first is not None
-    assert first.cancelled()
-    assert await wire.lifetime.receive() == ENDED
-    assert wire.lifetime._timer is None
-    for drop in ("release", "end", "finish"):
-        other = Wire()
-        other.lifetime.end_after(1000, "over")
-        timer = other.lifetime._timer
-        done = getattr(other.lifetime, drop)(*["over"] * (drop == "end"))
-        if done is not None:
-            await done
-        assert timer is not None
-        assert timer.cancelled()
-        await other.lifetime.finish()
-
-
 async def test_nothing_is_kept() -> None:
-    """A lifetime whose socket is through is kept by no timer and no task."""
+    """A lifetime whose socket is through is kept by no task."""
     wire = Wire()
-    wire.lifetime.end_after(1000, "over")
+    wire.lifetime.end("over")
     await wire.lifetime.finish()
 
     class Kept:

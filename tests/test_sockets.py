@@ -265,6 +265,20 @@ async def test_finished_sockets_leave_no_timer(advance: Any) -> None:
     assert wire.closed is None
 
 
+@pytest.mark.parametrize("how", ["release", "end", "finish"])
+async def test_nothing_is_kept_of_a_timer(how: str) -> None:
+    """When a socket is released, ended or finished, its timer goes with it."""
+    wire = Wire(JOE)
+    wire.socket.limit(1000, None, None)
+    timer = wire.socket._timer
+    done = getattr(wire.socket, how)(*["over"] * (how == "end"))
+    if done is not None:
+        await done
+    assert timer is not None
+    assert timer.cancelled()
+    await wire.socket.finish()
+
+
 async def test_headers_of_the_handshake() -> None:
     """The gateway's headers are in the answer to the handshake and in nothing else."""
     wire = Wire(JOE, headers=((b"x-a", b"1"),))
