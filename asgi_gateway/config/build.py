@@ -277,19 +277,21 @@ class _Builder:
         try:
             return model.model_validate(dict(options))
         except ValidationError as error:
-            self._options(error, model, what, path)
+            self._options(error, model, options, what, path)
         except Exception as error:  # a plugin's validators may do anything
             self._problem((*path, "options"), f"{what}: {type(error).__name__}: {error}")
         return None
 
-    def _options(self, error: ValidationError, model: type[ModuleOptions], what: str, path: Path_) -> None:
+    def _options(
+        self, error: ValidationError, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: Path_
+    ) -> None:
         known = [field.alias or name for name, field in model.model_fields.items()]
         for detail in error.errors(include_url=False, include_input=False):
             where = (*path, "options", *detail["loc"])
             name = str(detail["loc"][0]) if detail["loc"] else ""
-            if detail["type"] == "extra_forbidden" and not config.options.get(name):
+            if detail["type"] == "extra_forbidden" and not options.get(name):
                 # YAML reads {password: a,b} as password and an empty option b, which must not be shown.
-                message = f"login module {config.type} does not know an option, and it has no value"
+                message = f"{what} does not know an option, and it has no value"
                 self._problem((*path, "options"), message, "a value with commas needs quotes")
             elif detail["type"] == "extra_forbidden":
                 cure = did_you_mean(name, known) or "it has no options"
