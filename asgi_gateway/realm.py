@@ -29,7 +29,7 @@ __all__ = ["SESSION_LIFE", "Realm", "Verified"]
 SESSION_LIFE = 12 * 3600.0
 """Seconds that a session lives at most if the realm says nothing."""
 _SESSIONS = 16
-"""Sessions that a remembered login may begin: several browsers get theirs, and a client without cookies fills no store."""
+"""Sessions that a remembered login may begin: for several browsers; a client that keeps no cookies fills no store."""
 _TLS = ("https", "wss")
 
 _NAMED = ("basic", "bearer", "digest", "negotiate", "ntlm", "token")
