@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Revocation, Unavailable
 from asgi_gateway.paths import confusion
 from asgi_gateway.reauthorization import NAME_LENGTH
 from asgi_gateway.services import Service, Ticket
@@ -104,9 +104,16 @@ class Endpoints:
     async def _issue(
         self, request: AuthRequest, service: Service, ticket: Ticket
     ) -> Reply | Challenge | Forbid | Unavailable:
+        ended = self._gateway.sockets.ended
         decision = await self._gateway.decide_for(request, ticket.login)
         if not isinstance(decision, Allow):
             return decision
+        try:
+            ends_with = [(each, await self._seen(each)) for each in decision.ends_with]
+        except StateError as error:
+            return self._gateway.unavailable(request, str(error))
+        if ended != self._gateway.sockets.ended:
+            return self._gateway.unavailable(request, "something was revoked while a ticket was asked for")
         subject = decision.subject
         if subject is None or not subject.name:
             return self._gateway.deny(request, service, "the login has no user to make a ticket for", "")
@@ -122,10 +129,14 @@ class Endpoints:
             single_use=True,
             until=min(ends, default=None),
             service=service.name,
-            ends_with=decision.ends_with,
+            ends_with=ends_with,
         )
         body = json.dumps({"ticket": text, "expires_in": ticket.life}).encode()
         return Reply(200, decision.headers, body, "application/json")
+
+    async def _seen(self, revocation: Revocation) -> str:
+        """What changes when a user is revoked."""
+        return (await self._gateway.state.get(revocation.key) or "") if revocation.kind == "user" else ""
 
 
 def _request_below(request: AuthRequest, path: str, tail: str) -> AuthRequest | None:

@@ -238,7 +238,7 @@ class Revocation:
     Args:
         kind: ``user``: every login of the user; ``session``: one session; ``token``: one token.
         name: the user's name, or the session's or token's id.
-        realm: the user's realm; empty for the others, whose ids are unique.
+        realm: the user's realm; the issuer of a JSON Web Token; empty for the others, whose ids are unique.
     """
 
     kind: Literal["user", "session", "token"]

@@ -28,6 +28,8 @@ __all__ = ["SESSION_LIFE", "Realm", "Verified"]
 
 SESSION_LIFE = 12 * 3600.0
 """Seconds that a session lives at most if the realm says nothing."""
+_SESSIONS = 16
+"""Sessions that a remembered login may begin: for several browsers; a client that keeps no cookies fills no store."""
 _TLS = ("https", "wss")
 
 _NAMED = ("basic", "bearer", "digest", "negotiate", "ntlm", "token")
@@ -55,6 +57,8 @@ class Verified:
     expires: float | None = None
     allowed: dict[object, Allow] = field(default_factory=dict, repr=False)
     """Decisions already taken for this subject, by service. Filled by the gateway."""
+    begun: int = field(default=0, compare=False, repr=False)
+    """Sessions begun with these credentials while they are remembered."""
 
 
 class Realm:
@@ -133,7 +137,10 @@ class Realm:
             return self.cache.get(self.reader.read(headers, query)) if self._remembers else None
         raw, cookie = self.reader.read_with_cookie(headers, query)
         verified = self.sessions.recall(cookie, secure=scheme in _TLS) if cookie is not None else None
-        return self.cache.get(raw) if verified is None and self._remembers else verified
+        if verified is not None or not self._remembers:
+            return verified
+        verified = self.cache.get(raw)
+        return None if verified is None or verified.begun < _SESSIONS else verified
 
     async def authenticate(
         self,
@@ -165,7 +172,7 @@ class Realm:
         if remembered and (decided := await self._session(request, service, raw)) is not None:
             return decided
         if remembered and self._remembers and (verified := self.cache.get(raw)) is not None:
-            return verified
+            return await self._begin_session(request, service, verified)
         try:
             token = self.reader.token(raw)
             scheme = self._scheme(token)
@@ -253,8 +260,9 @@ class Realm:
 
     async def _begin_session(self, request: AuthRequest, service: str, verified: Verified) -> Verified:
         """The same login with a cookie for the next request; without one if the session cannot be kept."""
-        if self.sessions is None:
+        if self.sessions is None or verified.begun >= _SESSIONS:
             return verified
+        verified.begun += 1
         try:
             cookie = await self.sessions.begin(
                 verified.subject,

@@ -37,7 +37,7 @@ class Token:
         single_use: whether it is good for one login only.
         until: when what was opened with it has to end, if that is not ``expires``.
         service: the only service it is for; empty for all that its realm protects.
-        ends_with: what the login that it was had for may be ended by.
+        ends_with: what may end the login that it was had for; for a user besides, what the store said of them then.
     """
 
     user: str
@@ -50,7 +50,7 @@ class Token:
     single_use: bool = False
     until: float | None = None
     service: str = ""
-    ends_with: tuple[Revocation, ...] = ()
+    ends_with: tuple[tuple[Revocation, str], ...] = ()
 
 
 class TokenIssuer:
@@ -82,7 +82,7 @@ class TokenIssuer:
         single_use: bool = False,
         until: float | None = None,
         service: str = "",
-        ends_with: Iterable[Revocation] = (),
+        ends_with: Iterable[tuple[Revocation, str]] = (),
     ) -> str:
         """A new token.
 
@@ -96,7 +96,8 @@ class TokenIssuer:
             until: when what is opened with it has to end, in seconds since the epoch; ``None``: when it expires, or
                 never for one that can be used once.
             service: the only service it is for; empty for all that its realm protects.
-            ends_with: what ends the login that it is issued for, and so what is opened with it.
+            ends_with: what ends the login that it is issued for, and so what is opened with it; for a user besides,
+                what ExpiringState says of them now.
 
         Raises:
             ValueError: an argument makes no sense.
@@ -122,7 +123,7 @@ class TokenIssuer:
         if service:
             data["service"] = service
         if ends := tuple(ends_with):
-            data["ends"] = [(each.kind, each.name, each.realm) for each in ends]
+            data["ends"] = [(each.kind, each.name, each.realm, seen) for each, seen in ends]
         return self._signer.sign(data)
 
     def read(self, text: str, *, realm: str, now: float, leeway: float) -> Token:
@@ -180,11 +181,16 @@ def _token(data: dict[str, Any]) -> Token:
         data.get("once", False),
         data.get("until"),
         data.get("service", ""),
-        tuple(Revocation(*each) for each in data.get("ends", ())),
+        tuple((Revocation(*each[:3]), each[3]) for each in data.get("ends", ())),
     )
 
 
 def _are_revocations(ends: Any) -> bool:
+    """Whether something is a list of revocations, each with what the store said."""
     return isinstance(ends, list) and all(
-        isinstance(each, list) and len(each) == 3 and all(isinstance(text, str) for text in each) for each in ends
+        isinstance(each, list)
+        and len(each) == 4
+        and all(isinstance(text, str) for text in each)
+        and each[0] in ("user", "session", "token")
+        for each in ends
     )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from asgi_gateway.credentials import CredentialReader
+from asgi_gateway.model import Revocation
 from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
 from asgi_gateway.origins import CrossSite, OriginRules
 from asgi_gateway.schemes.token import ApplicationTokenScheme
@@ -262,6 +263,40 @@ async def test_what_a_ticket_opens_ends_with_its_login(setting: Setting) -> None
     assert kinds == {("user", "tickets"), ("user", "staff"), ("token", "")}
     assert socket._final - socket.loop.time() == pytest.approx(600, abs=5)  # type: ignore[union-attr]
     await opened.end()
+
+
+async def test_a_ticket_whose_login_was_ended(setting: Setting) -> None:
+    """After its user was revoked a ticket that was had before opens nothing; one that is had afterwards does."""
+    before = await setting.ticket()
+    other = await setting.ticket(basic("ann"))
+    await setting.gateway.revocations.revoke(Revocation("user", "joe", "staff"))
+    after = await setting.ticket()
+    opened = []
+    for ticket in (before, other, after):
+        socket = await setting.open("/live", query=f"t={ticket}".encode())
+        opened.append(socket.server.sent[0].get("status", 101))
+        await socket.end()
+    assert opened == [403, 101, 101]
+
+
+async def test_a_ticket_whose_session_was_ended(tmp_path: Any) -> None:
+    """A ticket that was had for a session opens nothing once the session is over."""
+    setting = Setting(tmp_path, recycle=True)
+    answer = await setting.http("/chat", basic("joe"), method="GET")
+    cookie = next(value for name, value in answer.headers if name == b"set-cookie").partition(b";")[0]
+    tickets = [await setting.ticket((b"cookie", cookie)) for _ in range(2)]
+    sessions = setting.chat.realms[0].sessions
+    assert sessions is not None
+    found = await sessions.find(cookie, secure=False)
+    assert found is not None
+    first = await setting.open("/live", query=f"t={tickets[0]}".encode())
+    assert first.server.sent[0]["type"] == "websocket.accept"
+    await setting.gateway.revocations.revoke(found.ends_with[0])
+    await first.begin()
+    assert first.server.sent[-1]["code"] == 4003
+    late = await setting.open("/live", query=f"t={tickets[1]}".encode())
+    assert late.server.sent[0]["status"] == 403
+    await first.end()
 
 
 @pytest.mark.parametrize(

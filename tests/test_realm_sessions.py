@@ -74,13 +74,19 @@ async def test_session_instead_of_credentials() -> None:
 
 
 async def test_cookie_goes_to_one_response_only() -> None:
-    """A login that is remembered for its credentials is never given again with the cookie of the first response."""
+    """Each response to remembered credentials has a session of its own, and a client that keeps none gets few."""
     site = Site.made(cache_ttl=30)
-    await site.login()
-    for _ in range(2):
+    cookies = {await site.login() for _ in range(16)}
+    assert len(cookies) == 16
+    assert site.module.calls == 1
+    assert site.gateway.recall(scope("/a", basic("joe"))) is None
+    for _ in range(3):
         again = await site.gateway.decide(request("/a", basic("joe")))
         assert isinstance(again, Allow)
         assert b"set-cookie" not in dict(again.headers)
+    assert site.gateway.recall(scope("/a", basic("joe"))) is again
+    for cookie in cookies:
+        assert isinstance(await site.gateway.decide(request("/a", cookie)), Allow)
 
 
 async def test_decided_without_waiting() -> None:

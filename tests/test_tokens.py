@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed
+from asgi_gateway.model import Revocation
 from asgi_gateway.signing import Signer
 from asgi_gateway.tokens import MAX_LIFE, Token, TokenIssuer
 
@@ -30,6 +31,14 @@ def test_round_trip() -> None:
     assert (token.issued, token.expires, token.single_use, token.until) == (NOW, NOW + 60, True, NOW + 3600)
     plain = _read(_issue())
     assert (plain.roles, plain.single_use, plain.until) == ((), False, None)
+
+
+def test_what_a_ticket_says_besides() -> None:
+    """A token for one service says which, and what may end the login that it was had for."""
+    ends = ((Revocation("user", "joe", "staff"), "seen"), (Revocation("session", "s"), ""))
+    token = _read(_issue(service="live", ends_with=ends))
+    assert (token.service, token.ends_with) == ("live", ends)
+    assert (_read(_issue()).service, _read(_issue()).ends_with) == ("", ())
 
 
 def test_ids_differ() -> None:
@@ -77,7 +86,8 @@ GOOD: dict[str, Any] = {
         {"sub": ""}, {"sub": None}, {"sub": 7}, {"roles": "A"}, {"roles": [""]}, {"roles": [1]}, {"roles": None},
         {"aud": ["app"]}, {"realm": ""}, {"jti": ""}, {"jti": 1}, {"exp": str(NOW)}, {"exp": True}, {"exp": None},
         {"exp": math.inf}, {"exp": math.nan}, {"iat": None}, {"exp": NOW}, {"exp": NOW + MAX_LIFE + 1},
-        {"once": 1}, {"once": "true"}, {"until": "never"}, {"until": math.nan},
+        {"once": 1}, {"once": "true"}, {"until": "never"}, {"until": math.nan}, {"service": 1}, {"ends": "x"},
+        {"ends": [["user", "joe", "demo"]]}, {"ends": [["group", "g", "demo", ""]]}, {"ends": [["user", 1, "demo", ""]]},
     ],
 )  # fmt: skip
 def test_signed_nonsense(changed: dict[str, Any]) -> None:

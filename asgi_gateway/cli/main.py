@@ -115,6 +115,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("kind", choices=("user", "session", "token"), help="what to end")
     sub.add_argument("name", help="the user's name, or the session's or token's id")
     sub.add_argument("--realm", help="the user's realm")
+    sub.add_argument("--issuer", help="the issuer (iss) of a JSON Web Token, whose id is its jti")
 
     sub = command(
         "convert",

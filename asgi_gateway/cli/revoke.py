@@ -20,11 +20,15 @@ def revoke(arguments: argparse.Namespace, output: Output) -> int:
     gateway = load_config(arguments.file)
     if not gateway.state.shared:
         raise ConfigError("a memory store is its process's own; to revoke from outside choose sqlite or redis")
+    if arguments.issuer is not None and arguments.kind != "token":
+        raise ValueError("--issuer says whose token it is, and is for tokens")
     if (arguments.kind == "user") != (arguments.realm is not None):
         raise ValueError("--realm says whose user it is, and is for users")
     if arguments.realm is not None and arguments.realm not in {realm.name for realm in gateway.realms}:
         raise ValueError(f"there is no realm {arguments.realm!r} in {arguments.file}")
-    there = anyio.run(_revoke, gateway, Revocation(arguments.kind, arguments.name, arguments.realm or ""))
+    there = anyio.run(
+        _revoke, gateway, Revocation(arguments.kind, arguments.name, arguments.realm or arguments.issuer or "")
+    )
     output.line("revoked" if there else "there is no such session")
     output.record({"revoked": there})
     return 0 if there else 1

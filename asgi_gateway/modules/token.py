@@ -12,7 +12,7 @@ from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, Mo
 from asgi_gateway.model import Grant, Revocation
 from asgi_gateway.signing import load_keys
 from asgi_gateway.tokens import Token, TokenIssuer
-from asgi_gateway.values import parse_interval
+from asgi_gateway.values import Switch, parse_interval
 
 __all__ = ["CLOCK_MARGIN", "TokenLoginModule", "TokenOptions"]
 
@@ -31,6 +31,8 @@ class TokenOptions(ModuleOptions):
             first of the request's credentials, the Authorization header before all.
         singleUse: ``as-issued``: the token says whether it can be used once or many times; ``required``: every token is
             good for one login; ``refused``: tokens to be used once are refused, and no shared store is needed.
+        revocable: whether each login looks if the token was revoked, for tokens to be used many times; those to be used
+            once always do. Needs the shared store.
         leeway: how far the clocks of issuer and gateway may differ.
     """
 
@@ -39,6 +41,7 @@ class TokenOptions(ModuleOptions):
     audience: str = Field(min_length=1)
     component: str | None = Field(default=None, min_length=1)
     singleUse: Literal["as-issued", "required", "refused"] = "as-issued"
+    revocable: Switch = False
     leeway: Annotated[float, BeforeValidator(parse_interval), Field(le=300)] = 30.0
 
     @model_validator(mode="after")
@@ -62,14 +65,15 @@ class TokenLoginModule(LoginModule):
         super().__init__(options, context)
         file = context.path(options.keyFile) if options.keyFile is not None else None
         self.issuer = TokenIssuer(load_keys(file, options.keyEnvironment), options.audience)
-        self.replay_protected = options.singleUse != "refused"
+        self.replay_protected = options.singleUse != "refused" or options.revocable
         if file is not None and file.stat().st_mode & 0o077:
             context.warn(f"{file} holds signing keys and can be read by other users: chmod 600 {file}")
 
     @property
     def takes_tickets(self) -> bool:
         """Whether tokens that can be used once are taken."""
-        return self.replay_protected
+        options: TokenOptions = self.options
+        return options.singleUse != "refused"
 
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         options: TokenOptions = self.options
@@ -82,27 +86,55 @@ class TokenLoginModule(LoginModule):
             raise LoginFailed("the token is for another service")
         if token.single_use or options.singleUse == "required":
             await self._use(token, now)
+        elif options.revocable:
+            await self._check_revoked(token)
+        if token.ends_with:
+            await self._check_login(token)
         until = token.until
         if until is None and not token.single_use:
             until = token.expires + options.leeway
         if until is not None:
             attempt.limit_session(max(until - now, 0))
-        ended_by = (Revocation("token", token.id), *token.ends_with)
+        ended_by = (Revocation("token", token.id), *(revocation for revocation, _ in token.ends_with))
         return Grant.user(token.user, token.roles, public_credentials=(token, *ended_by), expires=until)
 
     async def _use(self, token: Token, now: float) -> None:
         """Take a token's one use.
 
         Raises:
-            LoginFailed: it is taken already, or none is allowed.
+            LoginFailed: it is taken already, none is allowed, or the token was revoked.
             LoginUnavailable: nobody can say now.
         """
         if self.options.singleUse == "refused":
             raise LoginFailed("tokens to be used once are refused here")
         ttl = max(token.expires - now, 0) + self.options.leeway + CLOCK_MARGIN
         try:
-            used = await self.context.state.put_if_absent(f"token\n{token.id}", "used", ttl)
+            used = await self.context.state.put_if_absent(Revocation("token", token.id).key, "used", ttl)
         except StateError as error:
             raise LoginUnavailable(f"whether the token was used before cannot be told: {error}") from error
         if used is not None:
-            raise LoginFailed("the token was used before (replay)")
+            raise LoginFailed("the token was revoked" if used == "revoked" else "the token was used before (replay)")
+
+    async def _check_revoked(self, token: Token) -> None:
+        try:
+            revoked = await self.context.state.get(Revocation("token", token.id).key)
+        except StateError as error:
+            raise LoginUnavailable(f"whether the token was revoked cannot be told: {error}") from error
+        if revoked is not None:
+            raise LoginFailed("the token was revoked")
+
+    async def _check_login(self, token: Token) -> None:
+        """Whether the login that a ticket was had for still stands.
+
+        Raises:
+            LoginFailed: it was ended.
+            LoginUnavailable: nobody can say now.
+        """
+        for revocation, seen in token.ends_with:
+            try:
+                there = await self.context.state.get(revocation.key)
+            except StateError as error:
+                raise LoginUnavailable(f"whether the login behind a ticket stands cannot be told: {error}") from error
+            stands = {"user": (there or "") == seen, "session": there is not None, "token": there != "revoked"}
+            if not stands[revocation.kind]:
+                raise LoginFailed(f"the login behind the ticket was ended: {revocation.kind}")

@@ -69,6 +69,7 @@ def test_session(file: str, capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "message"),
     [
         (["user", "joe"], "--realm"),
+        (["session", "s", "--issuer", "i"], "--issuer"),
         (["token", "t", "--realm", "demo"], "--realm"),
         (["user", "joe", "--realm", "dmo"], "no realm 'dmo'"),
     ],

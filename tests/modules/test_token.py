@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, StateFull, StateUnavailable
 from asgi_gateway.interfaces import ExpiringState
-from asgi_gateway.model import AuthenticationToken, Grant, RolePrincipal, UserPrincipal
+from asgi_gateway.model import AuthenticationToken, Grant, Revocation, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
+from asgi_gateway.revocation import Revocations
 from asgi_gateway.stores.memory import MemoryState
-from asgi_gateway.tokens import TokenIssuer
+from asgi_gateway.tokens import Token, TokenIssuer
 from tests.helpers import Attempt, Context, EmptyState, ManualClock, attempt, context
 
 pytestmark = pytest.mark.anyio
@@ -148,6 +149,34 @@ async def test_single_use_refused(tmp_path: Path) -> None:
         await module.login(_bearing(_token(made, single_use=True)))
     assert _module(tmp_path)[0].replay_protected is True
     assert TokenLoginModule.cacheable is False
+
+
+@pytest.mark.parametrize("single_use", [True, False])
+async def test_revoked(tmp_path: Path, single_use: bool) -> None:
+    """A token that was revoked before its use is refused, if it is for single use or the module looks."""
+    module, made = _module(tmp_path, revocable=True, singleUse="as-issued" if single_use else "refused")
+    assert module.replay_protected is True
+    text, other = _token(made, single_use=single_use), _token(made, single_use=single_use)
+    read = TokenIssuer([KEY.encode()], "app").read(text, realm="demo", now=made.clock.time(), leeway=0)
+    ends_with = Revocation("token", read.id)
+    await Revocations(module.context.state).revoke(ends_with)
+    with pytest.raises(LoginFailed, match="revoked"):
+        await module.login(_bearing(text))
+    grant = await module.login(_bearing(other))
+    assert grant is not None
+    assert [type(credential) for credential in grant.public_credentials] == [Token, Revocation]
+
+
+async def test_store_cannot_say_if_revoked(tmp_path: Path) -> None:
+    """When the store cannot say whether a token was revoked, the login is unavailable."""
+
+    class Down(EmptyState):
+        async def get(self, key: str) -> str | None:
+            raise StateUnavailable("down")
+
+    module, made = _module(tmp_path, Down(), revocable=True)
+    with pytest.raises(LoginUnavailable, match="revoked"):
+        await module.login(_bearing(_token(made)))
 
 
 async def test_component(tmp_path: Path) -> None:

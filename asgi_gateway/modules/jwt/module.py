@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, StateError
 from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
-from asgi_gateway.model import Grant
+from asgi_gateway.model import Grant, Revocation
 from asgi_gateway.modules.jwt.algorithms import ALGORITHMS, OCTETS
 from asgi_gateway.values import Switch, parse_interval
 
@@ -54,6 +54,7 @@ class JwtOptions(ModuleOptions):
         rolesClaim: where the roles are: a claim, or claims within claims with dots between them, such as
             ``realm_access.roles``; a list of names, or one text with spaces between them.
         singleUse: whether a token is good for one login only; it then needs a ``jti`` and lives a day at most.
+        revocable: whether each login looks if the token (its ``jti``) was revoked. Needs the shared store.
         leeway: how far the clocks of issuer and gateway may differ.
     """
 
@@ -69,6 +70,7 @@ class JwtOptions(ModuleOptions):
     userClaim: str = Field(default="sub", min_length=1)
     rolesClaim: str | None = Field(default=None, min_length=1)
     singleUse: Switch = False
+    revocable: Switch = False
     leeway: Annotated[_Interval, Field(le=300)] = 30.0
 
     @field_validator("algorithms")
@@ -122,7 +124,7 @@ class JwtLoginModule(LoginModule):
             raise ConfigError("the jwt login module needs PyJWT: pip install 'asgi-gateway[jwt]'") from error
         self._jws = jwt.PyJWS(algorithms=list(options.algorithms))
         self._invalid = jwt.InvalidTokenError
-        self.replay_protected = options.singleUse
+        self.replay_protected = options.singleUse or options.revocable
         self._keys: FileKeys | UrlKeys
         if options.jwksFile is not None:
             file = context.path(options.jwksFile)
@@ -151,10 +153,14 @@ class JwtLoginModule(LoginModule):
             raise LoginFailed(f"the token's {options.userClaim} claim is no name")
         roles = _roles(claims, options.rolesClaim)
         now = self.context.clock.time()
+        ends_with = self._identity(claims)
         if options.singleUse:
-            await self._use(claims, expires - now)
+            await self._use(ends_with, expires - now)
+        elif options.revocable:
+            await self._check_revoked(ends_with)
         attempt.limit_session(expires + options.leeway - now)
-        return Grant.user(user, roles, private_credentials=(claims,))
+        public = (ends_with,) if ends_with is not None else ()
+        return Grant.user(user, roles, public_credentials=public, private_credentials=(claims,))
 
     async def _verified(self, text: str, attempt: LoginAttempt) -> Mapping[str, Any]:
         """The claims of a token whose signature is good.
@@ -208,26 +214,45 @@ class JwtLoginModule(LoginModule):
             raise LoginFailed("the token is not good yet: do the clocks agree?")
         return expires
 
-    async def _use(self, claims: Mapping[str, Any], left: float) -> None:
+    def _identity(self, claims: Mapping[str, Any]) -> Revocation | None:
+        """What ends the token; None if it has no id, and nothing needs one.
+
+        Raises:
+            LoginFailed: it has none, and one is needed.
+        """
+        identity = claims.get("jti")
+        if isinstance(identity, str) and identity:
+            return Revocation("token", identity, str(claims["iss"]))
+        if self.replay_protected:
+            raise LoginFailed("the token has no jti, without which nobody can say whether it was used or revoked")
+        return None
+
+    async def _use(self, identity: Revocation | None, left: float) -> None:
         """Take the token's one use.
 
         Raises:
-            LoginFailed: it is taken already, or the token has no id or lives too long to remember.
+            LoginFailed: it is taken already, or the token was revoked or lives too long to remember.
             LoginUnavailable: nobody can say now.
         """
-        identity = claims.get("jti")
-        if not isinstance(identity, str) or not identity:
-            raise LoginFailed("the token has no jti, and is to be used once")
+        assert identity is not None
         if left > _MAX_SINGLE_USE_LIFE:
             raise LoginFailed("the token lives longer than a day, and is to be used once")
-        key = json.dumps(["jwt", claims["iss"], identity])
         try:
             ttl = max(left, 0) + self.options.leeway + CLOCK_MARGIN
-            used = await self.context.state.put_if_absent(key, "used", ttl)
+            used = await self.context.state.put_if_absent(identity.key, "used", ttl)
         except StateError as error:
             raise LoginUnavailable(f"whether the token was used before cannot be told: {error}") from error
         if used is not None:
-            raise LoginFailed("the token was used before (replay)")
+            raise LoginFailed("the token was revoked" if used == "revoked" else "the token was used before (replay)")
+
+    async def _check_revoked(self, identity: Revocation | None) -> None:
+        assert identity is not None
+        try:
+            revoked = await self.context.state.get(identity.key)
+        except StateError as error:
+            raise LoginUnavailable(f"whether the token was revoked cannot be told: {error}") from error
+        if revoked is not None:
+            raise LoginFailed("the token was revoked")
 
 
 def _loopback(host: str | None) -> bool:

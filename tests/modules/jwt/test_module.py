@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, StateUnavailable
 from asgi_gateway.interfaces import ExpiringState
-from asgi_gateway.model import AuthenticationToken, Grant, RolePrincipal, UserPrincipal
+from asgi_gateway.model import AuthenticationToken, Grant, Revocation, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.jwt import JwtLoginModule, JwtOptions
+from asgi_gateway.revocation import Revocations
 from asgi_gateway.stores.memory import MemoryState
 from tests.helpers import Attempt, EmptyState, ManualClock, attempt, context
 from tests.modules.jwt.issuer import CLAIMS, EC, ED, NOW, OTHER_RSA, RSA, SECRET, jwk, key_server, key_set, token
@@ -192,6 +193,19 @@ async def test_once(tmp_path: Path) -> None:
     assert "longer than a day" in await _refused(module, token(kid="one", jti="y", exp=NOW + 90_000))
 
 
+@pytest.mark.parametrize("options", [{"revocable": True}, {"singleUse": True}])
+async def test_revoked(tmp_path: Path, options: dict[str, Any]) -> None:
+    """A token that was revoked is refused, where each login looks; and it needs a jti there."""
+    state = MemoryState(ManualClock(NOW))
+    module = _module(tmp_path, state=state, **options)
+    await Revocations(state).revoke(Revocation("token", "x", "https://issuer"))
+    assert "revoked" in await _refused(module, token(kid="one", jti="x"))
+    assert "no jti" in await _refused(module, token(kid="one"))
+    grant = await module.login(_bearing(token(kid="one", jti="y")))
+    assert grant is not None
+    assert grant.public_credentials == (Revocation("token", "y", "https://issuer"),)
+
+
 async def test_many_times(tmp_path: Path) -> None:
     """Without singleUse a token works until it expires, asks no store, and needs none to be shared."""
     module = _module(tmp_path)
@@ -207,8 +221,12 @@ async def test_store_is_down(tmp_path: Path) -> None:
         async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
             raise StateUnavailable("down")
 
-    with pytest.raises(LoginUnavailable):
-        await _module(tmp_path, state=Down(), singleUse=True).login(_bearing(token(kid="one", jti="x")))
+        async def get(self, key: str) -> str | None:
+            raise StateUnavailable("down")
+
+    for options in ({"singleUse": True}, {"revocable": True}):
+        with pytest.raises(LoginUnavailable):
+            await _module(tmp_path, state=Down(), **options).login(_bearing(token(kid="one", jti="x")))
 
 
 async def test_component(tmp_path: Path) -> None:
