@@ -13,7 +13,7 @@ def private_key(encoded: bytes, alias: str, password: str | None = None) -> Any:
     """A private key object of ``cryptography``.
 
     Args:
-        encoded: DER, encrypted if there is a password.
+        encoded: DER, encrypted if there is a password; what a wrong password made of a key is no key.
         alias: for messages.
         password: what it is encrypted with. A key that is not encrypted is refused then: any password would open it.
 
@@ -24,6 +24,8 @@ def private_key(encoded: bytes, alias: str, password: str | None = None) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_der_private_key
 
+    if password == "":  # cryptography takes it for none
+        raise WrongPassword(f"does not give the key {alias!r} for an empty password")
     try:
         return load_der_private_key(encoded, None if password is None else password.encode())
     except TypeError as error:
@@ -31,6 +33,4 @@ def private_key(encoded: bytes, alias: str, password: str | None = None) -> Any:
     except UnsupportedAlgorithm as error:
         raise fault(f"has a key {alias!r} of an unsupported algorithm") from error
     except ValueError:
-        if password is None:
-            raise fault(f"has a damaged key {alias!r}") from None
         raise WrongPassword(f"does not give the key {alias!r} for this password") from None

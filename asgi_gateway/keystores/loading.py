@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from asgi_gateway.keystores.credential import ServerTLS
 from asgi_gateway.keystores.faults import fault, keystore_extra, of_file
-from asgi_gateway.keystores.java import read_java
+from asgi_gateway.keystores.java import JCEKS_MAGIC, JKS_MAGIC, read_java
 from asgi_gateway.keystores.pkcs12 import read_pkcs12
 from asgi_gateway.keystores.store import KeyEntry, KeyStore
 
@@ -91,8 +91,8 @@ def check_keystore(file: Path, type: str | None = None) -> None:  # noqa: A002
         if found == "PEM":
             raise fault("is a PEM file, which cannot hold keys here", "use JKS, JCEKS or PKCS12")
         with keystore_extra():
-            import_module("cryptography")
-            import_module("jks")
+            for library in ("cryptography", "javaobj", "pyasn1_modules"):
+                import_module(library)
 
 
 def read_password(file: Path, warn: Callable[[str], None] = lambda message: None) -> str:
@@ -159,9 +159,9 @@ def _read(file: Path, largest: int) -> bytes:
 
 
 def _type_of(data: bytes) -> str:
-    if data.startswith(b"\xfe\xed\xfe\xed"):
+    if data.startswith(JKS_MAGIC):
         return "JKS"
-    if data.startswith(b"\xce\xce\xce\xce"):
+    if data.startswith(JCEKS_MAGIC):
         return "JCEKS"
     if _PEM_BEGIN in data:
         return "PEM"

@@ -46,14 +46,14 @@ def read_pkcs12(data: bytes, password: str | None) -> tuple[tuple[KeyEntry, ...]
         raise fault("is truncated or damaged", "restore it from a backup") from error
     try:
         content = pkcs12.load_pkcs12(data, None if password is None else password.encode())
-    except ValueError:  # UnicodeEncodeError is one too
+    except (TypeError, ValueError, UnsupportedAlgorithm) as error:
+        if not isinstance(error, UnicodeEncodeError) and "password" not in str(error):
+            raise fault(f"has a key or certificate that cannot be read: {error}") from error
         if password is None:
             raise fault("cannot be opened without its password", "set password-file") from None
         raise WrongPassword(
             "cannot be opened: the password is wrong, or the file was changed by somebody without it"
         ) from None
-    except (TypeError, UnsupportedAlgorithm) as error:
-        raise fault(f"has a key of an unsupported kind: {error}") from error
     certificates = [
         _Certificate((found.friendly_name or b"").decode("utf-8", "replace").lower(), found.certificate)
         for found in (content.cert, *content.additional_certs)

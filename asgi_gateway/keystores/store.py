@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -102,7 +103,7 @@ class KeyStore:
         try:
             return tuple(x509.load_der_x509_certificate(der) for der in encoded)
         except ValueError as error:
-            raise self._fault(f"has a damaged certificate under {alias!r}: {error}") from error
+            raise self._fault(f"has a certificate under {alias!r} that cannot be read: {error}") from error
 
     def credential(self, alias: str, password: str | None = None) -> X500PrivateCredential:
         """A private key with its certificates.
@@ -156,7 +157,7 @@ class KeyStore:
             bundle = "".join(map(ssl.DER_cert_to_PEM_cert, self._trusted.values()))
             ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=bundle)
         except ssl.SSLError as error:
-            raise self._fault(f"has a damaged certificate: {error.reason or error}") from error
+            raise self._fault(f"has a certificate that OpenSSL refuses: {error.reason or error}") from error
         return bundle.encode()
 
     def server_identity(self, host: str, now: float) -> X500PrivateCredential:
@@ -169,9 +170,12 @@ class KeyStore:
         Raises:
             ConfigError: no certificate is for that host, none is valid now, or the key cannot be opened or used.
         """
-        leaves = {alias: self.chain(alias)[0] for alias, entry in self._keys.items() if entry.chain}
-        if not leaves:
+        if not self._keys:
             raise self._fault("has no private key", "create one: keytool -genkeypair -ext san=dns:NAME")
+        leaves = {}
+        for alias in self._keys:
+            with suppress(ConfigError, IndexError):  # a certificate that is missing or unreadable is none for the host
+                leaves[alias] = self.chain(alias)[0]
         names = {alias: host_names(leaf) for alias, leaf in leaves.items()}
         fitting = [alias for alias in leaves if any(matches(name, host) for name in names[alias])]
         if not fitting:

@@ -220,7 +220,9 @@ def _path_of(url: str) -> Path:
     scheme, _, rest = url.partition(":")
     if scheme.lower() != "file":
         raise ValueError(f"a file: URL is needed, such as file:keystore.jks, not {url!r}")
-    path = unquote(rest.replace("//localhost/", "///", 1).removeprefix("//"), errors="strict")
+    if rest.startswith("//localhost/"):
+        rest = rest.removeprefix("//localhost")
+    path = unquote(rest.removeprefix("//"), errors="strict")
     if not path.strip("/") or "\0" in path:
         raise ValueError(f"{url!r} names no file")
     return Path(path)
