@@ -30,7 +30,7 @@ check: $(CHECK) ## format, lint, types, layers and unit tests; needs no system p
 	.venv-check/bin/ruff check .
 	.venv-check/bin/mypy
 	.venv-check/bin/lint-imports
-	.venv-check/bin/python -m pytest -m "not integration" -W error
+	.venv-check/bin/python -m pytest --ignore=tests/integration -m "not integration" -W error
 
 bench: install ## ratios against peers measured in the same run
 	.venv/bin/python -m bench
@@ -44,6 +44,7 @@ system-packages:
 	@tools/system-packages $(PYTHON)
 
 $(FULL): pyproject.toml $(SETUP)
+	@echo "The first time, python-ldap and gssapi are compiled, which takes a minute or two"
 	@$(SETUP) .venv "$(PYTHON)" -e '.[all]' --group test
 	@touch $@
 
