@@ -187,8 +187,9 @@ def _read_pem(data: bytes, password: str | None) -> tuple[tuple[KeyEntry, ...], 
     if not blocks:
         raise fault("is a PEM file without a certificate")
     try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata="\n".join(blocks))
         certificates = {str(number): ssl.PEM_cert_to_DER_cert(block) for number, block in enumerate(blocks, 1)}
-    except ValueError as error:
+    except (ssl.SSLError, ValueError) as error:
         raise fault("is a PEM file with a damaged certificate") from error
     return (), certificates, False
 
