@@ -222,7 +222,7 @@ def _path_of(url: str) -> Path:
         raise ValueError(f"a file: URL is needed, such as file:keystore.jks, not {url!r}")
     if rest.startswith("//localhost/"):
         rest = rest.removeprefix("//localhost")
-    path = unquote(rest.removeprefix("//"), errors="strict")
+    path = unquote(rest.removeprefix("//"), errors="surrogateescape")  # names of files are bytes
     if not path.strip("/") or "\0" in path:
         raise ValueError(f"{url!r} names no file")
     return Path(path)
