@@ -106,7 +106,7 @@ def _realm_names(parts: Parts, note: Note) -> set[str]:
     for service, names in parts.realm_names.items():
         for position, name in enumerate(names):
             here: Path = ("services", service, "realm-name", position)
-            if name not in known:
+            if name and name not in known:
                 note(here, f"there is no realm {name!r}", did_you_mean(name, known))
             elif name in names[:position]:
                 note(here, "stands here a second time", "keep one")
