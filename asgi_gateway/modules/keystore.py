@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from asgi_gateway.keystores import (
     validity_problem,
 )
 from asgi_gateway.model import Grant, UserPrincipal
+from asgi_gateway.values import Switch
 
 __all__ = ["KeyStoreLoginModule", "KeyStoreOptions", "X500Principal"]
 
@@ -48,8 +50,8 @@ class KeyStoreOptions(ModuleOptions):
     keyStoreAlias: str | None = None
     keyStorePasswordURL: str | None = None
     privateKeyPasswordURL: str | None = None
-    protected: bool = False
-    debug: bool = False
+    protected: Switch = False
+    debug: Switch = False
 
     @field_validator("keyStoreType", mode="before")
     @classmethod
@@ -86,7 +88,8 @@ class KeyStoreOptions(ModuleOptions):
 class KeyStoreLoginModule(LoginModule):
     """Opens a key of a keystore with the request's password; the subject of the key's certificate is who logs in.
 
-    Keystore and passwords are checked at start and read again at every login, so a new keystore takes effect at once.
+    Keystore and passwords are checked at start and read again at every login, so a new keystore takes effect at once;
+    remembered logins are forgotten when it comes.
     The request's password opens whatever has no password URL: keystore, private key, or both. With both URLs nothing
     of the request is checked; in JAAS that is a login of the local user. Then the module only adds principal and
     certificate to a subject that another module authenticated, and lets nobody in by itself (``authenticates``).
@@ -94,6 +97,9 @@ class KeyStoreLoginModule(LoginModule):
 
     Options = KeyStoreOptions
     cacheable = True
+
+    poll_seconds = 1.0
+    """How often the files are looked at, for the sake of remembered logins."""
 
     def __init__(self, options: KeyStoreOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
@@ -105,10 +111,25 @@ class KeyStoreLoginModule(LoginModule):
         asks = None in self._password_files
         self.authenticates = asks
         self.needs_credentials = asks or options.keyStoreAlias is None
-        # pyjks computes JCEKS keys in Python: several at once would keep the event loop from running
+        # opening a JCEKS key is a computation in Python: several at once would keep the event loop from running
         self._one_at_a_time = anyio.Lock()
+        self._stopped = threading.Event()
+        self._watcher: threading.Thread | None = None
+        self._version = self._look()
         for problem in self._problems():
             context.warn(problem)
+
+    async def open(self) -> None:
+        if self._watcher is None:
+            self._stopped.clear()
+            self._watcher = threading.Thread(target=self._watch, name=f"watch {self._file.name}", daemon=True)
+            self._watcher.start()
+
+    async def close(self) -> None:
+        if self._watcher is not None:
+            self._stopped.set()
+            watcher, self._watcher = self._watcher, None
+            await anyio.to_thread.run_sync(watcher.join)
 
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         password = attempt.password if self.authenticates else None
@@ -121,9 +142,11 @@ class KeyStoreLoginModule(LoginModule):
             raise LoginUnavailable("too many logins wait for the keystore", retry_after=1)
         async with self._one_at_a_time:
             credential = await attempt.run_blocking(self._open, alias, password)
-        problem = validity_problem(credential.certificate, self.context.clock.time())
+        now = self.context.clock.time()
+        problem = validity_problem(credential.certificate, now)
         if problem is not None:
             raise LoginFailed(f"the certificate {problem}")
+        attempt.limit_session(credential.certificate.not_valid_after_utc.timestamp() - now)
         name: str = credential.certificate.subject.rfc4514_string()
         if not name:
             raise LoginFailed("the certificate has an empty subject")
@@ -137,6 +160,25 @@ class KeyStoreLoginModule(LoginModule):
             return await anyio.to_thread.run_sync(self._problems)
         except ConfigError as error:
             return [problem.message for problem in error.problems]
+
+    def _watch(self) -> None:
+        while not self._stopped.wait(self.poll_seconds):
+            version = self._look()
+            if version != self._version:
+                self._version = version
+                self.context.logger.info("%s or its password files changed", self._file)
+                self.context.invalidate()
+
+    def _look(self) -> list[tuple[int, ...]]:
+        """What tells one version of the files from another; empty for a file that is not there."""
+        version: list[tuple[int, ...]] = []
+        for file in (self._file, *self._password_files):
+            try:
+                status = None if file is None else file.stat()
+            except OSError:
+                status = None
+            version.append(() if status is None else (status.st_mtime_ns, status.st_size, status.st_ino))
+        return version
 
     def _problems(self) -> list[str]:
         """What is doubtful about the files; reads as much of them as the configured passwords open.

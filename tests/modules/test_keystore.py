@@ -115,6 +115,36 @@ async def test_new_keystore_takes_effect(module, folder):
         await made.login(helpers.attempt("alice", PASSWORD))
 
 
+async def test_remembered_logins_are_forgotten(folder):
+    """A new keystore makes the realm forget whom it remembers, once for each change, while the module is open."""
+    forgotten = threading.Semaphore(0)
+    made = helpers.context(folder, invalidate=forgotten.release)
+    module = KeyStoreLoginModule(KeyStoreOptions(keyStoreURL="file:users.p12"), made.context)
+    module.poll_seconds = 0.01
+    await module.open()
+    await module.open()
+    for change in (lambda: shutil.copy(STORES / "server.p12", folder / "users.p12"), (folder / "users.p12").unlink):
+        change()
+        assert await anyio.to_thread.run_sync(forgotten.acquire, True, 10)
+        assert not await anyio.to_thread.run_sync(forgotten.acquire, True, 0.05)
+    await module.close()
+    await module.close()
+    assert "watch users.p12" not in [thread.name for thread in threading.enumerate()]
+
+
+async def test_socket_ends_with_the_certificate(module, context):
+    """A WebSocket lives no longer than the certificate that its user logged in with."""
+    made = module()
+    attempt = helpers.attempt("bob", PASSWORD)
+    await made.login(attempt)
+    (limit,) = attempt.session_limits
+    context.clock.now += limit - 0.5
+    await made.login(helpers.attempt("bob", PASSWORD))
+    context.clock.now += 1
+    with pytest.raises(LoginFailed, match="expired"):
+        await made.login(helpers.attempt("bob", PASSWORD))
+
+
 # ------------------------------------------------------------------------------------------------------------- refusal
 
 

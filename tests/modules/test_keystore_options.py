@@ -23,6 +23,7 @@ from asgi_gateway.modules.keystore import KeyStoreOptions, _path_of
         ({"protected": True, "keyStorePasswordURL": "file:store.pw"}, "protected=true excludes"),
         ({"protected": True, "privateKeyPasswordURL": "file:store.pw"}, "protected=true excludes"),
         ({"protected": True}, "a gateway has no such token"),
+        ({"debug": "yes"}, "neither true nor false"),
         ({"keystoreURL": "file:users.p12"}, "Extra inputs"),
     ],
 )
