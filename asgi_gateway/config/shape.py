@@ -104,7 +104,7 @@ class _Walk:
         return shaped
 
     def unknown(self, cls: type[Element], name: str, key: str, mark: Mark, path: Path) -> None:
-        known = {*names(cls), *IGNORED.get(cls, ())}
+        known = set(names(cls))
         if cls is GatewayConfig:
             known |= {"properties", "service-defaults"}
         if key == singular(name):
