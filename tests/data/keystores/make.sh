@@ -74,9 +74,6 @@ pair users.p12 bob "CN=Bob" -keyalg RSA -keysize 2048
 pair users.p12 expired "CN=Expired" -startdate -3y -validity 365
 keytool -genseckey -keyalg AES -keysize 128 -keystore users.p12 -storepass changeit -alias secret
 
-# A certificate with algorithm parameters that no standard knows: the JDK signs so with DSA.
-pair dsa.jks dsa "CN=dsa" -keyalg DSA -keysize 2048
-
 # What other tools, other times and other settings made.
 pair legacy.p12 old "CN=Old" -J-Dkeystore.pkcs12.legacy
 pair no-mac.p12 bob "CN=Bob" -J-Dkeystore.pkcs12.certProtectionAlgorithm=NONE -J-Dkeystore.pkcs12.macAlgorithm=NONE
