@@ -81,8 +81,10 @@ class _Reader:
         return self._take(self.number(size_of_size))
 
     def text(self) -> str:
+        """A string in Java's modified UTF-8: NUL takes two bytes, and what UTF-16 writes as two surrogates takes six."""
         try:
-            return self.block(2).decode()
+            units = self.block(2).replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
+            return units.encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError as error:
             raise _damaged() from error
 

@@ -19,9 +19,9 @@ def signed(content: bytes) -> bytes:
     return content + hashlib.sha1(PASSWORD.encode("utf-16-be") + b"Mighty Aphrodite" + content).digest()
 
 
-def entry(tag: int, rest: bytes, magic: bytes = b"\xfe\xed\xfe\xed") -> bytes:
-    """A store with one entry of the alias ``a``."""
-    return signed(magic + struct.pack(">IIIHsQ", 2, 1, tag, 1, b"a", 0) + rest)
+def entry(tag: int, rest: bytes, alias: bytes = b"a") -> bytes:
+    """A store with one entry."""
+    return signed(b"\xfe\xed\xfe\xed" + struct.pack(">IIIH", 2, 1, tag, len(alias)) + alias + bytes(8) + rest)
 
 
 def block(data: bytes) -> bytes:
@@ -56,12 +56,27 @@ def test_secret_keys_are_passed_over():
 
 
 @pytest.mark.parametrize(
+    ("written", "alias"),
+    [
+        ("Schlüssel".encode(), "schlüssel"),
+        (b"a\xc0\x80b", "a\0b"),
+        (b"\xed\xa0\xb4\xed\xb4\x9e", "\N{MUSICAL SYMBOL G CLEF}"),
+    ],
+)
+def test_aliases_in_modified_utf8(written, alias):
+    """Aliases are read as Java writes strings, characters beyond the basic plane and NUL included."""
+    _, trusted, _ = read_java(entry(2, b"\x00\x05X.509" + block(b"x"), written), PASSWORD)
+    assert list(trusted) == [alias]
+
+
+@pytest.mark.parametrize(
     ("data", "message"),
     [
         (entry(4, b""), "damaged"),
         (entry(3, b"no java object"), "damaged"),
         (entry(2, b"\x00\x03PGP" + block(b"x")), "unknown type 'PGP'"),
         (entry(2, b"\x00\x01\xff" + block(b"x")), "damaged"),
+        (entry(2, b"\x00\x05X.509" + block(b"x"), b"\xed\xa0\xb4"), "damaged"),
         (entry(2, b"\x00\x05X.509" + block(b"x"))[:-1], "damaged"),
         (entry(2, b"\x00\x05X.509" + block(b"x")) + b"x", "damaged"),
         (entry(1, block(b"x") + b"\xff\xff\xff\xff"), "damaged"),
