@@ -81,7 +81,7 @@ class _Reader:
         return self._take(self.number(size_of_size))
 
     def text(self) -> str:
-        """A string in Java's modified UTF-8: NUL takes two bytes, and what UTF-16 writes as two surrogates takes six."""
+        """A string in Java's modified UTF-8: NUL takes two bytes, two UTF-16 surrogates take three bytes each."""
         try:
             units = self.block(2).replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
             return units.encode("utf-16", "surrogatepass").decode("utf-16")

@@ -98,6 +98,8 @@ class KeyStoreLoginModule(LoginModule):
     Options = KeyStoreOptions
     cacheable = True
 
+    open_seconds = 10.0
+    """How long reading the keystore and opening a key may take."""
     poll_seconds = 1.0
     """How often the files are looked at, for the sake of remembered logins."""
 
@@ -140,8 +142,13 @@ class KeyStoreLoginModule(LoginModule):
             raise LoginFailed("the request carries no user name, and keyStoreAlias is not set")
         if self._one_at_a_time.statistics().tasks_waiting >= _MOST_WAITING:
             raise LoginUnavailable("too many logins wait for the keystore", retry_after=1)
-        async with self._one_at_a_time:
-            credential = await attempt.run_blocking(self._open, alias, password)
+        try:
+            # shielded, because a thread goes on when its client goes away, and the next must not start beside it
+            async with self._one_at_a_time:
+                with anyio.fail_after(self.open_seconds, shield=True):
+                    credential = await attempt.run_blocking(self._open, alias, password)
+        except TimeoutError:
+            raise LoginUnavailable(f"the keystore {self._file} could not be read in time") from None
         now = self.context.clock.time()
         problem = validity_problem(credential.certificate, now)
         if problem is not None:
