@@ -218,6 +218,7 @@ YAML_MISTAKES = {
     "users: [{name: a, password: [b]}]": "a password is a single value",
     "users: [{name: a, password: b, rols: c}]": "unknown key 'rols' in a user",
     "users: [{name: a, password: b, role: R}]": "there is no role 'R'",
+    "roles: ['']\nusers: ~": "a name is text, not nothing",
     "users: [joe]": "a user is a mapping, not a single value",
     "users: []\nuser: []": "'user' and 'users' are the same",
     "users: []\ngroups: []": "unknown key 'groups' in the file",

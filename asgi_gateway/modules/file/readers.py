@@ -122,8 +122,8 @@ class _Yaml:
             if self.keys(node, {"name", "password", "role", "roles", "role-name", "role-names"}, "a user"):
                 self.user(node)
         for node in self.many(root, "role", "roles"):
-            if node.is_scalar and (name := self.text(node)):
-                self.found.roles.append(Role(name))
+            if node.is_scalar:
+                self.found.roles += [Role(name) for name in [self.text(node)] if name]
             elif self.keys(node, {"name", "description", "role", "roles", "role-name", "role-names"}, "a role"):
                 self.role(node)
         return self.found
