@@ -19,6 +19,7 @@ __all__ = [
     "Deadline",
     "DirectoryTimeout",
     "Entry",
+    "NotThere",
     "OutOfTime",
     "Referred",
     "Refused",
@@ -53,6 +54,10 @@ class DirectoryTimeout(ServerLost):
 
 class OutOfTime(LoginUnavailable):
     """The login's time is used up, which says nothing about the server at hand."""
+
+
+class NotThere(LoginUnavailable):
+    """What a search begins at is not there, or must not be seen."""
 
 
 class Refused(LoginFailed):
@@ -282,7 +287,7 @@ class Connection:
             return ServerLost(text)
         if doing == "bind" and isinstance(error, tuple(getattr(ldap, name) for name in _REFUSED)):
             return Refused(text)
-        return LoginUnavailable(text)
+        return NotThere(text) if isinstance(error, ldap.NO_SUCH_OBJECT) else LoginUnavailable(text)
 
 
 def _details(error: Exception) -> dict[str, Any]:

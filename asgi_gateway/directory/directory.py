@@ -15,6 +15,7 @@ from asgi_gateway.directory.connection import (
     Connection,
     Deadline,
     Entry,
+    NotThere,
     OutOfTime,
     Referred,
     ServerLost,
@@ -130,6 +131,8 @@ class Directory:
             for dn in dict.fromkeys((base, *bases)):
                 try:
                     Session(self, server, base, deadline).search(dn, self._ldap.SCOPE_BASE, "(objectClass=*)", (), 1)
+                except NotThere as error:
+                    problems.append(f"{server.address}: base DN {dn!r}: {error}")
                 except LoginError as error:
                     problems.append(_named(server, error))
         return list(dict.fromkeys(problems))
