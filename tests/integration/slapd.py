@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
 import ipaddress
 import os
@@ -15,10 +16,14 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from asgi_gateway.interfaces import Clock
+from asgi_gateway.modules.ldap import LdapLoginModule, LdapOptions
+from tests.helpers import context
 from tests.integration.process import LOOPBACK, Process, free_port, running
 
 BASE = "dc=example,dc=com"
@@ -149,7 +154,7 @@ class Slapd:
         before = len(self._process.output())
         found: list[str] = []
         yield found
-        found += re.findall(r"op=\d+ ((?:BIND dn|SRCH base)=\"[^\"]*\")", self._process.output()[before:])
+        found += re.findall(r"op=\d+ (BIND dn=\"[^\"]*\"(?= method)|SRCH base=\"[^\"]*\")", self._process.output()[before:])
 
     def open_connections(self) -> int:
         """How many client connections are open, as the kernel counts them on the server's ports."""
@@ -173,6 +178,13 @@ class Slapd:
         subprocess.run([_SLAPADD, "-q", "-f", config, "-l", ldif], check=True, capture_output=True)
 
 
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
+    """A slapd for the tests of one file, which leave it as they find it."""
+    with slapd(tmp_path_factory.mktemp("slapd")) as server:
+        yield server
+
+
 @contextlib.contextmanager
 def slapd(folder: Path, **kw: Any) -> Iterator[Slapd]:
     """A running slapd in a folder of its own."""
@@ -183,3 +195,11 @@ def slapd(folder: Path, **kw: Any) -> Iterator[Slapd]:
         yield server.start()
     finally:
         server.stop()
+
+
+def ldap_module(server: Slapd, *, clock: Clock | None = None, **options: Any) -> LdapLoginModule:
+    """An ``ldap`` login module for a server; options by name, ``None`` leaves a default one out."""
+    values = {"userProvider": server.url(), "userFilter": "(uid={USERNAME})", "caFile": str(server.ca)} | options
+    given = LdapOptions.model_validate({name: value for name, value in values.items() if value is not None})
+    made = context(server.folder)
+    return LdapLoginModule(given, dataclasses.replace(made.context, clock=clock) if clock else made.context)
