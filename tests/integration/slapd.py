@@ -154,7 +154,9 @@ class Slapd:
         before = len(self._process.output())
         found: list[str] = []
         yield found
-        found += re.findall(r"op=\d+ (BIND dn=\"[^\"]*\"(?= method)|SRCH base=\"[^\"]*\")", self._process.output()[before:])
+        found += re.findall(
+            r"op=\d+ (BIND dn=\"[^\"]*\"(?= method)|SRCH base=\"[^\"]*\")", self._process.output()[before:]
+        )
 
     def open_connections(self) -> int:
         """How many client connections are open, as the kernel counts them on the server's ports."""

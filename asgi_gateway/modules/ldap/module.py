@@ -144,6 +144,7 @@ class LdapLoginModule(PasswordLoginModule):
             if not lookup:  # as many requests for a user who is not there as for one who is
                 self._bind_nobody(session, password)
             raise
+        self.context.logger.debug("%s on %s: the entry is %s", self.options.mode, holder.server.address, entry.dn)
         if not lookup:
             holder.bound(entry.dn, password, lambda connection: None)
         return self._found(holder, holder.search, values, entry.dn, entry)
@@ -194,9 +195,7 @@ class LdapLoginModule(PasswordLoginModule):
             roles.append(value)
         details = {"mode": self.options.mode, "server": found.server, "dn": found.dn, "roles": sorted(set(roles))}
         level = logging.INFO if self.options.debug else logging.DEBUG
-        self.context.logger.log(
-            level, "ldap: %(mode)s on %(server)s found %(dn)s with roles %(roles)s", details, extra=details
-        )
+        self.context.logger.log(level, "%(mode)s on %(server)s: %(dn)s has the roles %(roles)s", details, extra=details)
         role_principals = tuple(map(RolePrincipal, dict.fromkeys(roles)))
         if self.options.lookupOnly:
             return Grant(role_principals)
