@@ -287,7 +287,11 @@ class Connection:
             return ServerLost(text)
         if doing == "bind" and isinstance(error, tuple(getattr(ldap, name) for name in _REFUSED)):
             return Refused(text)
-        return NotThere(text) if isinstance(error, ldap.NO_SUCH_OBJECT | ldap.INSUFFICIENT_ACCESS) else LoginUnavailable(text)
+        return (
+            NotThere(text)
+            if isinstance(error, ldap.NO_SUCH_OBJECT | ldap.INSUFFICIENT_ACCESS)
+            else LoginUnavailable(text)
+        )
 
 
 def _details(error: Exception) -> dict[str, Any]:

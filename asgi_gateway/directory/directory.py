@@ -165,19 +165,25 @@ class Directory:
             except OutOfTime:
                 raise
             except LoginError:
-                server.dead_until = 0.0  # it answered
+                self._answered(server)
                 raise
-            server.dead_until = 0.0
+            self._answered(server)
             return result
         raise LoginUnavailable(f"no directory server answers: {self._last_failure}")
 
     def _lost(self, server: Server, error: ServerLost) -> None:
-        server.dead_until = self._clock.monotonic() + _REMEMBER_DEAD
+        now, address = self._clock.monotonic(), str(server.address)
+        known = now < server.dead_until
+        server.dead_until = now + _REMEMBER_DEAD
         server.forget_connections()
         self._last_failure = str(error)
-        self._logger.warning(
-            "directory server lost: %s", error, extra={"server": str(server.address), "failure": str(error)}
-        )
+        if not known:  # each refused login has its own line in the audit log
+            self._logger.warning("directory server lost: %s", error, extra={"server": address, "failure": str(error)})
+
+    def _answered(self, server: Server) -> None:
+        if server.dead_until:
+            server.dead_until = 0.0
+            self._logger.info("directory server is back: %s", server.address, extra={"server": str(server.address)})
 
     def _server(self, address: Address) -> Server:
         with self._lock:
