@@ -14,9 +14,10 @@ from pydantic import Field
 
 from asgi_gateway.directory import library
 from asgi_gateway.directory.connection import Entry, TooMany
-from asgi_gateway.directory.directory import Directory, Session
+from asgi_gateway.directory.directory import Directory
 from asgi_gateway.directory.escaping import check_name, check_password, escape_filter
 from asgi_gateway.directory.options import DirectoryOptions
+from asgi_gateway.directory.session import Session
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.interfaces import LoginAttempt, ModuleContext, PasswordLoginModule
 from asgi_gateway.model import Grant, GroupPrincipal, Principal, UserPrincipal

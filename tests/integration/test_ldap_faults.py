@@ -201,6 +201,16 @@ async def test_good_referral(directory: Slapd) -> None:
         await module.login(attempt("alice", "wrong"))
 
 
+@pytest.mark.parametrize(("referral", "expected"), [("ignore", LoginFailed), ("follow", LoginUnavailable)])
+async def test_references_beside_a_search(directory: Slapd, referral: str, expected: type[Exception]) -> None:
+    """References that come with a search do not turn an unknown user into a fault, unless they are to be followed."""
+    options = {"userProvider": directory.url(BASE), "java.naming.referral": referral}
+    module = ldap_module(directory, **options)
+    assert await module.login(attempt("alice", "alice-pw")) is not None
+    with pytest.raises(expected):
+        await module.login(attempt("nobody", "alice-pw"))
+
+
 async def test_failover(directory: Slapd, caplog: pytest.LogCaptureFixture) -> None:
     """The next server is taken when one is dead, which is remembered for a moment and then tried again."""
     caplog.set_level(logging.WARNING)

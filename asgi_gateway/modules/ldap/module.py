@@ -23,9 +23,10 @@ import anyio.to_thread
 
 from asgi_gateway.directory import library
 from asgi_gateway.directory.connection import Connection, Entry
-from asgi_gateway.directory.directory import Directory, Session
+from asgi_gateway.directory.directory import Directory
 from asgi_gateway.directory.escaping import Template, check_name, check_password, escape_dn, escape_filter
 from asgi_gateway.directory.groups import GroupRules, GroupSearch, in_chain_filter
+from asgi_gateway.directory.session import Session
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
 from asgi_gateway.interfaces import LoginAttempt, ModuleContext, PasswordLoginModule
 from asgi_gateway.model import Grant, Principal, RolePrincipal, UserPrincipal
@@ -101,7 +102,8 @@ class LdapLoginModule(PasswordLoginModule):
 
     async def check(self) -> list[str]:
         bases = () if self.options.groupSearchBase is None else (self.options.groupSearchBase,)
-        return await anyio.to_thread.run_sync(self._directory.check, bases)
+        reads = self.options.mode in ("search-first", "lookup")
+        return await anyio.to_thread.run_sync(self._directory.check, bases, reads)
 
     # ------------------------------------------------------------------------------------------------ one login's work
 
