@@ -68,6 +68,7 @@ class Directory:
         self._probing = threading.Lock()
         self._servers: dict[Address, Server] = {}
         self._found: dict[DirectoryURL, tuple[float, list[Address]]] = {}
+        self._fixed: list[tuple[Server, str]] = []
         self._last_failure = ""
 
     @property
@@ -87,7 +88,9 @@ class Directory:
         """
         deadline = Deadline(self.budget)
         now = self._clock.monotonic()
-        targets = sorted(self._targets(deadline), key=lambda target: target[0].dead_until > now)
+        targets = self._targets(deadline)
+        if any(server.dead_until > now for server, _ in targets):
+            targets = sorted(targets, key=lambda target: target[0].dead_until > now)
         all_dead = targets[0][0].dead_until > now
         if all_dead and not self._probing.acquire(blocking=False):
             raise LoginUnavailable(f"no directory server answers: {self._last_failure}")
@@ -103,6 +106,7 @@ class Directory:
             servers = list(self._servers.values())
             self._servers.clear()
             self._found.clear()
+            self._fixed = []
         for server in servers:
             server.close()
 
@@ -195,6 +199,8 @@ class Directory:
         Raises:
             LoginUnavailable: the DNS gave nothing, and no URL names a host.
         """
+        if self._fixed:
+            return self._fixed
         targets, failure = [], None
         for url in self.urls:
             try:
@@ -203,6 +209,8 @@ class Directory:
                 failure = error
         if not targets and failure is not None:
             raise failure
+        if all(url.host is not None for url in self.urls):
+            self._fixed = targets
         return targets
 
     def _addresses(self, url: DirectoryURL, deadline: Deadline) -> list[Address]:

@@ -57,6 +57,8 @@ class GroupRules:
         Raises:
             LoginUnavailable: more groups than MAX_GROUPS, or the directory cannot be asked.
         """
+        if self.base is None and self.member_of is None:
+            return []
         found = {_normal(dn): _first_value(dn) for dn in self._listed(entry)}
         if self.base is not None:
             level = self._search(search, self.filter.fill(values), found)
@@ -74,9 +76,10 @@ class GroupRules:
         return list(dict.fromkeys(role for group in groups for role in self.mapping.get(group.lower(), ())))
 
     def _listed(self, entry: Entry | None) -> list[str]:
-        listed = entry.texts(self.member_of) if entry is not None and self.member_of is not None else []
+        if entry is None or self.member_of is None:
+            return []
         is_dn = library.load().dn.is_dn
-        return [dn for dn in listed if is_dn(dn)]
+        return [dn for dn in entry.texts(self.member_of) if is_dn(dn)]
 
     def _containing(
         self, search: GroupSearch, groups: list[str], values: Mapping[str, str], found: dict[str, str]

@@ -27,6 +27,7 @@ from asgi_gateway.directory.directory import Directory
 from asgi_gateway.directory.escaping import Template, check_name, check_password, escape_dn, escape_filter
 from asgi_gateway.directory.groups import GroupRules, GroupSearch, in_chain_filter
 from asgi_gateway.directory.session import Session
+from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
 from asgi_gateway.interfaces import LoginAttempt, ModuleContext, PasswordLoginModule
 from asgi_gateway.model import Grant, Principal, RolePrincipal, UserPrincipal
@@ -35,6 +36,7 @@ from asgi_gateway.modules.ldap.options import ATTRIBUTE, LdapOptions, Mode
 __all__ = ["LdapLoginModule", "LdapPrincipal"]
 
 _NAMES = ("USERNAME", "REALM")
+_READS_FIRST: tuple[Mode, ...] = ("search-first", "lookup")
 _ONE = 2  # to find exactly one entry, two must be allowed to come: ten thousand never do
 
 
@@ -50,7 +52,7 @@ class _Found:
     dn: str
     entry: Entry | None
     groups: list[str]
-    server: str
+    server: Address
 
 
 class LdapLoginModule(PasswordLoginModule):
@@ -75,6 +77,7 @@ class LdapLoginModule(PasswordLoginModule):
         self._authz_attribute = attribute[1] if attribute else None
         wanted = (self._authz_attribute, options.userNameAttribute, options.memberOfAttribute)
         self._attributes = tuple(name for name in wanted if name is not None)
+        self._mode: Mode = options.mode
         if options.lookupOnly:
             self.authenticates = False
             self.needs_credentials = False
@@ -102,8 +105,7 @@ class LdapLoginModule(PasswordLoginModule):
 
     async def check(self) -> list[str]:
         bases = () if self.options.groupSearchBase is None else (self.options.groupSearchBase,)
-        reads = self.options.mode in ("search-first", "lookup")
-        return await anyio.to_thread.run_sync(self._directory.check, bases, reads)
+        return await anyio.to_thread.run_sync(self._directory.check, bases, self._mode in _READS_FIRST)
 
     # ------------------------------------------------------------------------------------------------ one login's work
 
@@ -125,14 +127,8 @@ class LdapLoginModule(PasswordLoginModule):
 
     def _job(self, values: Mapping[str, str], password: str) -> Callable[[Session], _Found]:
         """The blocking part of one login, as one function so that it costs one trip to a thread."""
-        mode: Mode = self.options.mode
-
-        def run(session: Session) -> _Found:
-            if mode in ("search-first", "lookup"):
-                return self._search_first(session, values, password)
-            return self._authenticate_first(session, values, password)
-
-        return run
+        steps = self._search_first if self._mode in _READS_FIRST else self._authenticate_first
+        return lambda session: steps(session, values, password)
 
     def _search_first(self, session: Session, values: Mapping[str, str], password: str) -> _Found:
         assert self._filter is not None
@@ -146,7 +142,7 @@ class LdapLoginModule(PasswordLoginModule):
             if not lookup:  # as many requests for a user who is not there as for one who is
                 self._bind_nobody(session, password)
             raise
-        self.context.logger.debug("%s on %s: the entry is %s", self.options.mode, holder.server.address, entry.dn)
+        self.context.logger.debug("%s on %s: the entry is %s", self._mode, holder.server.address, entry.dn)
         if not lookup:
             holder.bound(entry.dn, password, lambda connection: None)
         return self._found(holder, holder.search, values, entry.dn, entry)
@@ -174,7 +170,7 @@ class LdapLoginModule(PasswordLoginModule):
 
         group_search: GroupSearch = subtree
         groups = self._rules.names(group_search, {**values, "USERDN": dn}, entry)
-        return _Found(dn, entry, groups, str(session.server.address))
+        return _Found(dn, entry, groups, session.server.address)
 
     @staticmethod
     def _the_one(entries: list[Entry]) -> Entry:
@@ -195,9 +191,10 @@ class LdapLoginModule(PasswordLoginModule):
             roles += [self.options.authzIdentity] if self.options.authzIdentity else []
         elif found.entry is not None and (value := found.entry.text(self._authz_attribute)):
             roles.append(value)
-        details = {"mode": self.options.mode, "server": found.server, "dn": found.dn, "roles": sorted(set(roles))}
         level = logging.INFO if self.options.debug else logging.DEBUG
-        self.context.logger.log(level, "%(mode)s on %(server)s: %(dn)s has the roles %(roles)s", details, extra=details)
+        if self.context.logger.isEnabledFor(level):
+            said = {"mode": self._mode, "server": str(found.server), "dn": found.dn, "roles": sorted(set(roles))}
+            self.context.logger.log(level, "%(mode)s on %(server)s: %(dn)s has the roles %(roles)s", said, extra=said)
         role_principals = tuple(map(RolePrincipal, dict.fromkeys(roles)))
         if self.options.lookupOnly:
             return Grant(role_principals)
