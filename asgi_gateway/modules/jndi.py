@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal
 
 import anyio.to_thread
 from pydantic import Field
@@ -47,10 +48,12 @@ class JndiOptions(DirectoryOptions):
     Args:
         userProvider: ``user.provider.url``: LDAP URLs whose DN is one level above the users.
         groupProvider: ``group.provider.url``: LDAP URLs whose DN is one level above the groups.
+        referral: referrals are never followed here.
     """
 
     userProvider: str = Field(alias="user.provider.url", min_length=1)
     groupProvider: str = Field(alias="group.provider.url", min_length=1)
+    referral: Literal["ignore"] = Field("ignore", alias="java.naming.referral")
 
 
 class JndiLoginModule(PasswordLoginModule):

@@ -50,6 +50,7 @@ def test_texts_are_stripped() -> None:
         ({"groupSearchBase": "o=x", "groupInChain": True, "nestedGroupDepth": 1}, "own filter and nesting"),
         ({"nestedGroupDepth": "21", "groupSearchBase": "o=x"}, "nestedGroupDepth"),
         ({"rolePrefix": "x", "roleMapping": "a=B"}, "not both"),
+        ({"authIdentity": "x={USERNAME}", "java.naming.referral": "follow"}, "needs userFilter alone"),
         ({"roleMapping": "a"}, "form group=ROLE"),
         ({"roleMapping": {"A": "x", "a": "y"}}, "letter case"),
         ({"roleMapping": 5}, "roleMapping"),
@@ -75,3 +76,10 @@ def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "ldap.dn", None)
     with pytest.raises(ConfigError, match=r"pip install 'asgi-gateway\[ldap\]'"):
         LdapLoginModule(options(), context(tmp_path).context)
+
+
+def test_every_option_is_documented() -> None:
+    """The page about the module names every option there is."""
+    page = Path(__file__).parents[2].joinpath("docs/modules/ldap.md").read_text()
+    missing = [name for name, f in LdapOptions.model_fields.items() if f"`{f.alias or name}`" not in page]
+    assert missing == []

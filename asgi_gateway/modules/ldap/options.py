@@ -106,6 +106,10 @@ class LdapOptions(DirectoryOptions):
                 self.groupInChain and groups,
                 "groupInChain has its own filter and nesting: leave out groupFilter and nestedGroupDepth",
             ),
+            (
+                self.referral == "follow" and self.authIdentity is not None,
+                "java.naming.referral=follow needs userFilter alone: authIdentity binds before anything is searched",
+            ),
             (bool(self.rolePrefix) and self.roleMapping is not None, "give rolePrefix or roleMapping, not both"),
         )
         if found := [message for wrong, message in rules if wrong]:
