@@ -54,6 +54,7 @@ def test_texts_are_stripped() -> None:
         ({"roleMapping": "a"}, "form group=ROLE"),
         ({"roleMapping": {"A": "x", "a": "y"}}, "letter case"),
         ({"roleMapping": 5}, "roleMapping"),
+        ({"roleMapping": [5]}, "roleMapping"),
         ({"userfilter": "(uid={USERNAME})"}, "userfilter"),
     ],
 )
@@ -64,10 +65,11 @@ def test_options_that_do_not_fit(wrong: dict[str, Any], message: str) -> None:
 
 
 def test_role_mapping_as_text_and_as_mapping() -> None:
-    """A role mapping is the same as XML's text and as YAML's mapping; group names have no letter case."""
+    """A role mapping is the same as text, as a list of pairs and as a mapping; group names have no letter case."""
     text = options(roleMapping="Admins=ADMINISTRATOR, admins=AUTHORIZED; users = AUTHORIZED,").roleMapping
     mapping = options(roleMapping={"Admins": ["ADMINISTRATOR", "AUTHORIZED"], "users": "AUTHORIZED"}).roleMapping
-    assert text == mapping == {"admins": ("ADMINISTRATOR", "AUTHORIZED"), "users": ("AUTHORIZED",)}
+    pairs = options(roleMapping=["Admins=ADMINISTRATOR", "admins=AUTHORIZED", "users=AUTHORIZED"]).roleMapping
+    assert text == mapping == pairs == {"admins": ("ADMINISTRATOR", "AUTHORIZED"), "users": ("AUTHORIZED",)}
 
 
 def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,8 @@ Mode = Literal["search-first", "authentication-first", "authentication-only", "l
 def _mapping(value: object) -> object:
     if isinstance(value, str):
         return parse_mapping(value)
+    if isinstance(value, list | tuple) and all(isinstance(pair, str) for pair in value):
+        return parse_mapping("\n".join(value))
     if isinstance(value, Mapping):
         roles = {str(k).lower(): (v,) if isinstance(v, str) else v for k, v in value.items()}
         if len(roles) != len(value):
