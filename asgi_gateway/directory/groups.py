@@ -10,7 +10,7 @@ from asgi_gateway.directory.connection import Entry, TooMany
 from asgi_gateway.directory.escaping import Template, escape_filter
 from asgi_gateway.errors import LoginUnavailable
 
-__all__ = ["IN_CHAIN", "MAX_GROUPS", "GroupRules", "GroupSearch", "in_chain_filter", "parse_mapping"]
+__all__ = ["IN_CHAIN", "MAX_GROUPS", "GroupRules", "GroupSearch", "in_chain_filter", "normal_dn", "parse_mapping"]
 
 IN_CHAIN = "1.2.840.113556.1.4.1941"
 """Active Directory's matching rule that follows nested groups on the server (LDAP_MATCHING_RULE_IN_CHAIN)."""
@@ -59,7 +59,7 @@ class GroupRules:
         """
         if self.base is None and self.member_of is None:
             return []
-        found = {_normal(dn): _first_value(dn) for dn in self._listed(entry)}
+        found = {normal_dn(dn): _first_value(dn) for dn in self._listed(entry)}
         if self.base is not None:
             level = self._search(search, self.filter.fill(values), found)
             frontier = [*found] if self.depth else level
@@ -100,13 +100,19 @@ class GroupRules:
             raise LoginUnavailable(f"too many groups: {error}") from None
         new = []
         for entry in entries:
-            dn = _normal(entry.dn)
+            dn = normal_dn(entry.dn)
             if dn not in found:
                 new.append(dn)
             found[dn] = entry.text(self.role_attribute) or ""
         if len(found) > MAX_GROUPS:
             raise LoginUnavailable(f"more than {MAX_GROUPS} groups")
         return new
+
+
+def normal_dn(dn: str) -> str:
+    """A DN as it can be compared: without regard to case and to spaces around separators."""
+    ldap = library.load()
+    return str(ldap.dn.dn2str(ldap.dn.str2dn(dn.lower())))
 
 
 def parse_mapping(text: str) -> dict[str, tuple[str, ...]]:
@@ -129,12 +135,6 @@ def parse_mapping(text: str) -> dict[str, tuple[str, ...]]:
 def in_chain_filter() -> Template:
     """Finds all groups of a user on Active Directory, nested ones included, with one search."""
     return Template(f"(member:{IN_CHAIN}:={{USERDN}})", ("USERDN",), escape_filter)
-
-
-def _normal(dn: str) -> str:
-    """A DN as it can be compared: without regard to case and to spaces around separators."""
-    ldap = library.load()
-    return str(ldap.dn.dn2str(ldap.dn.str2dn(dn.lower())))
 
 
 def _first_value(dn: str) -> str:

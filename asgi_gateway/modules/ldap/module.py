@@ -25,7 +25,7 @@ from asgi_gateway.directory import library
 from asgi_gateway.directory.connection import Connection, Entry
 from asgi_gateway.directory.directory import Directory
 from asgi_gateway.directory.escaping import Template, check_name, check_password, escape_dn, escape_filter
-from asgi_gateway.directory.groups import GroupRules, GroupSearch, in_chain_filter
+from asgi_gateway.directory.groups import GroupRules, GroupSearch, in_chain_filter, normal_dn
 from asgi_gateway.directory.session import Session
 from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
@@ -70,6 +70,7 @@ class LdapLoginModule(PasswordLoginModule):
         self._ldap = library.load()
         self._directory = Directory(options.userProvider, options, context, "userProvider")
         self._filter = self._filter_of("userFilter", options.userFilter, _NAMES)
+        self._identity_is_dn = False
         self._identity = self._identity_of(options.authIdentity)
         self._realms = frozenset((options.stripRealm or "").split())
         self._rules = self._group_rules(options)
@@ -159,6 +160,8 @@ class LdapLoginModule(PasswordLoginModule):
                 return self._found(session, search, values, identity, None)
             filter_text = self._filter.fill(values)
             entry = self._the_one(search(session.base, self._ldap.SCOPE_SUBTREE, filter_text, self._attributes, _ONE))
+            if self._identity_is_dn and normal_dn(entry.dn) != normal_dn(identity):
+                raise LoginFailed("userFilter finds another entry than the one that was bound")
             return self._found(session, search, values, entry.dn, entry)
 
         return session.bound(identity, password, as_user)
@@ -238,6 +241,7 @@ class LdapLoginModule(PasswordLoginModule):
             sample = Template(text, _NAMES, escape_dn).fill(dict.fromkeys(_NAMES, "x"))
             is_dn = bool(self._ldap.dn.is_dn(sample))
             template = Template(text, _NAMES, escape_dn if is_dn else str)
+            self._identity_is_dn = is_dn
         except ValueError as error:
             raise ConfigError(f"authIdentity: {error}") from None
         if "USERNAME" not in template.names:
