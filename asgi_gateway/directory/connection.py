@@ -226,7 +226,15 @@ class Connection:
             raise self._translated(error, "bind") from None
 
     def search(
-        self, base: str, scope: int, filter_text: str, attributes: Iterable[str], limit: int, deadline: Deadline
+        self,
+        base: str,
+        scope: int,
+        filter_text: str,
+        attributes: Iterable[str],
+        limit: int,
+        deadline: Deadline,
+        *,
+        follow: bool = False,
     ) -> list[Entry]:
         """Search for at most ``limit`` entries; the limit is sent along, so that no more are ever on their way.
 
@@ -237,10 +245,12 @@ class Connection:
             attributes: what to ask for; none at all asks for the names only.
             limit: how many entries there may be.
             deadline: the login's end.
+            follow: names of other servers that may hold more count, where nothing is found on this one. Active
+                Directory gives such names with every search from a domain's root.
 
         Raises:
             TooMany: there are more.
-            Referred: the server names other servers, and has nothing itself.
+            Referred: the server does not hold the base, or ``follow`` and it has nothing but names of others.
             ServerLost, LoginUnavailable: it could not be found out.
         """
         seconds = deadline.left(self._settings.read_timeout)
@@ -253,8 +263,8 @@ class Connection:
         entries = [Entry(dn, {k.lower(): v for k, v in found.items()}) for dn, found in answer if dn is not None]
         if len(entries) > limit:
             raise TooMany(f"a server ignores the size limit of {limit}")
-        if not entries and (urls := [url for dn, found in answer if dn is None for url in found]):
-            raise Referred(tuple(url for url in urls if isinstance(url, str)))
+        if follow and not entries and (urls := tuple(url for dn, found in answer if dn is None for url in found)):
+            raise Referred(urls)
         return entries
 
     def alive(self, deadline: Deadline) -> bool:

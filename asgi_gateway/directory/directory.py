@@ -11,29 +11,20 @@ from pathlib import Path
 from typing import TypeVar
 
 from asgi_gateway.directory import library, srv
-from asgi_gateway.directory.connection import (
-    Connection,
-    Deadline,
-    Entry,
-    NotThere,
-    OutOfTime,
-    Referred,
-    ServerLost,
-    Settings,
-)
+from asgi_gateway.directory.connection import Deadline, NotThere, OutOfTime, ServerLost, Settings
 from asgi_gateway.directory.options import DirectoryOptions, read_bind_password
-from asgi_gateway.directory.server import Purpose, Server
+from asgi_gateway.directory.server import Server
+from asgi_gateway.directory.session import Session
 from asgi_gateway.directory.urls import Address, DirectoryURL, domain_of, parse_urls
 from asgi_gateway.errors import ConfigError, LoginError, LoginUnavailable
 from asgi_gateway.interfaces import ModuleContext
 
-__all__ = ["Directory", "Session"]
+__all__ = ["Directory"]
 
 T = TypeVar("T")
 
 _REMEMBER_DEAD = 3.0
-_MAX_HOPS = 5
-_MAX_REFERRED_SERVERS = 16
+_MAX_SERVERS = 32
 
 
 class Directory:
@@ -77,6 +68,7 @@ class Directory:
         self._probing = threading.Lock()
         self._servers: dict[Address, Server] = {}
         self._found: dict[DirectoryURL, tuple[float, list[Address]]] = {}
+        self._fixed: list[tuple[Server, str]] = []
         self._last_failure = ""
 
     @property
@@ -96,7 +88,9 @@ class Directory:
         """
         deadline = Deadline(self.budget)
         now = self._clock.monotonic()
-        targets = sorted(self._targets(deadline), key=lambda target: target[0].dead_until > now)
+        targets = self._targets(deadline)
+        if any(server.dead_until > now for server, _ in targets):
+            targets = sorted(targets, key=lambda target: target[0].dead_until > now)
         all_dead = targets[0][0].dead_until > now
         if all_dead and not self._probing.acquire(blocking=False):
             raise LoginUnavailable(f"no directory server answers: {self._last_failure}")
@@ -112,14 +106,16 @@ class Directory:
             servers = list(self._servers.values())
             self._servers.clear()
             self._found.clear()
+            self._fixed = []
         for server in servers:
             server.close()
 
-    def check(self, bases: Iterable[str] = ()) -> list[str]:
+    def check(self, bases: Iterable[str] = (), reads: bool = True) -> list[str]:
         """Try every server; each string names one that fails, and what: address, TLS, bind account or base DN. Blocks.
 
         Args:
             bases: further DNs that must be there.
+            reads: DNs can be read before a user is bound; else servers are only connected to.
         """
         try:
             targets = self._targets(Deadline(self.budget))
@@ -129,8 +125,12 @@ class Directory:
         for server, base in targets:
             deadline = Deadline(self.budget)
             for dn in dict.fromkeys((base, *bases)):
+                session = Session(server, base, deadline, self.referred)
                 try:
-                    Session(self, server, base, deadline).search(dn, self._ldap.SCOPE_BASE, "(objectClass=*)", (), 1)
+                    if reads:
+                        session.search(dn, self._ldap.SCOPE_BASE, "(objectClass=*)", (), 1)
+                    else:
+                        session.reach()
                 except NotThere as error:
                     problems.append(f"{server.address}: base DN {dn!r}: {error}")
                 except LoginError as error:
@@ -151,14 +151,14 @@ class Directory:
             raise LoginUnavailable("a referral that names no host cannot be followed")
         address = Address(target.host, target.port, target.security(self._options.useSSL))
         with self._lock:
-            if address not in self._servers and len(self._servers) >= _MAX_REFERRED_SERVERS + len(self.urls):
+            if address not in self._servers and len(self._servers) >= _MAX_SERVERS:
                 raise LoginUnavailable("the directory refers to too many servers")
         return self._server(address), target.base
 
     def _first(self, targets: list[tuple[Server, str]], job: Callable[[Session], T], deadline: Deadline) -> T:
         for server, base in targets:
             try:
-                result = job(Session(self, server, base, deadline))
+                result = job(Session(server, base, deadline, self.referred))
             except ServerLost as error:
                 self._lost(server, error)
                 continue
@@ -199,6 +199,8 @@ class Directory:
         Raises:
             LoginUnavailable: the DNS gave nothing, and no URL names a host.
         """
+        if self._fixed:
+            return self._fixed
         targets, failure = [], None
         for url in self.urls:
             try:
@@ -207,6 +209,8 @@ class Directory:
                 failure = error
         if not targets and failure is not None:
             raise failure
+        if all(url.host is not None for url in self.urls):
+            self._fixed = targets
         return targets
 
     def _addresses(self, url: DirectoryURL, deadline: Deadline) -> list[Address]:
@@ -227,83 +231,6 @@ class Directory:
                 addresses = [Address(host, port, security) for host, port in found]
             self._found[url] = (now + max(ttl, _REMEMBER_DEAD), addresses)
         return addresses
-
-
-class Session:
-    """One login's use of one server.
-
-    Args:
-        directory: where referrals find their servers.
-        server: the server.
-        base: the DN of the URL that names it.
-        deadline: when the login must have ended.
-        referred: another server named this one.
-    """
-
-    def __init__(
-        self, directory: Directory, server: Server, base: str, deadline: Deadline, *, referred: bool = False
-    ) -> None:
-        self.server = server
-        self.base = base
-        self._directory = directory
-        self.deadline = deadline
-        self._referred = referred
-
-    def search(self, base: str, scope: int, filter_text: str, attributes: Iterable[str], limit: int) -> list[Entry]:
-        """Search as the bind account, or anonymously; arguments and errors as ``Connection.search``."""
-        wanted = tuple(attributes)
-        return self._use("search", lambda c: c.search(base, scope, filter_text, wanted, limit, self.deadline))
-
-    def find(
-        self, scope: int, filter_text: str, attributes: Iterable[str], limit: int, *, follow: bool
-    ) -> tuple[list[Entry], Session]:
-        """Search below the session's base DN, following referrals if asked to, each at most once.
-
-        Returns:
-            the entries, and the session of the server that holds them.
-
-        Raises:
-            LoginUnavailable: referrals lead nowhere, or in circles.
-        """
-        session, seen = self, set[tuple[Address, str]]()
-        for _ in range(_MAX_HOPS + 1):
-            seen.add((session.server.address, session.base.lower()))
-            try:
-                return session.search(session.base, scope, filter_text, attributes, limit), session
-            except Referred as error:
-                if not follow:
-                    raise
-                session = self._next(error.urls, session.base, seen)
-        raise LoginUnavailable(f"more than {_MAX_HOPS} referrals, one after the other")
-
-    def _next(self, urls: tuple[str, ...], base: str, seen: set[tuple[Address, str]]) -> Session:
-        for url in urls:
-            server, referred_base = self._directory.referred(url)
-            if (server.address, (referred_base or base).lower()) not in seen:
-                return Session(self._directory, server, referred_base or base, self.deadline, referred=True)
-        raise LoginUnavailable("the referrals lead back to where they came from")
-
-    def bound(self, dn: str, password: str, job: Callable[[Connection], T]) -> T:
-        """Bind as a user, and run a job on the connection as that user.
-
-        Raises:
-            Refused: the bind was.
-            LoginError: what the job raises.
-        """
-
-        def bind_and_run(connection: Connection) -> T:
-            connection.bind(dn, password, self.deadline)
-            return job(connection)
-
-        return self._use("login", bind_and_run)
-
-    def _use(self, purpose: Purpose, job: Callable[[Connection], T]) -> T:
-        try:
-            return self.server.use(purpose, job, self.deadline)
-        except ServerLost as error:
-            if self._referred:  # not the fault of the server that the login began with
-                raise LoginUnavailable(str(error)) from None
-            raise
 
 
 def _named(server: Server, error: LoginError) -> str:

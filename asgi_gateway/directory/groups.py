@@ -10,7 +10,7 @@ from asgi_gateway.directory.connection import Entry, TooMany
 from asgi_gateway.directory.escaping import Template, escape_filter
 from asgi_gateway.errors import LoginUnavailable
 
-__all__ = ["IN_CHAIN", "MAX_GROUPS", "GroupRules", "GroupSearch", "in_chain_filter", "parse_mapping"]
+__all__ = ["IN_CHAIN", "MAX_GROUPS", "GroupRules", "GroupSearch", "in_chain_filter", "normal_dn", "parse_mapping"]
 
 IN_CHAIN = "1.2.840.113556.1.4.1941"
 """Active Directory's matching rule that follows nested groups on the server (LDAP_MATCHING_RULE_IN_CHAIN)."""
@@ -57,7 +57,9 @@ class GroupRules:
         Raises:
             LoginUnavailable: more groups than MAX_GROUPS, or the directory cannot be asked.
         """
-        found = {_normal(dn): _first_value(dn) for dn in self._listed(entry)}
+        if self.base is None and self.member_of is None:
+            return []
+        found = {normal_dn(dn): _first_value(dn) for dn in self._listed(entry)}
         if self.base is not None:
             level = self._search(search, self.filter.fill(values), found)
             frontier = [*found] if self.depth else level
@@ -74,9 +76,10 @@ class GroupRules:
         return list(dict.fromkeys(role for group in groups for role in self.mapping.get(group.lower(), ())))
 
     def _listed(self, entry: Entry | None) -> list[str]:
-        listed = entry.texts(self.member_of) if entry is not None and self.member_of is not None else []
+        if entry is None or self.member_of is None:
+            return []
         is_dn = library.load().dn.is_dn
-        return [dn for dn in listed if is_dn(dn)]
+        return [dn for dn in entry.texts(self.member_of) if is_dn(dn)]
 
     def _containing(
         self, search: GroupSearch, groups: list[str], values: Mapping[str, str], found: dict[str, str]
@@ -97,13 +100,19 @@ class GroupRules:
             raise LoginUnavailable(f"too many groups: {error}") from None
         new = []
         for entry in entries:
-            dn = _normal(entry.dn)
+            dn = normal_dn(entry.dn)
             if dn not in found:
                 new.append(dn)
             found[dn] = entry.text(self.role_attribute) or ""
         if len(found) > MAX_GROUPS:
             raise LoginUnavailable(f"more than {MAX_GROUPS} groups")
         return new
+
+
+def normal_dn(dn: str) -> str:
+    """A DN as it can be compared: without regard to case and to spaces around separators."""
+    ldap = library.load()
+    return str(ldap.dn.dn2str(ldap.dn.str2dn(dn.lower())))
 
 
 def parse_mapping(text: str) -> dict[str, tuple[str, ...]]:
@@ -126,12 +135,6 @@ def parse_mapping(text: str) -> dict[str, tuple[str, ...]]:
 def in_chain_filter() -> Template:
     """Finds all groups of a user on Active Directory, nested ones included, with one search."""
     return Template(f"(member:{IN_CHAIN}:={{USERDN}})", ("USERDN",), escape_filter)
-
-
-def _normal(dn: str) -> str:
-    """A DN as it can be compared: without regard to case and to spaces around separators."""
-    ldap = library.load()
-    return str(ldap.dn.dn2str(ldap.dn.str2dn(dn.lower())))
 
 
 def _first_value(dn: str) -> str:

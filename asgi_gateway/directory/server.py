@@ -95,11 +95,6 @@ class Server:
         self._closed = True
         self.forget_connections()
 
-    @property
-    def idle(self) -> int:
-        """How many connections are idle."""
-        return sum(len(entries) for entries in self._idle.values())
-
     def _take(self, purpose: Purpose, deadline: Deadline) -> _Idle | None:
         """The idle connection used last; ones too old, or found dead, are closed on the way."""
         while True:

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
+from typing import Literal
 
 import anyio.to_thread
 from pydantic import Field
 
 from asgi_gateway.directory import library
 from asgi_gateway.directory.connection import Entry, TooMany
-from asgi_gateway.directory.directory import Directory, Session
+from asgi_gateway.directory.directory import Directory
 from asgi_gateway.directory.escaping import check_name, check_password, escape_filter
 from asgi_gateway.directory.options import DirectoryOptions
+from asgi_gateway.directory.session import Session
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.interfaces import LoginAttempt, ModuleContext, PasswordLoginModule
 from asgi_gateway.model import Grant, GroupPrincipal, Principal, UserPrincipal
@@ -46,10 +48,12 @@ class JndiOptions(DirectoryOptions):
     Args:
         userProvider: ``user.provider.url``: LDAP URLs whose DN is one level above the users.
         groupProvider: ``group.provider.url``: LDAP URLs whose DN is one level above the groups.
+        referral: referrals are never followed here.
     """
 
     userProvider: str = Field(alias="user.provider.url", min_length=1)
     groupProvider: str = Field(alias="group.provider.url", min_length=1)
+    referral: Literal["ignore"] = Field("ignore", alias="java.naming.referral")
 
 
 class JndiLoginModule(PasswordLoginModule):

@@ -61,6 +61,7 @@ class Certificates:
         address = x509.IPAddress(ipaddress.ip_address(LOOPBACK))
         self.good = self._server("good", [address], self._valid)
         self.expired = self._server("expired", [address], self._past)
+        self.localhost = self._server("localhost", [x509.DNSName("localhost")], self._valid)
         self.other_host = self._server("other", [x509.DNSName("elsewhere.example.com")], self._valid)
 
     def _builder(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, valid: tuple) -> x509.CertificateBuilder:
@@ -94,12 +95,14 @@ class Slapd:
         certificates: the CA.
         debug: level of its log; ``stats`` lists every operation.
         certificate: what it shows; the CA's ``good`` one by default.
+        extra: more lines for its configuration.
     """
 
     folder: Path
     certificates: Certificates
     debug: str = "stats"
     certificate: Path | None = None
+    extra: str = ""
     port: int = field(default_factory=free_port)
     tls_port: int = field(default_factory=free_port)
     _stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
@@ -120,7 +123,7 @@ class Slapd:
         text = Template((_DATA / "slapd.conf").read_text()).substitute(
             folder=self.folder, ca=self.ca, certificate=certificate, key=certificate.with_suffix(".key")
         )
-        config.write_text(text)
+        config.write_text(text + self.extra)
         if not (self.folder / "db").exists():
             self._fill(config)
         urls = f"ldap://{LOOPBACK}:{self.port}/ ldaps://{LOOPBACK}:{self.tls_port}/"

@@ -136,6 +136,15 @@ async def test_authz_identity(directory: Slapd, authz: str, username: str, roles
         assert list(grant.principals[2:]) == [RolePrincipal(role) for role in roles]
 
 
+async def test_another_entry_than_the_one_bound(directory: Slapd) -> None:
+    """Whoever is bound by a DN gets the roles of that entry and of no other."""
+    identity = f"uid={{USERNAME}},{PEOPLE}"
+    module = ldap_module(directory, authIdentity=identity, userFilter="(&(uid=bob)(!(title={USERNAME})))")
+    with pytest.raises(LoginFailed, match="another entry"):
+        await log_in(module, "alice", "alice-pw")
+    assert (await log_in(module, "BOB", "bob-pw")).principals[0] == LdapPrincipal(f"uid=bob,{PEOPLE}")
+
+
 async def test_name_from_the_entry(directory: Slapd) -> None:
     """userNameAttribute makes the name the directory's, however it was typed; without it the typed one stays."""
     assert (await log_in(ldap_module(directory), "ALICE", "alice-pw")).principals[1] == UserPrincipal("ALICE")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from base64 import b64encode
 from pathlib import Path
 
 import anyio
 import pytest
 
+from asgi_gateway.cli.main import main
 from asgi_gateway.config.build import load_config
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Unavailable
 from tests.integration.slapd import Slapd, directory, slapd
@@ -116,6 +118,30 @@ async def test_requisite_spares_the_directory(directory: Slapd, tmp_path: Path) 
         with directory.operations() as operations:
             await decide(path, "twin1", "twin1-pw")
         assert bool(operations) is asked
+
+
+def test_explain(
+    directory: Slapd, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """explain shows mode, server, the DN found and the roles; of a wrong password the DN, and no password ever."""
+    config = write(tmp_path, "required", directory)
+    shown = f"search-first on ldap://127.0.0.1:{directory.port} (StartTLS)"
+    for password, code in (("alice-pw", 0), ("not-alices", 1)):
+        monkeypatch.setattr("sys.stdin", io.StringIO(password))
+        assert main(["explain", str(config), "GET", "/", "--user", "alice"]) == code
+        output = capsys.readouterr().out
+        assert f"{shown}: the entry is uid=alice,ou=people,dc=example,dc=com" in output
+        assert ("has the roles ['AUTHORIZED']" in output) == (code == 0)
+        assert password not in output
+
+
+def test_check_connect(directory: Slapd, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """check --connect is content with a good directory, and names what is wrong with another."""
+    config = write(tmp_path, "required", directory)
+    assert main(["check", "--connect", str(config)]) == 0
+    config.write_text(config.read_text().replace("ou=people", "ou=nobody"))
+    assert main(["check", "--connect", str(config)]) == 1
+    assert "login module ldap: ldap://127.0.0.1" in capsys.readouterr().err
 
 
 async def test_directory_down(tmp_path: Path) -> None:

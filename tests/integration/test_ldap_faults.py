@@ -22,7 +22,17 @@ from asgi_gateway.model import AuthenticationToken
 from asgi_gateway.modules.ldap import LdapLoginModule
 from tests.helpers import attempt
 from tests.integration.neighbours import Neighbour, cutting
-from tests.integration.slapd import BASE, PEOPLE, Certificates, Slapd, directory, ldap_module, slapd
+from tests.integration.slapd import (
+    BASE,
+    PEOPLE,
+    READER,
+    READER_PASSWORD,
+    Certificates,
+    Slapd,
+    directory,
+    ldap_module,
+    slapd,
+)
 
 __all__ = ["directory"]
 
@@ -184,12 +194,60 @@ async def test_locked_bind_account(directory: Slapd, caplog: pytest.LogCaptureFi
         ("ou=loop", "ignore", "not followed"),
         ("ou=loop", "follow", "lead back"),
         ("ou=elsewhere", "follow", "cannot be reached"),
+        ("ou=hostless", "follow", "names no host"),
+        ("ou=odd", "follow", "cannot be followed"),
+        ("ou=many-places", "follow", "more than 10 places"),
     ],
 )
 async def test_bad_referrals(directory: Slapd, base: str, referral: str, reason: str) -> None:
     """Referrals that are not to be followed, go round in circles, or lead nowhere, end at once."""
     options = {"userProvider": directory.url(f"{base},{BASE}"), "java.naming.referral": referral}
     assert reason in await refused(ldap_module(directory, **options))
+
+
+async def test_server_without_start_tls(directory: Slapd) -> None:
+    """A server that refuses StartTLS is not spoken to in plain text instead."""
+    heard = []
+
+    def refuse(sock: socket.socket) -> None:
+        heard.append(sock.recv(1000))
+        sock.sendall(bytes.fromhex("300c02010178070a013404000400"))
+        heard.append(sock.recv(1000))
+
+    with Neighbour(refuse) as server:
+        module = ldap_module(directory, userProvider=server.url(PEOPLE), authIdentity=f"uid={{USERNAME}},{PEOPLE}")
+        assert "refuses it (result code 52)" in await refused(module)
+    assert not [data for data in heard if b"alice" in data]
+
+
+async def test_localhost(directory: Slapd, tmp_path: Path) -> None:
+    """Where libldap alone refuses a certificate, which it does for localhost, the log says what to write instead."""
+    certificate = directory.certificates.localhost
+    with slapd(tmp_path / "other", certificates=directory.certificates, certificate=certificate) as server:
+        url = f"ldap://localhost:{server.port}/{PEOPLE}"
+        assert "write that name, or 127.0.0.1" in await refused(ldap_module(server, userProvider=url))
+
+
+async def test_bind_account_cut_off(directory: Slapd) -> None:
+    """A connection that is cut while the bind account is bound is no refusal of the account."""
+    account = {"java.naming.security.principal": READER, "java.naming.security.credentials": READER_PASSWORD}
+    answer_to_first_request = 21
+    with Neighbour(cutting(directory.port, answer_to_first_request + 5)) as server:
+        module = ldap_module(directory, userProvider=server.url(PEOPLE), useSSL="false", **account, **SHORT)
+        for _ in range(2):
+            assert "bind account" not in await refused(module)
+
+
+async def test_server_for_known_users_only(tmp_path: Path) -> None:
+    """A server that answers nothing to strangers is fine where there is a bind account."""
+    account = {"java.naming.security.principal": READER, "java.naming.security.credentials": READER_PASSWORD}
+    with slapd(tmp_path / "slapd", extra="require authc\n") as server:
+        for tls in (False, True):
+            module = ldap_module(server, userProvider=server.url(tls=tls), **account)
+            assert await module.login(attempt("alice", "alice-pw")) is not None
+            assert await module.check() == []
+        strangers = ldap_module(server)
+        assert "search below" in await refused(strangers)
 
 
 async def test_good_referral(directory: Slapd) -> None:
@@ -199,6 +257,16 @@ async def test_good_referral(directory: Slapd) -> None:
     assert await module.login(attempt("alice", "alice-pw")) is not None
     with pytest.raises(LoginFailed):
         await module.login(attempt("alice", "wrong"))
+
+
+@pytest.mark.parametrize(("referral", "expected"), [("ignore", LoginFailed), ("follow", LoginUnavailable)])
+async def test_references_beside_a_search(directory: Slapd, referral: str, expected: type[Exception]) -> None:
+    """References that come with a search do not turn an unknown user into a fault, unless they are to be followed."""
+    options = {"userProvider": directory.url(BASE), "java.naming.referral": referral}
+    module = ldap_module(directory, **options)
+    assert await module.login(attempt("alice", "alice-pw")) is not None
+    with pytest.raises(expected):
+        await module.login(attempt("nobody", "alice-pw"))
 
 
 async def test_failover(directory: Slapd, caplog: pytest.LogCaptureFixture) -> None:

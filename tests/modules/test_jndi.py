@@ -28,3 +28,10 @@ def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     options = JndiOptions.model_validate({"user.provider.url": URL, "group.provider.url": URL})
     with pytest.raises(ConfigError, match=r"pip install 'asgi-gateway\[ldap\]'"):
         JndiLoginModule(options, context(tmp_path).context)
+
+
+def test_every_option_is_documented() -> None:
+    """The page about the module names every option there is."""
+    page = Path(__file__).parents[2].joinpath("docs/modules/jndi.md").read_text()
+    missing = [name for name, f in JndiOptions.model_fields.items() if f"`{f.alias or name}`" not in page]
+    assert missing == []

@@ -50,9 +50,11 @@ def test_texts_are_stripped() -> None:
         ({"groupSearchBase": "o=x", "groupInChain": True, "nestedGroupDepth": 1}, "own filter and nesting"),
         ({"nestedGroupDepth": "21", "groupSearchBase": "o=x"}, "nestedGroupDepth"),
         ({"rolePrefix": "x", "roleMapping": "a=B"}, "not both"),
+        ({"authIdentity": "x={USERNAME}", "java.naming.referral": "follow"}, "needs userFilter alone"),
         ({"roleMapping": "a"}, "form group=ROLE"),
         ({"roleMapping": {"A": "x", "a": "y"}}, "letter case"),
         ({"roleMapping": 5}, "roleMapping"),
+        ({"roleMapping": [5]}, "roleMapping"),
         ({"userfilter": "(uid={USERNAME})"}, "userfilter"),
     ],
 )
@@ -63,10 +65,11 @@ def test_options_that_do_not_fit(wrong: dict[str, Any], message: str) -> None:
 
 
 def test_role_mapping_as_text_and_as_mapping() -> None:
-    """A role mapping is the same as XML's text and as YAML's mapping; group names have no letter case."""
+    """A role mapping is the same as text, as a list of pairs and as a mapping; group names have no letter case."""
     text = options(roleMapping="Admins=ADMINISTRATOR, admins=AUTHORIZED; users = AUTHORIZED,").roleMapping
     mapping = options(roleMapping={"Admins": ["ADMINISTRATOR", "AUTHORIZED"], "users": "AUTHORIZED"}).roleMapping
-    assert text == mapping == {"admins": ("ADMINISTRATOR", "AUTHORIZED"), "users": ("AUTHORIZED",)}
+    pairs = options(roleMapping=["Admins=ADMINISTRATOR", "admins=AUTHORIZED", "users=AUTHORIZED"]).roleMapping
+    assert text == mapping == pairs == {"admins": ("ADMINISTRATOR", "AUTHORIZED"), "users": ("AUTHORIZED",)}
 
 
 def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,3 +78,10 @@ def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "ldap.dn", None)
     with pytest.raises(ConfigError, match=r"pip install 'asgi-gateway\[ldap\]'"):
         LdapLoginModule(options(), context(tmp_path).context)
+
+
+def test_every_option_is_documented() -> None:
+    """The page about the module names every option there is."""
+    page = Path(__file__).parents[2].joinpath("docs/modules/ldap.md").read_text()
+    missing = [name for name, f in LdapOptions.model_fields.items() if f"`{f.alias or name}`" not in page]
+    assert missing == []

@@ -23,9 +23,11 @@ import anyio.to_thread
 
 from asgi_gateway.directory import library
 from asgi_gateway.directory.connection import Connection, Entry
-from asgi_gateway.directory.directory import Directory, Session
+from asgi_gateway.directory.directory import Directory
 from asgi_gateway.directory.escaping import Template, check_name, check_password, escape_dn, escape_filter
-from asgi_gateway.directory.groups import GroupRules, GroupSearch, in_chain_filter
+from asgi_gateway.directory.groups import GroupRules, GroupSearch, in_chain_filter, normal_dn
+from asgi_gateway.directory.session import Session
+from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
 from asgi_gateway.interfaces import LoginAttempt, ModuleContext, PasswordLoginModule
 from asgi_gateway.model import Grant, Principal, RolePrincipal, UserPrincipal
@@ -34,6 +36,7 @@ from asgi_gateway.modules.ldap.options import ATTRIBUTE, LdapOptions, Mode
 __all__ = ["LdapLoginModule", "LdapPrincipal"]
 
 _NAMES = ("USERNAME", "REALM")
+_READS_FIRST: tuple[Mode, ...] = ("search-first", "lookup")
 _ONE = 2  # to find exactly one entry, two must be allowed to come: ten thousand never do
 
 
@@ -49,7 +52,7 @@ class _Found:
     dn: str
     entry: Entry | None
     groups: list[str]
-    server: str
+    server: Address
 
 
 class LdapLoginModule(PasswordLoginModule):
@@ -67,6 +70,7 @@ class LdapLoginModule(PasswordLoginModule):
         self._ldap = library.load()
         self._directory = Directory(options.userProvider, options, context, "userProvider")
         self._filter = self._filter_of("userFilter", options.userFilter, _NAMES)
+        self._identity_is_dn = False
         self._identity = self._identity_of(options.authIdentity)
         self._realms = frozenset((options.stripRealm or "").split())
         self._rules = self._group_rules(options)
@@ -74,6 +78,7 @@ class LdapLoginModule(PasswordLoginModule):
         self._authz_attribute = attribute[1] if attribute else None
         wanted = (self._authz_attribute, options.userNameAttribute, options.memberOfAttribute)
         self._attributes = tuple(name for name in wanted if name is not None)
+        self._mode: Mode = options.mode
         if options.lookupOnly:
             self.authenticates = False
             self.needs_credentials = False
@@ -101,7 +106,7 @@ class LdapLoginModule(PasswordLoginModule):
 
     async def check(self) -> list[str]:
         bases = () if self.options.groupSearchBase is None else (self.options.groupSearchBase,)
-        return await anyio.to_thread.run_sync(self._directory.check, bases)
+        return await anyio.to_thread.run_sync(self._directory.check, bases, self._mode in _READS_FIRST)
 
     # ------------------------------------------------------------------------------------------------ one login's work
 
@@ -123,14 +128,8 @@ class LdapLoginModule(PasswordLoginModule):
 
     def _job(self, values: Mapping[str, str], password: str) -> Callable[[Session], _Found]:
         """The blocking part of one login, as one function so that it costs one trip to a thread."""
-        mode: Mode = self.options.mode
-
-        def run(session: Session) -> _Found:
-            if mode in ("search-first", "lookup"):
-                return self._search_first(session, values, password)
-            return self._authenticate_first(session, values, password)
-
-        return run
+        steps = self._search_first if self._mode in _READS_FIRST else self._authenticate_first
+        return lambda session: steps(session, values, password)
 
     def _search_first(self, session: Session, values: Mapping[str, str], password: str) -> _Found:
         assert self._filter is not None
@@ -144,7 +143,7 @@ class LdapLoginModule(PasswordLoginModule):
             if not lookup:  # as many requests for a user who is not there as for one who is
                 self._bind_nobody(session, password)
             raise
-        self.context.logger.debug("%s on %s: the entry is %s", self.options.mode, holder.server.address, entry.dn)
+        self.context.logger.debug("%s on %s: the entry is %s", self._mode, holder.server.address, entry.dn)
         if not lookup:
             holder.bound(entry.dn, password, lambda connection: None)
         return self._found(holder, holder.search, values, entry.dn, entry)
@@ -161,6 +160,8 @@ class LdapLoginModule(PasswordLoginModule):
                 return self._found(session, search, values, identity, None)
             filter_text = self._filter.fill(values)
             entry = self._the_one(search(session.base, self._ldap.SCOPE_SUBTREE, filter_text, self._attributes, _ONE))
+            if self._identity_is_dn and normal_dn(entry.dn) != normal_dn(identity):
+                raise LoginFailed("userFilter finds another entry than the one that was bound")
             return self._found(session, search, values, entry.dn, entry)
 
         return session.bound(identity, password, as_user)
@@ -172,7 +173,7 @@ class LdapLoginModule(PasswordLoginModule):
 
         group_search: GroupSearch = subtree
         groups = self._rules.names(group_search, {**values, "USERDN": dn}, entry)
-        return _Found(dn, entry, groups, str(session.server.address))
+        return _Found(dn, entry, groups, session.server.address)
 
     @staticmethod
     def _the_one(entries: list[Entry]) -> Entry:
@@ -193,9 +194,10 @@ class LdapLoginModule(PasswordLoginModule):
             roles += [self.options.authzIdentity] if self.options.authzIdentity else []
         elif found.entry is not None and (value := found.entry.text(self._authz_attribute)):
             roles.append(value)
-        details = {"mode": self.options.mode, "server": found.server, "dn": found.dn, "roles": sorted(set(roles))}
         level = logging.INFO if self.options.debug else logging.DEBUG
-        self.context.logger.log(level, "%(mode)s on %(server)s: %(dn)s has the roles %(roles)s", details, extra=details)
+        if self.context.logger.isEnabledFor(level):
+            said = {"mode": self._mode, "server": str(found.server), "dn": found.dn, "roles": sorted(set(roles))}
+            self.context.logger.log(level, "%(mode)s on %(server)s: %(dn)s has the roles %(roles)s", said, extra=said)
         role_principals = tuple(map(RolePrincipal, dict.fromkeys(roles)))
         if self.options.lookupOnly:
             return Grant(role_principals)
@@ -239,6 +241,7 @@ class LdapLoginModule(PasswordLoginModule):
             sample = Template(text, _NAMES, escape_dn).fill(dict.fromkeys(_NAMES, "x"))
             is_dn = bool(self._ldap.dn.is_dn(sample))
             template = Template(text, _NAMES, escape_dn if is_dn else str)
+            self._identity_is_dn = is_dn
         except ValueError as error:
             raise ConfigError(f"authIdentity: {error}") from None
         if "USERNAME" not in template.names:

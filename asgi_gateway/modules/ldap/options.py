@@ -24,6 +24,8 @@ Mode = Literal["search-first", "authentication-first", "authentication-only", "l
 def _mapping(value: object) -> object:
     if isinstance(value, str):
         return parse_mapping(value)
+    if isinstance(value, list | tuple) and all(isinstance(pair, str) for pair in value):
+        return parse_mapping("\n".join(value))
     if isinstance(value, Mapping):
         roles = {str(k).lower(): (v,) if isinstance(v, str) else v for k, v in value.items()}
         if len(roles) != len(value):
@@ -105,6 +107,10 @@ class LdapOptions(DirectoryOptions):
             (
                 self.groupInChain and groups,
                 "groupInChain has its own filter and nesting: leave out groupFilter and nestedGroupDepth",
+            ),
+            (
+                self.referral == "follow" and self.authIdentity is not None,
+                "java.naming.referral=follow needs userFilter alone: authIdentity binds before anything is searched",
             ),
             (bool(self.rolePrefix) and self.roleMapping is not None, "give rolePrefix or roleMapping, not both"),
         )
