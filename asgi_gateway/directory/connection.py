@@ -165,7 +165,7 @@ class Connection:
             self._open()
         except self._ldap.LDAPError as error:
             self.close()
-            raise self._cannot_connect(error) from None
+            raise self._cannot_connect(error, deadline) from None
 
     def _prepare(self, deadline: Deadline) -> Any:
         ldap, address, seconds = self._ldap, self.address, deadline.left(self._settings.connect_timeout)
@@ -201,11 +201,14 @@ class Connection:
             if isinstance(self._translated(error, "first request"), ServerLost):
                 raise
 
-    def _cannot_connect(self, error: Exception) -> ServerLost:
+    def _cannot_connect(self, error: Exception, deadline: Deadline) -> ServerLost:
         info = _details(error)
         if isinstance(error, self._ldap.TIMEOUT) or info.get("errno") == errno.ETIMEDOUT:
             return DirectoryTimeout(f"{self.address}: no answer within {self._settings.connect_timeout:g} s")
-        reason = explain(self.address, self._settings.ca_file, min(_DIAGNOSIS_SECONDS, self._settings.connect_timeout))
+        try:
+            reason = explain(self.address, self._settings.ca_file, deadline.left(_DIAGNOSIS_SECONDS))
+        except OutOfTime:
+            reason = None
         if reason is None and self.address.security != "plain" and self.address.host.lower() == "localhost":
             reason = "TLS: libldap compares 'localhost' with this machine's own name: write that name, or 127.0.0.1"
         return ServerLost(f"{self.address}: {reason or _words(error)}")

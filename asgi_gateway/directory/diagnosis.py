@@ -27,7 +27,7 @@ def explain(address: Address, ca_file: Path | None, timeout: float) -> str | Non
     Args:
         address: the server.
         ca_file: CA certificates; None for the system's.
-        timeout: seconds for each step.
+        timeout: seconds.
 
     Returns:
         a clause for a log line; None if nothing fails.
@@ -41,9 +41,9 @@ def explain(address: Address, ca_file: Path | None, timeout: float) -> str | Non
         if address.security == "plain":
             return None
         try:
-            if address.security == "starttls" and (refusal := _start_tls(sock)):
+            if address.security == "starttls" and (refusal := _start_tls(sock, end)):
                 return refusal
-            sock.settimeout(max(end - time.monotonic(), 0.01))
+            sock.settimeout(_left(end))
             with _context(ca_file).wrap_socket(sock, server_hostname=address.host):
                 return None
         except ssl.SSLCertVerificationError as error:
@@ -54,10 +54,11 @@ def explain(address: Address, ca_file: Path | None, timeout: float) -> str | Non
             return f"TLS: {error}"
 
 
-def _start_tls(sock: socket.socket) -> str | None:
+def _start_tls(sock: socket.socket, end: float) -> str | None:
     sock.sendall(_START_TLS)
     response = b""
     while _RESULT_CODE not in response[:-1]:
+        sock.settimeout(_left(end))
         received = sock.recv(_MAX_RESPONSE)
         response += received
         if not received or len(response) > _MAX_RESPONSE:
@@ -74,3 +75,7 @@ def _context(ca_file: Path | None) -> ssl.SSLContext:
     else:
         context.load_verify_locations(ca_file)
     return context
+
+
+def _left(end: float) -> float:
+    return max(end - time.monotonic(), 0.001)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 import tempfile
 import threading
@@ -56,7 +57,7 @@ class Directory:
         self._logger = context.logger
         ca_file = _ca_file(options, context)
         if ca_file is not None and options.caFile is None:  # libldap takes files only
-            weakref.finalize(self, ca_file.unlink, missing_ok=True)
+            weakref.finalize(self, _remove, ca_file, os.getpid())
         self._settings = Settings(
             options.connectTimeout / 1000,
             options.readTimeout / 1000,
@@ -236,6 +237,11 @@ class Directory:
 def _named(server: Server, error: LoginError) -> str:
     text = str(error)
     return text if str(server.address) in text else f"{server.address}: {text}"
+
+
+def _remove(path: Path, owner: int) -> None:
+    if os.getpid() == owner:  # a worker forked from the owner ends, and the others still need the file
+        path.unlink(missing_ok=True)
 
 
 def _ca_file(options: DirectoryOptions, context: ModuleContext) -> Path | None:

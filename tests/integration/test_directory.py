@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -190,6 +191,13 @@ async def test_check_names_what_fails(directory: Slapd) -> None:
 # ----------------------------------------------------------------------------------------------------------- diagnosis
 
 
+def trickle(sock: socket.socket) -> None:
+    """Say one byte every now and then, for ever."""
+    while True:
+        sock.sendall(b"0")
+        time.sleep(0.05)
+
+
 def test_diagnosis(directory: Slapd) -> None:
     """Each thing that can be wrong on the way to a server has its own words, and nothing wrong has none."""
     tls, plain = directory.tls_port, directory.port
@@ -203,6 +211,10 @@ def test_diagnosis(directory: Slapd) -> None:
         assert "says nothing" in (explain(Address(LOOPBACK, silent.port, "tls"), None, 0.1) or "")
     with Neighbour(lambda sock: sock.sendall(bytes.fromhex("300c02010178070a013404000400"))) as refusing:
         assert "refuses it (result code 52)" in (explain(Address(LOOPBACK, refusing.port, "starttls"), None, 1) or "")
+    with Neighbour(trickle) as slow:
+        start = time.monotonic()
+        assert "TLS" in (explain(Address(LOOPBACK, slow.port, "starttls"), None, 0.2) or "")
+        assert time.monotonic() - start < 1
     with Neighbour(lambda sock: (sock.recv(100), sock.close())[1]) as rude:
         assert "ends the connection" in (explain(Address(LOOPBACK, rude.port, "starttls"), None, 1) or "")
 

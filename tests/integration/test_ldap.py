@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -187,6 +189,30 @@ async def test_truststore(directory: Slapd) -> None:
     await log_in(module, "alice", "alice-pw")
     with pytest.raises(LoginUnavailable, match="TLS: the server's certificate is refused"):
         await log_in(ldap_module(directory, caFile=None), "alice", "alice-pw")
+
+
+def test_truststore_file_goes_with_its_owner(directory: Slapd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The file that libldap reads the truststore from is removed with the module, but not by a worker that ends."""
+
+    class Truststore:
+        def pem_bundle(self) -> bytes:
+            return directory.ca.read_bytes()
+
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    options = ldap_module(directory, caFile=None).options
+    module = LdapLoginModule(options, context(directory.folder, truststore=Truststore()).context)
+    (file,) = tmp_path.iterdir()
+    assert file.stat().st_mode & 0o077 == 0
+    child = os.fork()
+    if child == 0:
+        del module
+        gc.collect()
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert file.exists()
+    del module
+    gc.collect()
+    assert not file.exists()
 
 
 async def test_connections_are_pooled(directory: Slapd) -> None:

@@ -122,6 +122,22 @@ async def test_silent_after_start_tls(directory: Slapd) -> None:
         assert time.monotonic() - start < LONGEST
 
 
+@pytest.mark.parametrize("use_ssl", ["false", None])
+async def test_answer_without_end(directory: Slapd, use_ssl: str | None) -> None:
+    """A server that sends its answer a byte at a time, and never ends it, costs the timeouts and no more."""
+
+    def trickle(sock: socket.socket) -> None:
+        sock.sendall(bytes.fromhex("308400ffffff020101"))
+        while True:
+            sock.sendall(b"0")
+            time.sleep(0.05)
+
+    with Neighbour(trickle) as server:
+        start = time.monotonic()
+        await refused(ldap_module(directory, userProvider=server.url(PEOPLE), useSSL=use_ssl, **SHORT))
+        assert time.monotonic() - start < LONGEST
+
+
 @pytest.mark.parametrize(
     ("use_ssl", "size"),
     [*(("false", size) for size in (1, 14, 20, 45, 60)), *((None, size) for size in (1, 14, 60, 700, 1000))],
