@@ -19,6 +19,7 @@ from asgi_gateway.errors import HeaderError, Problem
 from asgi_gateway.factors import Factors
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
+from asgi_gateway.keystores import KeyStore
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Revocation, Unavailable
 from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
@@ -53,6 +54,7 @@ class Gateway:
         audit: where events go.
         problems: warnings that the configuration left.
         identity: what tells this configuration from others on the same host, such as its file.
+        keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -68,11 +70,13 @@ class Gateway:
         audit: Audit,
         problems: Iterable[Problem] = (),
         identity: str = "",
+        keystore: KeyStore | None = None,
     ) -> None:
         self.services = tuple(services)
         self.state = state
         self.problems = tuple(problems)
         self.clock = clock
+        self.keystore = keystore
         self._table = ServiceTable(self.services)
         self._pool = pool
         self._audit = audit

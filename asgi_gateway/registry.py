@@ -35,7 +35,10 @@ _MODULES = _Kind(
     "asgi_gateway.login_modules",
     {
         "file": "asgi_gateway.modules.file:FileLoginModule",
+        "keystore": "asgi_gateway.modules.keystore:KeyStoreLoginModule",
         "grant": "asgi_gateway.modules.grant:GrantLoginModule",
+        "jndi": "asgi_gateway.modules.jndi:JndiLoginModule",
+        "ldap": "asgi_gateway.modules.ldap:LdapLoginModule",
         "timeout": "asgi_gateway.modules.timeout:TimeoutLoginModule",
         "token": "asgi_gateway.modules.token:TokenLoginModule",
         "jwt": "asgi_gateway.modules.jwt:JwtLoginModule",
@@ -62,9 +65,6 @@ _STORES = _Kind(
     },
 )
 _LATER = {
-    "ldap": "LDAP directories",
-    "jndi": "RFC 2307 directories",
-    "keystore": "keystores",
     "kerberos5": "Kerberos",
     "gss": "Kerberos",
     "Negotiate": "Kerberos",

@@ -87,7 +87,8 @@ GOOD: dict[str, Any] = {
         {"aud": ["app"]}, {"realm": ""}, {"jti": ""}, {"jti": 1}, {"exp": str(NOW)}, {"exp": True}, {"exp": None},
         {"exp": math.inf}, {"exp": math.nan}, {"iat": None}, {"exp": NOW}, {"exp": NOW + MAX_LIFE + 1},
         {"once": 1}, {"once": "true"}, {"until": "never"}, {"until": math.nan}, {"service": 1}, {"ends": "x"},
-        {"ends": [["user", "joe", "demo"]]}, {"ends": [["group", "g", "demo", ""]]}, {"ends": [["user", 1, "demo", ""]]},
+        {"ends": [["user", "joe", "demo"]]}, {"ends": [["group", "g", "demo", ""]]},
+        {"ends": [["user", 1, "demo", ""]]},
     ],
 )  # fmt: skip
 def test_signed_nonsense(changed: dict[str, Any]) -> None:

@@ -6,13 +6,10 @@ Every problem is collected with its position before anything is raised, so that 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
-
-from pydantic import ValidationError
 
 from asgi_gateway import registry
 from asgi_gateway.attempt import BlockingPool
@@ -22,23 +19,21 @@ from asgi_gateway.chain import Chain, ChainEntry
 from asgi_gateway.clock import SystemClock
 from asgi_gateway.config.accept import Accept as AcceptUrl
 from asgi_gateway.config.load import LoadedConfig, load
-from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig
+from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
+from asgi_gateway.config.report import Path_, Report
+from asgi_gateway.config.state import build_state, session_keys
 from asgi_gateway.config.tickets import add_tickets
 from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.credentials import CredentialReader
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, LoginModule, ModuleContext, ModuleOptions
+from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, LoginModule, ModuleContext
+from asgi_gateway.keystores import KeyStore, open_store
 from asgi_gateway.origins import CrossSite, OriginRules
 from asgi_gateway.realm import Realm
 from asgi_gateway.services import Accept, Service
-from asgi_gateway.signing import KEY_BYTES, load_keys
-from asgi_gateway.stores import StateStore
-from asgi_gateway.stores.memory import MemoryState
 
 __all__ = ["build", "load_config"]
-
-Path_ = tuple[str | int, ...]
 
 
 def load_config(source: str | Path | Mapping[str, Any], *, clock: Clock | None = None) -> Gateway:
@@ -68,11 +63,13 @@ class _Builder:
     def __init__(self, loaded: LoadedConfig, clock: Clock) -> None:
         self._loaded = loaded
         self._clock = clock
-        self._problems: list[Problem] = list(loaded.problems)
+        self._report = Report(loaded)
         self._pool = BlockingPool()
         self._audit = Audit(clock)
-        self._state = self._store()
+        self._state = build_state(loaded, clock, self._report)
         self._session_keys: tuple[bytes, ...] | None = None
+        self._keystore = self._store(loaded.config.security.keystore, "keystore")
+        self._truststore = self._store(loaded.config.security.truststore, "truststore")
 
     def gateway(self) -> Gateway:
         security = self._loaded.config.security
@@ -81,12 +78,12 @@ class _Builder:
             for index, config in enumerate(security.realms)
             if (realm := self._realm(config, ("security", "realms", index))) is not None
         }
-        if any(problem.severity == "error" for problem in self._problems):
-            raise ConfigError(self._problems)
+        if self._report.errors:
+            raise ConfigError(self._report.problems)
         services = self._services(realms)
-        add_tickets(self._loaded.config.services or (), services, realms, self._problem)
-        if any(problem.severity == "error" for problem in self._problems):
-            raise ConfigError(self._problems)
+        add_tickets(self._loaded.config.services or (), services, realms, self._report.problem)
+        if self._report.errors:
+            raise ConfigError(self._report.problems)
         try:
             return Gateway(
                 services,
@@ -94,57 +91,38 @@ class _Builder:
                 pool=self._pool,
                 clock=self._clock,
                 audit=self._audit,
-                problems=self._problems,
+                problems=self._report.problems,
                 identity=str(self._loaded.file.absolute() if self._loaded.file is not None else self._loaded.directory),
+                keystore=self._keystore,
             )
         except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
-            self._problem(("services",), str(error), "change the path, or the host, of one of them")
-            raise ConfigError(self._problems) from None
-
-    # ---------------------------------------------------------------------------------------------- state and sessions
-
-    def _store(self) -> ExpiringState:
-        config, path = self._loaded.config.security.state, ("security", "state")
-        if config is not None and (found := self._found_store(config.type, path)) is not None:
-            what = f"state store {config.type}"
-            options = self._validated(found.Options, config.options, what, path)
-            if options is not None:
-                try:
-                    return found.configured(options, self._loaded.directory, self._clock)
-                except ConfigError as error:
-                    self._adopt(error, (*path, "options"))
-                except Exception as error:
-                    self._problem(path, f"{what}: {type(error).__name__}: {error}")
-        return MemoryState(self._clock)
-
-    def _found_store(self, name: str, path: Path_) -> type[StateStore] | None:
-        try:
-            return registry.state_store(name)
-        except ConfigError as error:
-            self._adopt(error, (*path, "type"), did_you_mean(name, registry.state_store_names()))
-            return None
+            self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
+            raise ConfigError(self._report.problems) from None
 
     def _recycle(self, mode: str, path: Path_) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
         """What a realm needs for sessions, if it has them."""
         if mode != "recycle":
             return None
         if self._session_keys is None:
-            self._session_keys = self._keys(path)
+            self._session_keys = session_keys(self._loaded, self._state, path, self._report)
         return self._state, self._session_keys
 
-    def _keys(self, path: Path_) -> tuple[bytes, ...]:
-        config, here = self._loaded.config.security.session_keys, ("security", "session-keys")
+    def _store(self, config: StoreConfig | None, element: str) -> KeyStore | None:
         if config is None:
-            if self._state.shared:
-                message = "sessions in a store that processes share need keys that they share, too"
-                self._problem((*path, "authorization-mode"), message, "add security/session-keys with a file")
-            return (secrets.token_bytes(KEY_BYTES),)  # sessions in this process's memory end with it anyway
+            return None
+        path: Path_ = ("security", element)
+
+        def warn(message: str) -> None:
+            self._report.problem(path, message, severity="warning")
+
         try:
-            file = None if config.file is None else self._loaded.directory / config.file.expanduser()
-            return load_keys(file, config.environment)
+            store = open_store(config, self._loaded.directory, warn)
         except ConfigError as error:
-            self._adopt(error, here)
-            return (secrets.token_bytes(KEY_BYTES),)
+            self._report.adopt(error, path)
+            return None
+        for message in store.problems(self._clock.time()):
+            warn(message)
+        return store
 
     # ------------------------------------------------------------------------------------------------------- services
 
@@ -195,7 +173,7 @@ class _Builder:
         if not schemes or None in entries:
             return None
         if chain.opens_by_itself():
-            self._problem(
+            self._report.problem(
                 (*path, "login-modules"),
                 "this chain lets anybody in: it succeeds where every module that authenticates refuses",
                 "make a module that authenticates required or requisite",
@@ -229,7 +207,7 @@ class _Builder:
                 schemes.append(registry.scheme(name))
             except ConfigError as error:
                 where = (*path, "http-challenge-scheme", index)
-                self._adopt(error, where, did_you_mean(name, registry.scheme_names()))
+                self._report.adopt(error, where, did_you_mean(name, registry.scheme_names()))
         return schemes
 
     def _entry(
@@ -238,9 +216,9 @@ class _Builder:
         try:
             found = registry.login_module(config.type)
         except ConfigError as error:
-            self._adopt(error, (*path, "type"), did_you_mean(config.type, registry.login_module_names()))
+            self._report.adopt(error, (*path, "type"), did_you_mean(config.type, registry.login_module_names()))
             return None
-        options = self._validated(found.Options, config.options, f"login module {config.type}", path)
+        options = self._report.validated(found.Options, config.options, f"login module {config.type}", path)
         if options is None:
             return None
         module = self._module(found, options, self._context(config, realm, path, invalidations), config, path)
@@ -255,15 +233,17 @@ class _Builder:
 
         def warn(message: str | Problem) -> None:
             if isinstance(message, Problem):
-                self._problems.append(replace(message, severity="warning"))
+                self._report.problems.append(replace(message, severity="warning"))
             else:
-                self._problem((*path, "options"), message, severity="warning")
+                self._report.problem((*path, "options"), message, severity="warning")
 
         return ModuleContext(
             directory=self._loaded.directory,
             realm=realm,
             state=self._state,
             clock=self._clock,
+            keystore=self._keystore,
+            truststore=self._truststore,
             logger=logging.getLogger(f"asgi_gateway.modules.{config.type.removeprefix('class:')}"),
             invalidate=invalidate,
             warn=warn,
@@ -275,53 +255,10 @@ class _Builder:
         try:
             return found(options, context)
         except ConfigError as error:
-            self._adopt(error, (*path, "options"))
+            self._report.adopt(error, (*path, "options"))
         except Exception as error:
-            self._problem(path, f"login module {config.type}: {type(error).__name__}: {error}")
+            self._report.problem(path, f"login module {config.type}: {type(error).__name__}: {error}")
         return None
-
-    def _validated(
-        self, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: Path_
-    ) -> ModuleOptions | None:
-        try:
-            return model.model_validate(dict(options))
-        except ValidationError as error:
-            self._options(error, model, options, what, path)
-        except Exception as error:  # a plugin's validators may do anything
-            self._problem((*path, "options"), f"{what}: {type(error).__name__}: {error}")
-        return None
-
-    def _options(
-        self, error: ValidationError, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: Path_
-    ) -> None:
-        known = [field.alias or name for name, field in model.model_fields.items()]
-        for detail in error.errors(include_url=False, include_input=False):
-            where = (*path, "options", *detail["loc"])
-            name = str(detail["loc"][0]) if detail["loc"] else ""
-            if detail["type"] == "extra_forbidden" and not options.get(name):
-                # YAML reads {password: a,b} as password and an empty option b, which must not be shown.
-                message = f"{what} does not know an option, and it has no value"
-                self._problem((*path, "options"), message, "a value with commas needs quotes")
-            elif detail["type"] == "extra_forbidden":
-                cure = did_you_mean(name, known) or "it has no options"
-                self._problem(where, f"{what} has no option {name!r}", cure)
-            elif detail["type"] == "missing":
-                self._problem((*path, "options"), f"{what} needs the option {name!r}")
-            else:
-                self._problem(where, detail["msg"].removeprefix("Value error, "))
-
-    # ------------------------------------------------------------------------------------------------------- problems
-
-    def _problem(self, path: Path_, message: str, cure: str = "", severity: str = "error") -> None:
-        self._problems.append(self._loaded.problem(path, message, cure=cure, severity=severity))
-
-    def _adopt(self, error: ConfigError, path: Path_, cure: str = "") -> None:
-        """Take over a plugin's problems; those without a place of their own get the place of its configuration."""
-        for problem in error.problems:
-            if problem.file is not None or problem.line:
-                self._problems.append(problem)
-            else:
-                self._problem(path, problem.message, problem.cure or cure, problem.severity)
 
 
 def _words(text: str | None) -> list[str]:
