@@ -196,3 +196,14 @@ async def test_revoked_while_the_login_was_decided_on(revoked: list[Revocation |
         sockets.end(revocation)
     sockets.add((JOE,), ended.append, since)
     assert bool(ended) is ends
+
+
+async def test_other_event_loops(tmp_path: Path) -> None:
+    """A shared store under a server that is not on asyncio is an error at the start, not deaf."""
+
+    async def start() -> None:
+        with pytest.raises(RuntimeError, match="asyncio"):
+            await Revocations(SqliteState(tmp_path / "state.db")).open()
+        await Revocations(MemoryState()).open()
+
+    await anyio.to_thread.run_sync(lambda: anyio.run(start, backend="trio"))
