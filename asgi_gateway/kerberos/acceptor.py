@@ -1,0 +1,133 @@
+"""The service's side of GSS-API: keys from a keytab, and one context for each client's handshake. No KDC is needed."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import gssapi
+from gssapi.raw import krb5_export_lucid_sec_context
+from gssapi.raw.ext_rfc4178 import set_neg_mechs
+
+from asgi_gateway.errors import ConfigError, LoginFailed
+from asgi_gateway.kerberos.keytab import Keytab
+from asgi_gateway.kerberos.problems import explain
+
+__all__ = ["KRB5", "SHARED_ACCEPTOR", "SPNEGO", "Accepted", "Acceptor", "Handshake"]
+
+SHARED_ACCEPTOR = "asgi_gateway.kerberos.acceptor"
+"""Shared-state key under which kerberos5 hands its service's keys to gss."""
+KRB5 = gssapi.MechType.kerberos
+SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A client that proved who it is.
+
+    Args:
+        principal: ``name@REALM``.
+        flags: what the two sides agreed on (``gssapi.RequirementFlag``).
+        fingerprint: the same for every use of one token and for no other token.
+        delegated: the client's own credentials if it delegated them, else None.
+    """
+
+    principal: str
+    flags: frozenset[Any]
+    fingerprint: str
+    delegated: Any = field(default=None, repr=False)
+
+
+class Acceptor:
+    """A service's keys.
+
+    Args:
+        keytab: where the keys are; read again for each token, so that a renewed keytab needs no restart.
+        principal: the service, with or without a realm; None for any in the keytab.
+
+    Raises:
+        ConfigError: the keytab has no usable key of the principal.
+    """
+
+    def __init__(self, keytab: Keytab, principal: str | None = None) -> None:
+        found = keytab.principals[0] if principal is None else keytab.find(principal)
+        if found is None:
+            raise ConfigError(f"keytab {keytab.path} has no key of {principal}; it holds {keytab.describe()}")
+        self.keytab = keytab
+        self.principal = found
+        self.realm = found.rpartition("@")[2]
+        name = None if principal is None else gssapi.Name(found, gssapi.NameType.kerberos_principal)
+        try:
+            # Replays are refused for all workers alike, not by libkrb5's cache of one host.
+            store = {"keytab": keytab.name, "rcache": "none:"}
+            self.credentials = gssapi.Credentials(name=name, usage="accept", mechs=[SPNEGO, KRB5], store=store)
+            set_neg_mechs(self.credentials, [KRB5])
+        except gssapi.exceptions.GSSError as error:
+            raise ConfigError(f"keytab {keytab.path} cannot be used for {found}: {explain(error)}") from None
+
+    def __repr__(self) -> str:
+        return f"Acceptor({self.principal} from {self.keytab.path})"
+
+    def handshake(self) -> Handshake:
+        """A new context, for one client's first token."""
+        return Handshake(self.credentials)
+
+
+class _Context(gssapi.SecurityContext):  # type: ignore[misc]  # gssapi is not followed, see pyproject.toml
+    __DEFER_STEP_ERRORS__ = False  # a refused token raises at once, not at the next look at the context
+
+
+class Handshake:
+    """One client's handshake: give it tokens until it is complete.
+
+    Args:
+        credentials: the acceptor's.
+    """
+
+    def __init__(self, credentials: Any) -> None:
+        self._context = _Context(creds=credentials, usage="accept")
+
+    def step(self, token: bytes) -> bytes | None:
+        """Take the client's token.
+
+        Returns:
+            the token to send back, or None.
+
+        Raises:
+            LoginFailed: the token is refused.
+        """
+        try:
+            answer: bytes | None = self._context.step(token)
+        except gssapi.exceptions.GSSError as error:
+            raise LoginFailed(explain(error)) from None
+        return answer
+
+    @property
+    def complete(self) -> bool:
+        """Whether the client is known."""
+        return bool(self._context.complete)
+
+    def accepted(self, *, with_delegated: bool = False) -> Accepted:
+        """Who the client is. Ends the handshake: ask once.
+
+        Raises:
+            LoginFailed: the mechanism is not Kerberos, or the library cannot tell.
+        """
+        context = self._context
+        try:
+            if context.mech != KRB5:
+                raise LoginFailed(f"the client authenticated with another mechanism than Kerberos: {context.mech}")
+            principal, flags = str(context.initiator_name), frozenset(context.actual_flags)
+            delegated = context.delegated_creds if with_delegated else None
+            return Accepted(principal, flags, self._fingerprint(principal), delegated)
+        except gssapi.exceptions.GSSError as error:
+            raise LoginFailed(explain(error)) from None
+
+    def _fingerprint(self, principal: str) -> str:
+        # The bytes of a token will not do: its outer layers are not protected, and a changed copy would look new. The
+        # initiator's key and first sequence number are inside the encrypted authenticator (RFC 4121 section 4.1).
+        lucid = krb5_export_lucid_sec_context(self._context, 1)
+        keys = lucid.cfx_kd or lucid.rfc1964_kd
+        material = b"\0".join((principal.encode(), str(lucid.recv_seq).encode(), keys.ctx_key))
+        return hashlib.blake2b(material, digest_size=32).hexdigest()

@@ -1,0 +1,88 @@
+"""What GSS-API's errors mean, in words that an operator can act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgi_gateway.errors import ConfigError, LoginError, LoginFailed, LoginUnavailable
+
+__all__ = ["explain", "password_error", "require_gssapi"]
+
+# krb5_err.et: the protocol's own codes (RFC 4120 section 7.5.9) stand at the table's base plus their number.
+_BASE = -1765328384
+KEY_EXPIRED = 23
+CLIENT_REVOKED = 18
+NOT_FOUND = 7
+_SERVICE_UNAVAILABLE, _GENERIC, _UNREACHABLE, _REALM_UNKNOWN, _REALM_UNRESOLVED = 29, 60, 156, 154, 220
+
+# The library's text, since minor codes that pass through SPNEGO are renumbered.
+_HINTS = (
+    ("Clock skew", "the clocks of the client, the KDC and this host differ by more than clockskew allows: check NTP"),
+    ("is a replay", "the token was used before"),
+    ("Decrypt integrity check failed", "a wrong password, or a keytab whose key is not the KDC's (any more)"),
+    ("Preauthentication failed", "a wrong password, or a keytab whose key is not the KDC's (any more)"),
+    ("Message stream modified", "a wrong password, or a KDC that is not the real one"),
+    ("not found in keytab", "the keytab lacks the key that the ticket was made for: compare kvno and klist -k"),
+    ("No key table entry", "the keytab lacks the service that the client asked for: compare its SPN and klist -k"),
+    ("Wrong principal", "the client's ticket is for another service: compare its SPN and klist -k"),
+    ("Cannot decrypt ticket", "the keytab's key is not the one that the KDC used: export the keytab again"),
+    ("Ticket expired", "the client must renew its ticket: kinit, or log in to the desktop again"),
+    ("Ticket not yet valid", "the clocks of the KDC and this host differ: check NTP"),
+    ("Password has expired", "the user must change the password"),
+    ("have been revoked", "the account is locked or disabled"),
+    ("entry in database has expired", "the account has expired"),
+    ("not found in Kerberos database", "no such principal in that realm"),
+    ("Cannot find KDC", "krb5.conf has no such realm, or DNS does not know its KDC"),
+    ("Cannot contact any KDC", "the KDC is down or cannot be reached"),
+)
+
+
+def require_gssapi() -> None:
+    """See to it that the gssapi package is there.
+
+    Raises:
+        ConfigError: it is not; the message says what to install.
+    """
+    try:
+        import gssapi  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"Kerberos needs pip install 'asgi-gateway[kerberos]': {error}") from None
+
+
+def explain(error: Any) -> str:
+    """A GSSError in one line: what the library says, and what to look for.
+
+    Call it in the thread that got the error: the library keeps its texts by thread.
+    """
+    minor = _text(error, error.min_code, major=False)
+    major = _text(error, error.maj_code, major=True)
+    text = major if not minor or minor.startswith(("Success", "Unknown error")) else minor
+    hints = [hint for needle, hint in _HINTS if needle in text]
+    return f"{text} ({hints[0]})" if hints else text
+
+
+def protocol_code(error: Any) -> int:
+    """The number of a Kerberos error within its table; not meaningful for errors that passed through SPNEGO."""
+    code: int = error.min_code
+    return (code - (1 << 32) if code >= 1 << 31 else code) - _BASE
+
+
+def password_error(error: Any, *, local_realm: bool) -> LoginError:
+    """What a failed exchange with the KDC means for a login.
+
+    Args:
+        error: the GSSError.
+        local_realm: whether the user is of the gateway's own realm, whose KDC must be there.
+
+    Returns:
+        LoginUnavailable if the KDC cannot be asked, LoginFailed if it said no.
+    """
+    code, text = protocol_code(error), explain(error)
+    unavailable = {_SERVICE_UNAVAILABLE, _GENERIC, _UNREACHABLE}
+    if local_realm:
+        unavailable |= {_REALM_UNKNOWN, _REALM_UNRESOLVED}
+    return LoginUnavailable(text) if code in unavailable else LoginFailed(text)
+
+
+def _text(error: Any, code: int, *, major: bool) -> str:
+    return "; ".join(part for part in error.get_all_statuses(code, major) if part).strip()
