@@ -44,6 +44,7 @@ system-packages:
 	@tools/system-packages $(PYTHON)
 
 $(FULL): pyproject.toml $(SETUP)
+	@echo "The first time, python-ldap and gssapi are compiled, which takes a minute or two"
 	@$(SETUP) .venv "$(PYTHON)" -e '.[all]' --group test
 	@touch $@
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.model import AuthenticationToken, Grant, Headers, Subject
+from asgi_gateway.values import Switch
 
 __all__ = [
     "SHARED_NAME",
@@ -117,7 +118,7 @@ class ModuleContext:
         logger: to log with; never log a secret.
         keystore: the loaded ``security/keystore``, or None when none is configured.
         truststore: the loaded ``security/truststore``, or None.
-        invalidate: call it when the module's data changed: remembered credentials of the realm are forgotten.
+        invalidate: call it, from any thread, when the module's data changed: the realm's remembered credentials go.
         warn: call it in ``__init__`` to add a warning to what ``asgi-gateway check`` prints.
     """
 
@@ -285,11 +286,11 @@ class LoginModule:
 class PasswordOptions(ModuleOptions):
     """The options that the JDK's password modules share."""
 
-    useFirstPass: bool = False
-    tryFirstPass: bool = False
-    storePass: bool = False
-    clearPass: bool = False
-    debug: bool = False
+    useFirstPass: Switch = False
+    tryFirstPass: Switch = False
+    storePass: Switch = False
+    clearPass: Switch = False
+    debug: Switch = False
 
 
 class PasswordLoginModule(LoginModule):

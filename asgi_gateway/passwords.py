@@ -31,6 +31,7 @@ _DJANGO = re.compile(r"(argon2|bcrypt|bcrypt_sha256|md5|pbkdf2_sha1|pbkdf2_sha25
 _ARGON2 = re.compile(r"\$argon2(?:id|i|d)\$(?:v=\d+\$)?m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
 _BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
 _BCRYPT_BYTES = 72
+_MIN_ARGON2_BYTES = 16  # argon2 itself takes 4, which a cut-off hash still has
 
 _DIGESTS = {
     "MD5": "md5",
@@ -208,6 +209,8 @@ def _read_argon2(stored: str) -> PasswordHash:
         if not _ARGON2.fullmatch(stored):
             raise InvalidHashError
         parameters = extract_parameters(stored)
+        if parameters.hash_len < _MIN_ARGON2_BYTES:
+            raise InvalidHashError
     except InvalidHashError:
         raise ValueError("the argon2 hash is malformed") from None
 

@@ -1,11 +1,14 @@
-"""Values that both configuration files and login modules' options hold: time intervals."""
+"""Values that both configuration files and login modules' options hold: time intervals and switches."""
 
 from __future__ import annotations
 
 import math
 import re
+from typing import Annotated, TypeAlias
 
-__all__ = ["parse_interval"]
+from pydantic import BeforeValidator
+
+__all__ = ["Switch", "parse_interval", "parse_switch"]
 
 _UNITS = {
     1e-3: ("millisecond", "milliseconds", "ms"),
@@ -16,6 +19,7 @@ _UNITS = {
 }
 _SECONDS = {word: seconds for seconds, words in _UNITS.items() for word in words}
 _INTERVAL = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_SWITCH = {"true": True, "false": False}
 
 
 def parse_interval(value: object) -> float:
@@ -39,3 +43,20 @@ def parse_interval(value: object) -> float:
             # division, because 500 * 0.001 is not the 0.5 that 500 ms are
             return float(number) / 1000 if seconds < 1 else float(number) * seconds
     raise ValueError("not a time interval; write a number and a unit, such as 30 seconds, 1.5 minutes, 8h or 500 ms")
+
+
+def parse_switch(value: object) -> bool:
+    """A switch: true or false, as YAML's boolean or as text.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (switch := _SWITCH.get(value.strip().lower())) is not None:
+        return switch
+    raise ValueError("neither true nor false")
+
+
+Switch: TypeAlias = Annotated[bool, BeforeValidator(parse_switch)]
+"""A pydantic field that is true or false and nothing else, so that a ``yes`` is an error and not a guess."""

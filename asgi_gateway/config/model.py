@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from asgi_gateway.config.values import parse_interval, parse_switch
+from asgi_gateway.config.accept import Accept, parse_accept
+from asgi_gateway.config.values import parse_interval, parse_presence, parse_switch
 from asgi_gateway.interfaces import ControlFlag
 
 __all__ = [
     "Authentication",
     "Constraint",
     "CrossSiteConstraint",
+    "Element",
     "GatewayConfig",
     "LoginModuleConfig",
     "RealmConfig",
@@ -22,7 +24,29 @@ __all__ = [
     "StoreConfig",
 ]
 
+
+def _file(value: object) -> object:
+    if value == "":
+        raise ValueError("names no file")
+    return value
+
+
+def _accept(text: str) -> str:
+    parse_accept(text)
+    return text
+
+
+def _mode(value: object) -> object:
+    return "recycle" if value == "validate" else value  # one of the original's XSDs calls it that
+
+
+Word = Annotated[str, Field(min_length=1)]
+AcceptUrl = Annotated[str, AfterValidator(_accept)]
+File = Annotated[Path, BeforeValidator(_file)]
 Interval = Annotated[float, BeforeValidator(parse_interval), Field(gt=0)]
+IntervalOrNone = Annotated[float, BeforeValidator(parse_interval), Field(ge=0)]
+Mode = Annotated[Literal["challenge", "recycle"], BeforeValidator(_mode)]
+Presence = Annotated[bool, BeforeValidator(parse_presence)]
 Switch = Annotated[bool, BeforeValidator(parse_switch)]
 
 
@@ -42,27 +66,30 @@ class StoreConfig(Element):
     """``keystore`` and ``truststore``."""
 
     type: Literal["JKS", "JCEKS", "PKCS12"] | None = None
-    file: Path
-    password_file: Path | None = None
+    file: File
+    password_file: File | None = None
 
 
 class LoginModuleConfig(Element):
-    """``login-module``. ``time-limit`` is ours: how long the module may take, 30 seconds by default."""
+    """``login-module``. ``time-limit`` is ours: how long the module may take, 30 seconds by default.
 
-    type: str
+    Option values are text, lists of at least two values, or mappings, in whichever spelling they were written.
+    """
+
+    type: Word
     success: ControlFlag
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = Field(default={}, repr=False)
     time_limit: Interval = 30.0
 
 
 class Authentication(Element):
     """``authentication``."""
 
-    http_challenge_scheme: tuple[str, ...] = Field(min_length=1)
-    http_header: tuple[str, ...] = ()
-    http_query_parameter: tuple[str, ...] = ()
-    http_cookie: tuple[str, ...] = ()
-    authorization_mode: Literal["challenge", "recycle"] = "challenge"
+    http_challenge_scheme: tuple[Word, ...] = Field(min_length=1)
+    http_header: tuple[Word, ...] = ()
+    http_query_parameter: tuple[Word, ...] = ()
+    http_cookie: tuple[Word, ...] = ()
+    authorization_mode: Mode = "challenge"
     authorization_timeout: Interval | None = None
     session_timeout: Interval | None = None
     login_modules: tuple[LoginModuleConfig, ...] = ()
@@ -71,11 +98,11 @@ class Authentication(Element):
 class RealmConfig(Element):
     """``realm``. ``credential-cache`` is ours: how long a verified credential is remembered; 0 turns it off."""
 
-    name: str = Field(min_length=1)
+    name: Word
     description: str = ""
-    user_principal_class: tuple[str, ...] = ()
+    user_principal_class: tuple[Word, ...] = ()
     authentication: Authentication | None = None
-    credential_cache: Annotated[float, BeforeValidator(parse_interval), Field(ge=0)] = 30.0
+    credential_cache: IntervalOrNone = 30.0
 
 
 class SecurityConfig(Element):
@@ -89,14 +116,14 @@ class SecurityConfig(Element):
 class Constraint(Element):
     """``authorization-constraint``: every ``require-role`` must be held; ``*`` means any authenticated user."""
 
-    require_role: tuple[str, ...] = ()
-    require_valid_user: Switch = False
+    require_role: tuple[Word, ...] = ()
+    require_valid_user: Presence = False
 
 
 class CrossSiteConstraint(Element):
     """``cross-site-constraint``."""
 
-    allow_origin: str
+    allow_origin: Word
     allow_methods: str | None = None
     allow_headers: str | None = None
     maximum_age: Interval | None = None
@@ -107,12 +134,17 @@ class ServiceConfig(Element):
 
     name: str = ""
     description: str = ""
-    accept: tuple[str, ...] = Field(min_length=1)
+    accept: tuple[AcceptUrl, ...] = Field(min_length=1)
     match_host: Switch = False
-    realm_name: tuple[str, ...] = ()
+    realm_name: tuple[Word, ...] = ()
     authorization_constraint: Constraint | None = None
     cross_site_constraint: tuple[CrossSiteConstraint, ...] = ()
     max_authentication_attempts: int = Field(default=0, ge=0, le=100)
+
+    @property
+    def accepts(self) -> tuple[Accept, ...]:
+        """The accept URLs, parsed."""
+        return tuple(map(parse_accept, self.accept))
 
 
 class GatewayConfig(Element):

@@ -5,24 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from asgi_gateway.values import parse_interval
+from asgi_gateway.values import parse_interval, parse_switch
 
 __all__ = ["did_you_mean", "parse_interval", "parse_presence", "parse_switch"]
-
-_SWITCH = {"true": True, "false": False}
-
-
-def parse_switch(value: object) -> bool:
-    """A switch: true or false, as YAML's boolean or as text.
-
-    Raises:
-        ValueError: it is neither.
-    """
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, str) and (switch := _SWITCH.get(value.strip().lower())) is not None:
-        return switch
-    raise ValueError("neither true nor false")
 
 
 def parse_presence(value: object) -> bool:

@@ -48,7 +48,7 @@ class Element:
     Args:
         name: the local name, without prefix or namespace.
         mark: where its start tag begins.
-        attributes: local names to values.
+        attributes: names to values: those without a namespace, and XML's own such as ``xml:space``.
         text: all character data directly in it, as it stands.
         children: the elements directly in it, in order.
         cdata: whether some of the text stood in a CDATA section.

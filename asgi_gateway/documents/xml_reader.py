@@ -13,6 +13,7 @@ from asgi_gateway.errors import ConfigError, Problem
 __all__ = ["read_xml"]
 
 _SEPARATOR = "\x1f"
+_XML = "http://www.w3.org/XML/1998/namespace"
 _XINCLUDE = "http://www.w3.org/2001/XInclude"
 _END_TAG = re.compile(rb"</\s*([^\s>]{1,80})")
 
@@ -83,8 +84,7 @@ class _Reader:
         self.count += 1
         if self.count > MAX_NODES:
             raise self.refuse(f"the document has more than {MAX_NODES} elements")
-        local = {key.rpartition(_SEPARATOR)[2]: value for key, value in attributes.items()}
-        element = Element(name, self.here(), local)
+        element = Element(name, self.here(), _local(attributes))
         if self.open:
             self.open[-1].children.append(element)
         else:
@@ -144,3 +144,12 @@ class _Reader:
         if not any(element.name == closing for element in self.open):
             message = f"</{closing}> closes nothing; <{last.name}> opened at {last.mark} is open"
         return mark.problem(message, path=self.path(), cure=f"write </{last.name}> before it or in its place")
+
+
+def _local(attributes: dict[str, str]) -> dict[str, str]:
+    found = {}
+    for qualified, value in attributes.items():
+        namespace, _, name = qualified.rpartition(_SEPARATOR)
+        if namespace in ("", _XML):
+            found[f"xml:{name}" if namespace else name] = value
+    return found

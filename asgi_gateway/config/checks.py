@@ -1,0 +1,145 @@
+"""What must hold between the parts of a configuration, as far as no plugin needs to be asked."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from typing import Protocol
+
+from asgi_gateway.config.model import Authentication, RealmConfig, ServiceConfig
+from asgi_gateway.config.shape import Path
+from asgi_gateway.config.validate import Parts
+from asgi_gateway.config.values import did_you_mean
+
+__all__ = ["check"]
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/:\[\]@?#\s,]+)(:[0-9]{1,5})?", re.IGNORECASE)
+_RECYCLABLE = ("basic", "negotiate")
+
+
+class Note(Protocol):
+    """Takes a problem."""
+
+    def __call__(self, path: Path, message: str, cure: str = "", severity: str = "error") -> None: ...
+
+
+def check(parts: Parts, note: Note) -> None:
+    """Check what is valid by itself.
+
+    Args:
+        parts: the valid parts.
+        note: is called for each problem.
+    """
+    _realms(parts, note)
+    if parts.has_services:
+        _services(parts, note)
+    elif len(parts.names) != 1 and parts.config is not None:
+        message = (
+            "there are no services and several realms" if parts.names else "there is neither a service nor a realm"
+        )
+        note((), message, "without services, exactly one realm protects everything")
+    elif 0 in parts.realms:
+        _usable(parts.realms[0], 0, "everything", note)
+
+
+def _realms(parts: Parts, note: Note) -> None:
+    first: dict[str, int] = {}
+    for index, realm in parts.realms.items():
+        path: Path = ("security", "realms", index)
+        if realm.name in first:
+            note((*path, "name"), f"realm {first[realm.name]} has the name {realm.name!r} too", "rename one of them")
+        first.setdefault(realm.name, index)
+        if realm.authentication is not None:
+            _authentication(realm.authentication, (*path, "authentication"), note)
+
+
+def _authentication(authentication: Authentication, path: Path, note: Note) -> None:
+    for scheme in authentication.http_challenge_scheme:
+        family = scheme.lower().removeprefix("application ")
+        if authentication.authorization_mode == "recycle" and family not in _RECYCLABLE:
+            message = f"a session cannot be recycled with the scheme {scheme!r}"
+            note((*path, "authorization-mode"), message, "recycle goes with Basic and Negotiate; use challenge")
+    for field in ("http-header", "http-query-parameter", "http-cookie"):
+        names: tuple[str, ...] = getattr(authentication, field.replace("-", "_"))
+        folded = [name.lower() if field == "http-header" else name for name in names]
+        for index, name in enumerate(folded):
+            here: Path = (*path, field, index)
+            if field != "http-query-parameter" and not _TOKEN.fullmatch(name):
+                note(here, "no request can have such a name", "letters, digits, dash and underscore")
+            elif field == "http-header" and name == "authorization":
+                note(here, "the Authorization header is always read", "remove it")
+            elif name in folded[:index]:
+                note(here, "stands here a second time", "keep one")
+
+
+def _usable(realm: RealmConfig, index: int, user: str, note: Note) -> None:
+    path: Path = ("security", "realms", index)
+    if realm.authentication is None:
+        note(path, f"protects {user} and has no authentication", "add authentication with login-modules")
+    elif not realm.authentication.login_modules:
+        note((*path, "authentication"), f"protects {user} and has no login module", "add login-modules")
+
+
+def _services(parts: Parts, note: Note) -> None:
+    if parts.config is not None and not parts.services:
+        note(("services",), "there is no service, so that everything would be refused", "add one")
+    indices = {realm.name: index for index, realm in parts.realms.items()}
+    used: set[str] = set()
+    named: Counter[str] = Counter()
+    for index, service in parts.services.items():
+        path: Path = ("services", index)
+        named[service.name] += bool(service.name)
+        if named[service.name] > 1:
+            note((*path, "name"), f"another service is called {service.name!r} too", "rename one of them")
+        for position, name in enumerate(service.realm_name):
+            here: Path = (*path, "realm-name", position)
+            if name not in parts.names:
+                note(here, f"there is no realm {name!r}", did_you_mean(name, parts.names))
+            elif name in service.realm_name[:position]:
+                note(here, "stands here a second time", "keep one")
+            elif name not in used and name in indices:
+                _usable(parts.realms[indices[name]], indices[name], service.name or f"service {index}", note)
+            used.add(name)
+        _constraints(service, path, note)
+    if parts.config is not None:
+        for name in indices.keys() - used:
+            note(("security", "realms", indices[name]), f"no service uses the realm {name!r}", severity="warning")
+    _accepts(parts.services, note)
+
+
+def _constraints(service: ServiceConfig, path: Path, note: Note) -> None:
+    constraint = service.authorization_constraint
+    here: Path = (*path, "authorization-constraint")
+    if constraint is not None and not constraint.require_role and not constraint.require_valid_user:
+        note(here, "this constraint can never apply", "name a require-role, or say require-valid-user")
+    if constraint is not None and not service.realm_name:
+        note(here, "a constraint can never apply to a service without a realm", "add a realm-name")
+    for index, cross_site in enumerate(service.cross_site_constraint):
+        here = (*path, "cross-site-constraint", index, "allow-origin")
+        if cross_site.allow_origin.lower() == "null":
+            note(here, "the origin null stands for any sandboxed or local page", "name an origin, or *")
+        elif not _ORIGIN.fullmatch(cross_site.allow_origin):
+            note(here, "no browser sends such an origin", "write scheme://host or scheme://host:port, or *")
+    if service.match_host and not any(accept.host for accept in service.accepts):
+        note((*path, "match-host"), "no accept URL has a host to match", "write ws://host:port/path, or remove it")
+
+
+def _accepts(services: dict[int, ServiceConfig], note: Note) -> None:
+    """Two services that take the same requests: the second could never match."""
+    taken: dict[tuple[object, ...], tuple[int, object]] = {}
+    for index, service in services.items():
+        for position, accept in enumerate(service.accepts):
+            host = (accept.host, accept.port)
+            for kind in sorted(accept.kinds):
+                key = (kind, accept.path, host if service.match_host else None)
+                other, other_host = taken.setdefault(key, (index, host))
+                if other == index:
+                    continue
+                here: Path = ("services", index, "accept", position)
+                if other_host != host and key[2] is None:
+                    message = f"differs from service {other} by its host alone, and hosts do not count"
+                    note(here, message, "set match-host: true on both, or give them different paths")
+                else:
+                    note(here, f"service {other} takes the same requests, so this one never would", "change the path")
+                break

@@ -1,0 +1,72 @@
+"""What the original's services say in their own way: options of transports, and the deprecated constraint."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from asgi_gateway.config.values import did_you_mean
+from asgi_gateway.config.vocabulary import ignored_option
+from asgi_gateway.documents import Mark, Node
+
+__all__ = ["prepare_service"]
+
+_OPTIONS = {
+    "accept-options": ("http.realm", "realm-name"),
+    "connect-options": ("http.max.authentication.attempts", "max-authentication-attempts"),
+}
+
+
+def prepare_service(node: Node, path: tuple[str | int, ...], note: Callable[..., None]) -> Node:
+    """A service with the original's own elements replaced by what they mean here.
+
+    Args:
+        node: the service as it was written.
+        path: where it stands.
+        note: takes a mark, a path, a message, a cure and a severity.
+    """
+    entries: dict[str, Node] = {}
+    keys: dict[str, Mark] = {}
+
+    def add(name: str, mark: Mark, value: Node) -> None:
+        if name in entries:
+            note(mark, (*path, name), "stands here a second time in other words", "keep one")
+        entries.setdefault(name, value)
+        keys.setdefault(name, mark)
+
+    for key, child in node.entries.items():
+        mark = node.keys[key]
+        if key in ("auth-constraint", "auth-constraints"):
+            cure = "write authorization-constraint"
+            note(mark, (*path, key), f"{key} is a deprecated name", cure, "warning")
+            add("authorization-constraint", mark, child)
+        elif key in _OPTIONS:
+            _options(key, child, path, note, add)
+        else:
+            add(key, mark, child)
+    return Node(node.mark, entries, keys=keys)
+
+
+def _options(
+    key: str, node: Node, path: tuple[str | int, ...], note: Callable[..., None], add: Callable[[str, Mark, Node], None]
+) -> None:
+    wanted, name = _OPTIONS[key]
+    if not node.is_mapping and node.value != "":
+        note(node.mark, (*path, key), f"options are names with values, not {node.kind}")
+    for option, value in node.entries.items():
+        mark = node.keys[option]
+        if option == wanted:
+            add(name, mark, _words(value) if name == "realm-name" else value)
+        elif ignored_option(option):
+            note(mark, (*path, key, option), "means nothing to an ASGI gateway", severity="ignored")
+        else:
+            message = f"there is no {option[:80]!r} in {key}"
+            note(mark, (*path, key, option[:80]), message, did_you_mean(option, [wanted]))
+
+
+def _words(node: Node) -> Node:
+    """The words of a list such as ``demo, second``; YAML may write a list of its own."""
+    if not node.is_scalar:
+        return node
+    words = [Node(node.mark, word, word) for word in re.split(r"\s*,\s*|\s+", node.text.strip()) if word]
+    return Node(node.mark, list(words))

@@ -1,0 +1,104 @@
+"""Validation by the model, its errors in words that name the element, and the parts that are valid by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from asgi_gateway.config.model import Element, GatewayConfig, RealmConfig, ServiceConfig
+from asgi_gateway.config.shape import Path, Shaped, path_text
+from asgi_gateway.config.values import did_you_mean
+from asgi_gateway.documents import Mark, Node
+from asgi_gateway.errors import Problem
+
+__all__ = ["Parts", "validate"]
+
+E = TypeVar("E", bound=Element)
+
+
+@dataclass(slots=True)
+class Parts:
+    """What is valid of a configuration, so that checks can go on beside other errors.
+
+    Args:
+        config: the whole, or None when anything is not valid.
+        realms: the valid realms by their index.
+        services: the valid services by their index.
+        names: every realm's name, those of realms that are not valid included.
+        has_services: whether the file names any service.
+        security: whether the part about realms is there at all.
+    """
+
+    config: GatewayConfig | None
+    realms: dict[int, RealmConfig] = field(default_factory=dict)
+    services: dict[int, ServiceConfig] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+    has_services: bool = False
+
+
+def validate(shaped: Shaped, plain: dict[str, Any], where: Callable[[Path], Mark]) -> Parts:
+    """Validate an expanded tree; errors are added to the shaped tree's problems.
+
+    Args:
+        shaped: the tree that ``plain`` was made of.
+        plain: dicts, lists and text.
+        where: gives the position of a path.
+    """
+    config = None
+    try:
+        config = GatewayConfig.model_validate(plain)
+    except ValidationError as error:
+        for details in error.errors(include_url=False, include_input=False):
+            path: Path = tuple(details["loc"])
+            if not any(path[: len(bad)] == bad for bad in shaped.broken):
+                shaped.problems.append(_problem(shaped.root, path, details, where))
+    realms = plain.get("security", {}).get("realms", [])
+    services = plain.get("services")
+    return Parts(
+        config,
+        _valid(RealmConfig, realms),
+        _valid(ServiceConfig, services or []),
+        [name for realm in realms if (name := realm.get("name"))],
+        services is not None,
+    )
+
+
+def _valid(cls: type[E], items: list[Any]) -> dict[int, E]:
+    found = {}
+    for index, item in enumerate(items):
+        try:
+            found[index] = cls.model_validate(item)
+        except ValidationError:
+            continue
+    return found
+
+
+def _problem(root: Node, path: Path, details: Any, where: Callable[[Path], Mark]) -> Problem:
+    kind, context = details["type"], details.get("ctx", {})
+    mark = where(path)
+    message, cure = details["msg"], ""
+    if kind == "missing":
+        message, cure = "is missing", f"add {path[-1]}"
+    elif kind in ("literal_error", "enum"):
+        choices = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
+        # the text as the file has it: what ${} expands to may be a secret
+        message = f"{_text(root, path)!r} is not allowed here"
+        cure = did_you_mean(_text(root, path), choices)
+    elif kind in ("too_short", "string_too_short"):
+        message, cure = "is empty", "give a value"
+    elif kind == "value_error":
+        message, _, cure = message.removeprefix("Value error, ").partition("; ")
+    elif kind.startswith("int_"):
+        message = "is not a whole number"
+    elif kind in ("greater_than", "greater_than_equal", "less_than_equal"):
+        message = message.replace("Input should", "must")
+    return mark.problem(message, path=path_text(path), cure=cure)
+
+
+def _text(node: Node, path: Path) -> str:
+    for step in path:
+        node = node.items[step] if isinstance(step, int) else node.entries[step]
+    return node.text[:80]

@@ -1,0 +1,102 @@
+"""Which names a file may use: the model's, in the singular and the plural, and what the original has beyond them."""
+
+from __future__ import annotations
+
+import re
+import types
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from typing import Annotated, Any, Union, get_args, get_origin
+
+from asgi_gateway.config.model import Element, GatewayConfig, ServiceConfig
+
+__all__ = ["IGNORED", "Field", "Kind", "fields", "ignored_option", "names", "singular"]
+
+IGNORED: dict[type[Element], frozenset[str]] = {
+    GatewayConfig: frozenset(("cluster",)),
+    ServiceConfig: frozenset(
+        ("balance", "connect", "mime-mapping", "notify", "notify-options", "properties", "type"),
+    ),
+}
+"""Elements of the original that mean nothing to an ASGI gateway, by where they stand."""
+
+_OPTIONS = re.compile(
+    r"(httpxe?|https|mcp|pipe|rtmps?|socks|sse|ssl|tcp|tls|udp|ws[enrsx]?)\.[a-z.-]+"
+    r"|http\.(bind|keepalive|keepalive\.connections|keepalive\.timeout|max\.redirects|maximum\.redirects"
+    r"|server\.header|transport|user\.agent)"
+)
+
+
+class Kind(Enum):
+    """What a field holds."""
+
+    TEXT = "a single value"
+    TEXTS = "values"
+    ELEMENT = "elements"
+    ELEMENTS = "lists of elements"
+    FREE = "options of any name"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field of the model as files see it.
+
+    Args:
+        name: the name in files, which is the model's alias.
+        kind: what it holds.
+        element: the model class of an ELEMENT or ELEMENTS field.
+    """
+
+    name: str
+    kind: Kind
+    element: type[Element] | None = None
+
+
+def singular(name: str) -> str:
+    """``login-module`` for ``login-modules``."""
+    return name.removesuffix("s")
+
+
+@cache
+def fields(element: type[Element]) -> dict[str, Field]:
+    """The fields of a model class by their names in files."""
+    return {
+        info.alias or name: _field(info.alias or name, info.annotation) for name, info in element.model_fields.items()
+    }
+
+
+@cache
+def names(element: type[Element]) -> dict[str, Field]:
+    """Every name that stands for a field: what can be repeated has a singular and a plural."""
+    found = dict(fields(element))
+    for field in fields(element).values():
+        if field.kind in (Kind.TEXTS, Kind.ELEMENTS):
+            one = singular(field.name) if field.kind is Kind.ELEMENTS else field.name
+            found[one] = found[one + ("es" if one.endswith("s") else "s")] = field
+    return found
+
+
+def ignored_option(name: str) -> bool:
+    """Whether an accept or connect option is one of the original's that mean nothing here."""
+    return _OPTIONS.fullmatch(name) is not None
+
+
+def _field(name: str, annotation: Any) -> Field:
+    inner, many = _inner(annotation)
+    if get_origin(inner) is dict:
+        return Field(name, Kind.FREE)
+    if isinstance(inner, type) and issubclass(inner, Element):
+        return Field(name, Kind.ELEMENTS if many else Kind.ELEMENT, inner)
+    return Field(name, Kind.TEXTS if many else Kind.TEXT)
+
+
+def _inner(annotation: Any) -> tuple[Any, bool]:
+    """The annotation without Annotated, None and tuple; and whether there was a tuple."""
+    if get_origin(annotation) is Annotated:
+        return _inner(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, types.UnionType):
+        return _inner(next(arg for arg in get_args(annotation) if arg is not type(None)))
+    if get_origin(annotation) is tuple:
+        return _inner(get_args(annotation)[0])[0], True
+    return annotation, False

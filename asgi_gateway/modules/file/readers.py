@@ -1,0 +1,221 @@
+"""The three formats of a users file: jaas-config.xml, the same content as YAML, and htpasswd with a groups file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from asgi_gateway.documents import Element, Mark, Node, collapse, read_xml, read_yaml
+from asgi_gateway.documents.source import decode, read_bytes
+from asgi_gateway.errors import ConfigError, Problem
+from asgi_gateway.modules.file.users import Name, Role, UserEntry, UsersFile
+
+__all__ = ["read_users_file"]
+
+_YAML_KEY = re.compile(r"(?:---|\{|(?:jaas-config|users?|roles?)[ \t]*:[ \t]*(?:[\[#\r\n]|$))")
+_DES_CRYPT = re.compile(r"[./0-9A-Za-z]{13}")
+
+
+def read_users_file(path: Path, roles: Path | None = None) -> UsersFile:
+    """Read a users file, its format told by its content, else by its extension.
+
+    Args:
+        path: the users file.
+        roles: a groups file as Apache's AuthGroupFile has it, for an htpasswd file.
+
+    Returns:
+        what stands there, not yet checked.
+
+    Raises:
+        ConfigError: it cannot be read or is malformed.
+    """
+    data, _ = read_bytes(path, None)
+    start = data.removeprefix(b"\xef\xbb\xbf").lstrip()
+    is_xml = start.startswith((b"<", b"\xff\xfe", b"\xfe\xff")) or path.suffix.lower() == ".xml"
+    if not is_xml and not _is_yaml(path, start):
+        return _htpasswd(data, path, roles)
+    if roles is not None:
+        raise ConfigError(Problem("the option roles is for htpasswd files; this file defines its own roles", path))
+    return _Xml().read(read_xml(data, file=path)) if is_xml else _Yaml().read(read_yaml(data, file=path))
+
+
+def _is_yaml(path: Path, start: bytes) -> bool:
+    if path.suffix.lower() in {".yaml", ".yml", ".json"}:
+        return True
+    lines = (line.strip() for line in start.decode("utf-8", "replace").splitlines())
+    first = next((line for line in lines if line and not line.startswith("#")), "")
+    return _YAML_KEY.match(first) is not None
+
+
+# ------------------------------------------------------------------------------------------------------ jaas-config.xml
+
+
+class _Xml:
+    def __init__(self) -> None:
+        self.found = UsersFile()
+
+    def read(self, root: Element) -> UsersFile:
+        if root.name != "jaas-config":
+            raise ConfigError(root.mark.problem(f"<{root.name}> is no users file", cure="its root is <jaas-config>"))
+        for child in root.children:
+            if child.name not in {"user", "role"}:
+                self.error(child.mark, f"unknown element <{child.name}>", "<user> or <role>")
+            elif (name := self.one(child, "name")) is not None:
+                self.add(child, Name(collapse(name.text), name.mark))
+        self.stray(root)
+        return self.found
+
+    def add(self, element: Element, name: Name) -> None:
+        roles = tuple(self.named(role) for role in element.find("role-name"))
+        if not name.text or not all(role.text for role in roles):
+            self.error(element.mark, f"<{element.name}> has an empty name or role-name")
+        elif element.name == "user":
+            self.only(element, "name", "password", "role-name")
+            password = self.one(element, "password") if element.find("password") else None
+            self.found.users.append(UserEntry(name, None if password is None else password.text.strip(), roles))
+        else:
+            self.only(element, "name", "description", "role-name")
+            self.found.roles.append(Role(name, roles))
+
+    def named(self, element: Element) -> Name:
+        return Name(collapse(element.text), element.mark)
+
+    def one(self, element: Element, name: str) -> Element | None:
+        found = element.find(name)
+        if len(found) != 1:
+            place = found[1].mark if found else element.mark
+            self.error(place, f"<{element.name}> needs one <{name}> and has {len(found) or 'none'}")
+            return None
+        return found[0]
+
+    def only(self, element: Element, *names: str) -> None:
+        for child in element.children:
+            if child.name not in names:
+                cure = "one of: " + ", ".join(f"<{name}>" for name in names)
+                self.error(child.mark, f"unknown element <{child.name}> in <{element.name}>", cure)
+            elif child.children:
+                self.error(child.children[0].mark, f"<{child.name}> holds text only")
+            self.stray(child)
+        self.stray(element, attributes=True)
+
+    def stray(self, element: Element, *, attributes: bool = False) -> None:
+        if element.children and element.text.strip():
+            self.error(element.mark, f"there is text between the elements of <{element.name}>")
+        if attributes and element.attributes:
+            self.error(element.mark, f"<{element.name}> has no attributes", "write elements")
+
+    def error(self, mark: Mark, message: str, cure: str = "") -> None:
+        self.found.problems.append(mark.problem(message, cure=cure))
+
+
+# ----------------------------------------------------------------------------------------------------------------- YAML
+
+
+class _Yaml:
+    def __init__(self) -> None:
+        self.found = UsersFile()
+
+    def read(self, root: Node) -> UsersFile:
+        root = root.get("jaas-config") or root
+        self.keys(root, {"user", "users", "role", "roles"}, "the file")
+        for node in self.many(root, "user", "users"):
+            if self.keys(node, {"name", "password", "role", "roles", "role-name", "role-names"}, "a user"):
+                self.user(node)
+        for node in self.many(root, "role", "roles"):
+            if node.is_scalar and (name := self.text(node)):
+                self.found.roles.append(Role(name))
+            elif self.keys(node, {"name", "description", "role", "roles", "role-name", "role-names"}, "a role"):
+                self.role(node)
+        return self.found
+
+    def user(self, node: Node) -> None:
+        if name := self.name(node, "a user"):
+            password = node.get("password")
+            if password is not None and not password.is_scalar:
+                self.error(password.mark, "a password is a single value", "put it in quotes")
+                return
+            text = None if password is None or password.value is None else password.text
+            self.found.users.append(UserEntry(name, text, self.roles(node)))
+
+    def role(self, node: Node) -> None:
+        if name := self.name(node, "a role"):
+            self.found.roles.append(Role(name, self.roles(node)))
+
+    def name(self, node: Node, what: str) -> Name | None:
+        name = node.get("name")
+        if name is None:
+            self.error(node.mark, f"{what} needs a name")
+            return None
+        return self.text(name)
+
+    def roles(self, node: Node) -> tuple[Name, ...]:
+        items = self.many(node, "role", "roles", "role-name", "role-names")
+        return tuple(name for item in items if (name := self.text(item)))
+
+    def text(self, node: Node) -> Name | None:
+        if not node.is_scalar or node.value is None or not node.text:
+            self.error(node.mark, f"a name is text, not {node.kind if not node.is_scalar else 'nothing'}")
+            return None
+        return Name(node.text, node.mark)
+
+    def many(self, node: Node, *names: str) -> Iterator[Node]:
+        present = [name for name in names if node.get(name) is not None]
+        for name in present[1:]:
+            self.error(node.keys[name], f"{present[0]!r} and {name!r} are the same: write one of them")
+        for name in present[:1]:
+            value = node.entries[name]
+            if value.is_sequence:
+                yield from value.items
+            elif value.value is not None:
+                yield value
+
+    def keys(self, node: Node, known: set[str], what: str) -> bool:
+        if not node.is_mapping:
+            self.error(node.mark, f"{what} is a mapping, not {node.kind}", f"its keys: {', '.join(sorted(known))}")
+            return False
+        for key in [key for key in node.entries if key not in known]:
+            self.error(node.keys[key], f"unknown key {key!r} in {what}", f"one of: {', '.join(sorted(known))}")
+        return True
+
+    def error(self, mark: Mark, message: str, cure: str = "") -> None:
+        self.found.problems.append(mark.problem(message, cure=cure))
+
+
+# ------------------------------------------------------------------------------------------------------------- htpasswd
+
+
+def _htpasswd(data: bytes, path: Path, groups: Path | None) -> UsersFile:
+    found = UsersFile()
+    entries: list[tuple[Name, str]] = []
+    for name, rest in _lines(data, path, found, "name:hash"):
+        # DES crypt as htpasswd -d writes it; in this format thirteen such letters are nothing else
+        entries.append((name, f"{{CRYPT}}{rest}" if _DES_CRYPT.fullmatch(rest) else rest))
+    members: dict[str, list[Name]] = {}
+    roles: dict[str, Role] = {}  # a role may stand on several lines
+    if groups is not None:
+        group_data, _ = read_bytes(groups, None)
+        for role, rest in _lines(group_data, groups, found, "role: user user …"):
+            roles.setdefault(role.text, Role(role))
+            for user in rest.split():
+                members.setdefault(user, []).append(role)
+    found.roles = list(roles.values())
+    found.users = [UserEntry(name, password, tuple(members.get(name.text, ()))) for name, password in entries]
+    known = {name.text for name, _ in entries}
+    for user in [user for user in members if user not in known]:
+        # no error: a user removed from the one file must be out at once, whatever the other file says
+        message = f"the role {members[user][0].text!r} lists {user!r}, who is not in {path.name}"
+        found.problems.append(members[user][0].mark.problem(message, severity="warning"))
+    return found
+
+
+def _lines(data: bytes, path: Path, found: UsersFile, form: str) -> Iterator[tuple[Name, str]]:
+    for number, line in enumerate(decode(data, path).split("\n"), 1):
+        if not (stripped := line.strip()) or stripped.startswith("#"):
+            continue
+        name, colon, rest = stripped.partition(":")
+        mark = Mark(path, number, line.index(stripped[0]) + 1)
+        if not colon or not name.strip():
+            found.problems.append(mark.problem(f"this line is not of the form {form}"))
+            continue
+        yield Name(name.strip(), mark), rest.strip()

@@ -1,0 +1,35 @@
+"""The ``grant`` login module: one more role for whoever the rest of the chain lets in."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
+from asgi_gateway.model import Grant, RolePrincipal
+
+__all__ = ["GrantLoginModule", "GrantOptions"]
+
+
+class GrantOptions(ModuleOptions):
+    """Options of ``grant``.
+
+    Args:
+        name: the role's name.
+    """
+
+    name: str = Field(min_length=1)
+
+
+class GrantLoginModule(LoginModule):
+    """Adds a role, and says nothing of who the client is: alone it lets nobody in (KAAZING ``GrantLoginModule``)."""
+
+    Options = GrantOptions
+    authenticates = False
+    cacheable = True
+
+    def __init__(self, options: GrantOptions, context: ModuleContext) -> None:
+        super().__init__(options, context)
+        self._grant = Grant((RolePrincipal(options.name),))
+
+    async def login(self, attempt: LoginAttempt) -> Grant | None:
+        return self._grant

@@ -1,0 +1,49 @@
+"""The ``timeout`` login module: limits how long a login lasts, without a say in whether it succeeds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleOptions
+from asgi_gateway.model import Grant
+from asgi_gateway.values import parse_interval
+
+__all__ = ["TimeoutLoginModule", "TimeoutOptions"]
+
+_Interval = Annotated[float, BeforeValidator(parse_interval), Field(gt=0)]
+
+
+class TimeoutOptions(ModuleOptions):
+    """Options of ``timeout``, time intervals such as ``30 minutes``; at least one of them.
+
+    Args:
+        session_timeout: (``session-timeout``) seconds after which a WebSocket is closed.
+        authorization_timeout: (``authorization-timeout``) seconds after which credentials are asked for again.
+    """
+
+    session_timeout: _Interval | None = Field(default=None, alias="session-timeout")
+    authorization_timeout: _Interval | None = Field(default=None, alias="authorization-timeout")
+
+    @model_validator(mode="after")
+    def _something(self) -> TimeoutOptions:
+        if self.session_timeout is None and self.authorization_timeout is None:
+            raise ValueError("give session-timeout or authorization-timeout")
+        return self
+
+
+class TimeoutLoginModule(LoginModule):
+    """Sets limits and is ignored by the chain; the smallest limit of all holds (KAAZING ``TimeoutLoginModule``)."""
+
+    Options = TimeoutOptions
+    authenticates = False
+    cacheable = True
+
+    async def login(self, attempt: LoginAttempt) -> Grant | None:
+        options: TimeoutOptions = self.options
+        if options.session_timeout is not None:
+            attempt.limit_session(options.session_timeout)
+        if options.authorization_timeout is not None:
+            attempt.limit_authorization(options.authorization_timeout)
+        return None
