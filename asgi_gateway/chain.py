@@ -159,7 +159,7 @@ class Chain:
             return True
 
         await self._walk(attempt, "login", range(len(self.entries)), login)
-        self._require_authentication(attempt.grants)
+        self._require_authentication(attempt, attempt.grants)
 
     async def _commit(self, attempt: Attempt) -> Subject:
         committed: list[int] = []
@@ -171,12 +171,12 @@ class Chain:
             return True
 
         await self._walk(attempt, "commit", sorted(attempt.grants), commit)
-        self._require_authentication(committed)
+        self._require_authentication(attempt, committed)
         return Subject().merged(*(grant_subject(attempt.grants[index]) for index in committed))
 
-    def _require_authentication(self, granted: Iterable[int]) -> None:
+    def _require_authentication(self, attempt: Attempt, granted: Iterable[int]) -> None:
         # A success that rests only on modules that check nothing, such as grant, is none.
-        if not any(self.entries[index].module.authenticates for index in granted):
+        if not any(self.entries[i].module.authenticates and attempt.grants[i].authenticates for i in granted):
             raise LoginFailed("no module that authenticates anyone granted the login")
 
     async def _walk(

@@ -145,6 +145,7 @@ class LoginAttempt(abc.ABC):
         username: the user name, for schemes of the Basic family; else None.
         password: the password, for schemes of the Basic family; else None.
         remote_address: the peer's address, or None.
+        connection: what tells the peer's connection from all others of this moment (its address and port), or None.
         realm: the realm's name.
         service: the service's name.
         shared_state: a mapping shared by the modules of this one attempt (JAAS ``sharedState``).
@@ -154,6 +155,7 @@ class LoginAttempt(abc.ABC):
     username: str | None
     password: str | None
     remote_address: str | None
+    connection: tuple[str, int] | None = None
     realm: str
     service: str
     shared_state: dict[str, Any]

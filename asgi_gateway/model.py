@@ -109,12 +109,14 @@ class Grant:
         public_credentials: passed on to later modules and the application.
         private_credentials: passed on, never printed.
         data: for the module's own second phase; nobody else reads it.
+        authenticates: False if this one grant says nothing of who the client is, such as a login of the gateway's own.
     """
 
     principals: tuple[Principal, ...] = ()
     public_credentials: tuple[Any, ...] = field(default=(), repr=False)
     private_credentials: tuple[Any, ...] = field(default=(), repr=False)
     data: Any = field(default=None, repr=False, compare=False)
+    authenticates: bool = True
 
     @classmethod
     def user(cls, name: str, roles: Iterable[str] = (), **credentials: Any) -> Grant:
