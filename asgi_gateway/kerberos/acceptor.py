@@ -14,10 +14,8 @@ from asgi_gateway.errors import ConfigError, LoginFailed
 from asgi_gateway.kerberos.keytab import Keytab
 from asgi_gateway.kerberos.problems import explain
 
-__all__ = ["KRB5", "SHARED_ACCEPTOR", "SPNEGO", "Accepted", "Acceptor", "Handshake"]
+__all__ = ["KRB5", "SPNEGO", "Accepted", "Acceptor", "Handshake"]
 
-SHARED_ACCEPTOR = "asgi_gateway.kerberos.acceptor"
-"""Shared-state key under which kerberos5 hands its service's keys to gss."""
 KRB5 = gssapi.MechType.kerberos
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 

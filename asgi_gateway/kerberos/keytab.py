@@ -65,7 +65,7 @@ class Keytab:
         return ", ".join(f"{name} (kvno {', '.join(map(str, numbers))})" for name, numbers in versions.items())
 
     def find(self, principal: str) -> str | None:
-        """The full name of the entry that a principal's name means, with or without its realm; None if there is none."""
+        """The full name of the principal that a name, with or without its realm, means; None if it is not there."""
         names = (name for name in self.principals if principal in (name, name.rpartition("@")[0]))
         return next(names, None)
 

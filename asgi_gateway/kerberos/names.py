@@ -11,32 +11,29 @@ from asgi_gateway.errors import LoginFailed
 from asgi_gateway.interfaces import ModuleOptions
 from asgi_gateway.kerberos import libkrb5
 
-__all__ = ["NameOptions", "Words", "check_realm", "split_principal", "user_name"]
+__all__ = ["NameOptions", "check_realm", "split_principal", "user_name", "words"]
 
 _UNUSUAL = re.compile(r"[\\\x00-\x1f\x7f]")
 
 
-def _words(value: object) -> object:
+def words(value: object) -> object:
+    """An option's text as words, separated by spaces or commas; other values as they are."""
     return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
-
-
-Words = Annotated[tuple[str, ...], BeforeValidator(_words)]
-"""An option that lists words, separated by spaces or commas."""
 
 
 class NameOptions(ModuleOptions):
     """Options of kerberos5 and gss that say which principals may come in, and under which name.
 
     Attributes:
-        clientRealm: ``keep``: the user is ``alice@EXAMPLE.COM``; ``strip``: ``alice``, for the gateway's own realm only,
-            so that nobody of another realm takes a local user's name; ``map``: what ``auth_to_local`` of krb5.conf says.
+        clientRealm: ``keep``: the user is ``alice@EXAMPLE.COM``; ``strip``: ``alice``, in the gateway's own realm only,
+            so that nobody of another realm takes a local user's name; ``map``: as ``auth_to_local`` of krb5.conf says.
         refuseForeignRealms: refuse everyone who is not of the gateway's own realm.
         refuseRealms: realms whose users are refused.
     """
 
     clientRealm: Literal["keep", "strip", "map"] = "keep"
     refuseForeignRealms: bool = False
-    refuseRealms: Words = ()
+    refuseRealms: Annotated[tuple[str, ...], BeforeValidator(words)] = ()
 
 
 def split_principal(principal: str) -> tuple[str, str]:

@@ -6,13 +6,14 @@ from typing import Any
 
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed, LoginUnavailable
 
-__all__ = ["explain", "password_error", "require_gssapi"]
+__all__ = ["NOT_FOUND", "WRONG_KEY", "explain", "password_error", "protocol_code", "require_gssapi"]
 
 # krb5_err.et: the protocol's own codes (RFC 4120 section 7.5.9) stand at the table's base plus their number.
 _BASE = -1765328384
-KEY_EXPIRED = 23
-CLIENT_REVOKED = 18
 NOT_FOUND = 7
+"""The KDC does not know the service (KDC_ERR_S_PRINCIPAL_UNKNOWN)."""
+WRONG_KEY = frozenset((24, 31))
+"""The key, or password, is not the one that the KDC knows (KDC_ERR_PREAUTH_FAILED, KRB_AP_ERR_BAD_INTEGRITY)."""
 _SERVICE_UNAVAILABLE, _GENERIC, _UNREACHABLE, _REALM_UNKNOWN, _REALM_UNRESOLVED = 29, 60, 156, 154, 220
 
 # The library's text, since minor codes that pass through SPNEGO are renumbered.
