@@ -23,9 +23,7 @@ __all__ = [
     "quoted",
 ]
 
-_AUTHORIZATION = re.compile(
-    r"[ \t]*(?:application[ \t]+)?([!#$%&'*+.^_`|~0-9a-z-]+)(?:[ \t]+(.*?))?[ \t]*", re.IGNORECASE
-)
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_FIELDS = 1000
 
@@ -38,11 +36,13 @@ def parse_authorization(value: bytes) -> tuple[str, str]:
     Raises:
         HeaderError: there is no scheme, or a control character.
     """
-    text = value.decode("latin-1")
-    match = None if _CONTROL.search(text.replace("\t", " ")) else _AUTHORIZATION.fullmatch(text)
-    if match is None:
+    text = value.decode("latin-1").replace("\t", " ").strip(" ")
+    scheme, _, rest = text.partition(" ")
+    if scheme.lower() == "application":
+        scheme, _, rest = rest.lstrip(" ").partition(" ")
+    if _CONTROL.search(text) or not _TOKEN.fullmatch(scheme):
         raise HeaderError("malformed Authorization header")
-    return match[1].lower(), match[2] or ""
+    return scheme.lower(), rest.lstrip(" ")
 
 
 def basic_credentials(rest: str) -> tuple[str, str]:

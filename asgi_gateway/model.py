@@ -9,6 +9,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from asgi_gateway.errors import HeaderError
+
 __all__ = [
     "Allow",
     "AuthRequest",
@@ -138,9 +140,10 @@ class AuthRequest:
         headers: the raw headers, names in lower case.
         remote_address: the peer's address as the server reports it, or None.
         scheme: ``http``, ``https``, ``ws`` or ``wss``.
+        raw_path: the path as it was sent, if the server tells.
     """
 
-    __slots__ = ("headers", "kind", "method", "path", "query", "remote_address", "scheme")
+    __slots__ = ("headers", "kind", "method", "path", "query", "raw_path", "remote_address", "scheme")
 
     def __init__(
         self,
@@ -151,6 +154,7 @@ class AuthRequest:
         headers: Iterable[tuple[bytes, bytes]] = (),
         remote_address: str | None = None,
         scheme: str = "http",
+        raw_path: bytes | None = None,
     ) -> None:
         self.kind = kind
         self.method = method
@@ -159,6 +163,18 @@ class AuthRequest:
         self.headers = headers
         self.remote_address = remote_address
         self.scheme = scheme
+        self.raw_path = raw_path
+
+    def header(self, name: bytes) -> bytes | None:
+        """The value of a header that may stand once.
+
+        Raises:
+            HeaderError: it is there twice.
+        """
+        values = [value for key, value in self.headers if key == name]
+        if len(values) > 1:
+            raise HeaderError(f"header {name.decode('latin-1')} occurs twice")
+        return values[0] if values else None
 
     def __repr__(self) -> str:  # headers and query may hold credentials
         return f"AuthRequest({self.kind} {self.method} {self.path!r} from {self.remote_address})"
@@ -224,6 +240,7 @@ class Allow:
         realm: the realm's name, empty for a public service.
         session_timeout: seconds after which a WebSocket is closed, or None.
         authorization_timeout: seconds within which a WebSocket must authenticate again, or None.
+        additions: what the application finds in its scope; immutable values.
     """
 
     subject: Subject | None
@@ -232,6 +249,7 @@ class Allow:
     realm: str = ""
     session_timeout: float | None = None
     authorization_timeout: float | None = None
+    additions: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

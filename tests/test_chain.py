@@ -123,7 +123,7 @@ def test_success_needs_a_committed_module(script: list[dict[str, str]]) -> None:
     """Nobody gets in unless some module both granted and committed, and no required module failed."""
     logging.disable(logging.CRITICAL)
     try:
-        subject, error, calls, this = anyio.run(run, script)
+        subject, error, calls, _ = anyio.run(run, script)
     finally:
         logging.disable(logging.NOTSET)
     assert (subject is None) != (error is None)

@@ -1,1 +1,6 @@
 """From an XML or YAML file to a Gateway."""
+
+from asgi_gateway.config.build import build, load_config
+from asgi_gateway.config.load import LoadedConfig, load, loads
+
+__all__ = ["LoadedConfig", "build", "load", "load_config", "loads"]

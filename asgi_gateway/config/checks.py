@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import Protocol
 
-from asgi_gateway.config.model import Authentication, RealmConfig, ServiceConfig
+from asgi_gateway.config.model import Authentication, Constraint, RealmConfig, ServiceConfig
 from asgi_gateway.config.shape import Path
 from asgi_gateway.config.validate import Parts
 from asgi_gateway.config.values import did_you_mean
@@ -45,13 +45,13 @@ def check(parts: Parts, note: Note) -> None:
 
 def _realms(parts: Parts, note: Note) -> None:
     first: dict[str, int] = {}
+    for index, name in parts.names.items():
+        if first.setdefault(name, index) != index:
+            here: Path = ("security", "realms", index, "name")
+            note(here, f"realm {first[name]} has the name {name!r} too", "rename one of them")
     for index, realm in parts.realms.items():
-        path: Path = ("security", "realms", index)
-        if realm.name in first:
-            note((*path, "name"), f"realm {first[realm.name]} has the name {realm.name!r} too", "rename one of them")
-        first.setdefault(realm.name, index)
         if realm.authentication is not None:
-            _authentication(realm.authentication, (*path, "authentication"), note)
+            _authentication(realm.authentication, ("security", "realms", index, "authentication"), note)
 
 
 def _authentication(authentication: Authentication, path: Path, note: Note) -> None:
@@ -84,34 +84,42 @@ def _usable(realm: RealmConfig, index: int, user: str, note: Note) -> None:
 def _services(parts: Parts, note: Note) -> None:
     if parts.config is not None and not parts.services:
         note(("services",), "there is no service, so that everything would be refused", "add one")
-    indices = {realm.name: index for index, realm in parts.realms.items()}
-    used: set[str] = set()
+    used = _realm_names(parts, note)
     named: Counter[str] = Counter()
     for index, service in parts.services.items():
         path: Path = ("services", index)
         named[service.name] += bool(service.name)
         if named[service.name] > 1:
             note((*path, "name"), f"another service is called {service.name!r} too", "rename one of them")
-        for position, name in enumerate(service.realm_name):
-            here: Path = (*path, "realm-name", position)
-            if name not in parts.names:
-                note(here, f"there is no realm {name!r}", did_you_mean(name, parts.names))
-            elif name in service.realm_name[:position]:
+        _constraints(service, path, note)
+    for index, name in parts.names.items():
+        if name not in used:
+            note(("security", "realms", index), f"no service uses the realm {name!r}", severity="warning")
+    _accepts(parts.services, note)
+
+
+def _realm_names(parts: Parts, note: Note) -> set[str]:
+    """Every service's realms must be there, once, and able to protect something; gives the names that are used."""
+    indices = {realm.name: index for index, realm in parts.realms.items()}
+    used: set[str] = set()
+    known = set(parts.names.values())
+    for service, names in parts.realm_names.items():
+        for position, name in enumerate(names):
+            here: Path = ("services", service, "realm-name", position)
+            if name not in known:
+                note(here, f"there is no realm {name!r}", did_you_mean(name, known))
+            elif name in names[:position]:
                 note(here, "stands here a second time", "keep one")
             elif name not in used and name in indices:
-                _usable(parts.realms[indices[name]], indices[name], service.name or f"service {index}", note)
+                _usable(parts.realms[indices[name]], indices[name], f"service {service}", note)
             used.add(name)
-        _constraints(service, path, note)
-    if parts.config is not None:
-        for name in indices.keys() - used:
-            note(("security", "realms", indices[name]), f"no service uses the realm {name!r}", severity="warning")
-    _accepts(parts.services, note)
+    return used
 
 
 def _constraints(service: ServiceConfig, path: Path, note: Note) -> None:
     constraint = service.authorization_constraint
     here: Path = (*path, "authorization-constraint")
-    if constraint is not None and not constraint.require_role and not constraint.require_valid_user:
+    if constraint is not None and constraint.model_fields_set and not _applies(constraint):
         note(here, "this constraint can never apply", "name a require-role, or say require-valid-user")
     if constraint is not None and not service.realm_name:
         note(here, "a constraint can never apply to a service without a realm", "add a realm-name")
@@ -123,6 +131,10 @@ def _constraints(service: ServiceConfig, path: Path, note: Note) -> None:
             note(here, "no browser sends such an origin", "write scheme://host or scheme://host:port, or *")
     if service.match_host and not any(accept.host for accept in service.accepts):
         note((*path, "match-host"), "no accept URL has a host to match", "write ws://host:port/path, or remove it")
+
+
+def _applies(constraint: Constraint) -> bool:
+    return bool(constraint.require_role) or constraint.require_valid_user
 
 
 def _accepts(services: dict[int, ServiceConfig], note: Note) -> None:

@@ -125,6 +125,8 @@ class _Walk:
             return Node(node.mark, shaped)
         if entry.kind is Kind.TEXTS:
             nodes = node.items if node.is_sequence else [node]
+            if not nodes:  # an empty list of realms must not make a service public
+                self.note(node.mark, path, "is an empty list", f"give a value, or remove {entry.name}")
             texts = [text for i, item in enumerate(nodes) if (text := self.text(item, (*path, i)))]
             return Node(node.mark, list(texts))
         return self.text(node, path)

@@ -27,15 +27,16 @@ class Parts:
         config: the whole, or None when anything is not valid.
         realms: the valid realms by their index.
         services: the valid services by their index.
-        names: every realm's name, those of realms that are not valid included.
+        names: every realm's name by the realm's index, those of realms that are not valid included.
+        realm_names: the realms that services name, by the service's index, likewise.
         has_services: whether the file names any service.
-        security: whether the part about realms is there at all.
     """
 
     config: GatewayConfig | None
     realms: dict[int, RealmConfig] = field(default_factory=dict)
     services: dict[int, ServiceConfig] = field(default_factory=dict)
-    names: list[str] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    realm_names: dict[int, list[str]] = field(default_factory=dict)
     has_services: bool = False
 
 
@@ -61,7 +62,8 @@ def validate(shaped: Shaped, plain: dict[str, Any], where: Callable[[Path], Mark
         config,
         _valid(RealmConfig, realms),
         _valid(ServiceConfig, services or []),
-        [name for realm in realms if (name := realm.get("name"))],
+        {index: name for index, realm in enumerate(realms) if (name := realm.get("name"))},
+        {index: service.get("realm-name", []) for index, service in enumerate(services or [])},
         services is not None,
     )
 

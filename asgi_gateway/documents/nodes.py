@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,8 @@ from asgi_gateway.errors import Problem
 __all__ = ["MAX_DEPTH", "MAX_NODES", "Element", "Mark", "Node", "Scalar", "collapse"]
 
 Scalar: TypeAlias = str | int | float | bool | None
+
+_SPACE = re.compile(r"[ \t\r\n]+")  # XML's white space; a no-break space is text
 
 MAX_DEPTH = 40
 """How deep elements and nodes may nest; no document of ours needs ten."""
@@ -137,4 +140,4 @@ class Node:
 
 def collapse(text: str) -> str:
     """Text with the white space around it removed and each run of white space inside made one space (XSD collapse)."""
-    return " ".join(text.split())
+    return _SPACE.sub(" ", text).strip(" ")

@@ -10,6 +10,7 @@ from pydantic import BeforeValidator
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.interfaces import ModuleOptions
 from asgi_gateway.kerberos import libkrb5
+from asgi_gateway.values import Switch
 
 __all__ = ["NameOptions", "check_realm", "split_principal", "user_name", "words"]
 
@@ -32,7 +33,7 @@ class NameOptions(ModuleOptions):
     """
 
     clientRealm: Literal["keep", "strip", "map"] = "keep"
-    refuseForeignRealms: bool = False
+    refuseForeignRealms: Switch = False
     refuseRealms: Annotated[tuple[str, ...], BeforeValidator(words)] = ()
 
 

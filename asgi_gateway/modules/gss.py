@@ -18,6 +18,7 @@ from asgi_gateway.kerberos.problems import require_gssapi
 from asgi_gateway.kerberos.replay import ReplayGuard
 from asgi_gateway.kerberos.tokens import SHARED_ACCEPTOR, SHARED_TOKEN, begins_handshake, decode_token, encode_token
 from asgi_gateway.model import Grant, UserPrincipal
+from asgi_gateway.values import Switch
 
 if TYPE_CHECKING:
     from asgi_gateway.kerberos.acceptor import Accepted, Acceptor, Handshake
@@ -44,9 +45,9 @@ class GssOptions(NameOptions):
         storeDelegated: pass on the credentials that a client delegates, as a private credential of the subject.
     """
 
-    tryFirstToken: bool = False
+    tryFirstToken: Switch = False
     requireFlags: Annotated[_Flags, BeforeValidator(words)] = ()
-    storeDelegated: bool = False
+    storeDelegated: Switch = False
 
 
 class _AnotherLeg(LoginFailed):

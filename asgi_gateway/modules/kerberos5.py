@@ -22,6 +22,7 @@ from asgi_gateway.kerberos.names import NameOptions, check_realm, user_name
 from asgi_gateway.kerberos.problems import require_gssapi
 from asgi_gateway.kerberos.tokens import SHARED_ACCEPTOR
 from asgi_gateway.model import Grant, UserPrincipal
+from asgi_gateway.values import Switch
 
 if TYPE_CHECKING:
     from asgi_gateway.kerberos.acceptor import Acceptor
@@ -57,18 +58,18 @@ class Kerberos5Options(PasswordOptions, NameOptions):
     """
 
     principal: str | None = None
-    isInitiator: bool = True
-    useKeyTab: bool = False
+    isInitiator: Switch = True
+    useKeyTab: Switch = False
     keyTab: str | None = None
-    useTicketCache: bool = False
+    useTicketCache: Switch = False
     ticketCache: str | None = None
-    renewTGT: bool = False
-    doNotPrompt: bool = False
-    storeKey: bool = False
-    refreshKrb5Config: bool = False
-    verifyKDC: bool = True
+    renewTGT: Switch = False
+    doNotPrompt: Switch = False
+    storeKey: Switch = False
+    refreshKrb5Config: Switch = False
+    verifyKDC: Switch = True
     verifyKeyTab: str | None = None
-    refuseForeignRealms: bool = True
+    refuseForeignRealms: Switch = True
 
     @property
     def takes_passwords(self) -> bool:

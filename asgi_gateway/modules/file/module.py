@@ -49,7 +49,8 @@ class FileLoginModule(PasswordLoginModule):
     """Users, passwords and roles from a file that is read again when it changes.
 
     A version that cannot be used changes nothing: the one before it stays, and the log says so once. With
-    ``lookupOnly`` the module authenticates nobody; it adds roles to who is there already, say Kerberos's ``user@REALM``.
+    ``lookupOnly`` the module authenticates nobody; it gives roles to who is there already, say Kerberos's
+    ``user@REALM``.
     """
 
     Options = FileOptions

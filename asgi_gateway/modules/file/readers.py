@@ -94,16 +94,15 @@ class _Xml:
             if child.name not in names:
                 cure = "one of: " + ", ".join(f"<{name}>" for name in names)
                 self.error(child.mark, f"unknown element <{child.name}> in <{element.name}>", cure)
-            elif child.children:
-                self.error(child.children[0].mark, f"<{child.name}> holds text only")
-            self.stray(child)
-        self.stray(element, attributes=True)
-
-    def stray(self, element: Element, *, attributes: bool = False) -> None:
-        if element.children and element.text.strip():
-            self.error(element.mark, f"there is text between the elements of <{element.name}>")
-        if attributes and element.attributes:
+            elif child.children or child.attributes:
+                self.error(child.mark, f"<{child.name}> holds text only")
+        self.stray(element)
+        if element.attributes:
             self.error(element.mark, f"<{element.name}> has no attributes", "write elements")
+
+    def stray(self, element: Element) -> None:
+        if element.text.strip():
+            self.error(element.mark, f"there is text between the elements of <{element.name}>")
 
     def error(self, mark: Mark, message: str, cure: str = "") -> None:
         self.found.problems.append(mark.problem(message, cure=cure))
@@ -123,8 +122,8 @@ class _Yaml:
             if self.keys(node, {"name", "password", "role", "roles", "role-name", "role-names"}, "a user"):
                 self.user(node)
         for node in self.many(root, "role", "roles"):
-            if node.is_scalar and (name := self.text(node)):
-                self.found.roles.append(Role(name))
+            if node.is_scalar:
+                self.found.roles += [Role(name) for name in [self.text(node)] if name]
             elif self.keys(node, {"name", "description", "role", "roles", "role-name", "role-names"}, "a role"):
                 self.role(node)
         return self.found

@@ -1,0 +1,259 @@
+"""From a validated configuration to a Gateway: plugins are found, their options checked, realms and services made.
+
+Every problem is collected with its position before anything is raised, so that one run shows all of them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from asgi_gateway import registry
+from asgi_gateway.attempt import BlockingPool
+from asgi_gateway.audit import Audit
+from asgi_gateway.authorization import Authorization
+from asgi_gateway.chain import Chain, ChainEntry
+from asgi_gateway.clock import SystemClock
+from asgi_gateway.config.accept import Accept as AcceptUrl
+from asgi_gateway.config.load import LoadedConfig, load
+from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig
+from asgi_gateway.config.values import did_you_mean
+from asgi_gateway.credentials import CredentialReader
+from asgi_gateway.errors import ConfigError, Problem
+from asgi_gateway.gateway import Gateway
+from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, LoginModule, ModuleContext
+from asgi_gateway.origins import CrossSite, OriginRules
+from asgi_gateway.realm import Realm
+from asgi_gateway.services import Accept, Service
+from asgi_gateway.stores.memory import MemoryState
+
+__all__ = ["build", "load_config"]
+
+Path_ = tuple[str | int, ...]
+
+
+def load_config(source: str | Path | Mapping[str, Any], *, clock: Clock | None = None) -> Gateway:
+    """Load a configuration and build its Gateway. Nothing is opened or connected yet.
+
+    Args:
+        source: a file (``.yaml``, ``.yml``, ``.xml``), or the YAML form as a mapping.
+        clock: where time comes from; the system's by default.
+
+    Raises:
+        ConfigError: the configuration cannot be used; every problem of it is listed.
+    """
+    return build(load(source), clock=clock)
+
+
+def build(loaded: LoadedConfig, *, clock: Clock | None = None) -> Gateway:
+    """Build the Gateway of a loaded configuration.
+
+    Raises:
+        ConfigError: a plugin is unknown, its options are wrong, a file it needs is missing, or a chain would let in
+            somebody whom nobody authenticated.
+    """
+    return _Builder(loaded, clock or SystemClock()).gateway()
+
+
+class _Builder:
+    def __init__(self, loaded: LoadedConfig, clock: Clock) -> None:
+        self._loaded = loaded
+        self._clock = clock
+        self._problems: list[Problem] = list(loaded.problems)
+        self._pool = BlockingPool()
+        self._audit = Audit(clock)
+        self._state: ExpiringState = MemoryState(clock)
+
+    def gateway(self) -> Gateway:
+        security = self._loaded.config.security
+        realms = {
+            config.name: realm
+            for index, config in enumerate(security.realms)
+            if (realm := self._realm(config, ("security", "realms", index))) is not None
+        }
+        services = self._services(realms)
+        if any(problem.severity == "error" for problem in self._problems):
+            raise ConfigError(self._problems)
+        return Gateway(
+            services,
+            state=self._state,
+            pool=self._pool,
+            clock=self._clock,
+            audit=self._audit,
+            problems=self._problems,
+        )
+
+    # ------------------------------------------------------------------------------------------------------- services
+
+    def _services(self, realms: Mapping[str, Realm]) -> list[Service]:
+        configured = self._loaded.config.services
+        if configured is None:
+            return [Service("default", (Accept(""),), tuple(realms.values()))]
+        return [self._service(config, realms) for config in configured]
+
+    def _service(self, config: ServiceConfig, realms: Mapping[str, Realm]) -> Service:
+        constraint = config.authorization_constraint
+        accepts = tuple(
+            Accept(accept.path.rstrip("/"), accept.kinds, host)
+            for accept in config.accepts
+            for host in (_hosts(accept) if config.match_host else (None,))
+        )
+        return Service(
+            config.name or config.accept[0],
+            accepts,
+            # a realm that could not be built has left its problem
+            tuple(realms[name] for name in config.realm_name if name in realms),
+            Authorization(constraint.require_role if constraint is not None else ()),
+            OriginRules(
+                CrossSite(
+                    frozenset(_words(cross.allow_origin)),
+                    tuple(_words(cross.allow_methods)),
+                    tuple(word.lower() for word in _words(cross.allow_headers)),
+                    None if cross.maximum_age is None else int(cross.maximum_age),
+                )
+                for cross in config.cross_site_constraint
+            ),
+        )
+
+    # --------------------------------------------------------------------------------------------------------- realms
+
+    def _realm(self, config: RealmConfig, path: Path_) -> Realm | None:
+        authentication = config.authentication
+        if authentication is None or not authentication.login_modules:
+            return None  # whether anything needs the realm was checked before
+        path = (*path, "authentication")
+        invalidations: list[Realm] = []
+        schemes = self._schemes(authentication, path)
+        entries = [
+            self._entry(module, config.name, (*path, "login-modules", index), invalidations)
+            for index, module in enumerate(authentication.login_modules)
+        ]
+        chain = Chain([entry for entry in entries if entry is not None])
+        if not schemes or None in entries:
+            return None
+        if chain.opens_by_itself():
+            self._problem(
+                (*path, "login-modules"),
+                "this chain lets anybody in: it succeeds where every module that authenticates refuses",
+                "make a module that authenticates required or requisite",
+            )
+        realm = Realm(
+            config.name,
+            schemes,
+            CredentialReader(
+                authentication.http_header, authentication.http_query_parameter, authentication.http_cookie
+            ),
+            chain,
+            pool=self._pool,
+            clock=self._clock,
+            audit=self._audit,
+            description=config.description,
+            session_timeout=authentication.session_timeout,
+            authorization_timeout=authentication.authorization_timeout,
+            cache_ttl=config.credential_cache,
+        )
+        invalidations.append(realm)
+        return realm
+
+    def _schemes(self, authentication: Authentication, path: Path_) -> list[ChallengeScheme]:
+        schemes = []
+        for index, name in enumerate(authentication.http_challenge_scheme):
+            try:
+                schemes.append(registry.scheme(name))
+            except ConfigError as error:
+                where = (*path, "http-challenge-scheme", index)
+                self._adopt(error, where, did_you_mean(name, registry.scheme_names()))
+        return schemes
+
+    def _entry(
+        self, config: LoginModuleConfig, realm: str, path: Path_, invalidations: list[Realm]
+    ) -> ChainEntry | None:
+        try:
+            found = registry.login_module(config.type)
+        except ConfigError as error:
+            self._adopt(error, (*path, "type"), did_you_mean(config.type, registry.login_module_names()))
+            return None
+        try:
+            options = found.Options.model_validate(dict(config.options))
+        except ValidationError as error:
+            self._options(error, found, config, path)
+            return None
+        module = self._module(found, options, self._context(config, realm, path, invalidations), config, path)
+        if module is None:
+            return None
+        return ChainEntry(module, config.success, config.type, config.time_limit)
+
+    def _context(self, config: LoginModuleConfig, realm: str, path: Path_, invalidations: list[Realm]) -> ModuleContext:
+        def invalidate() -> None:
+            for each in invalidations:
+                each.cache.clear()
+
+        def warn(message: str) -> None:
+            self._problem((*path, "options"), message, severity="warning")
+
+        return ModuleContext(
+            directory=self._loaded.directory,
+            realm=realm,
+            state=self._state,
+            clock=self._clock,
+            logger=logging.getLogger(f"asgi_gateway.modules.{config.type.removeprefix('class:')}"),
+            invalidate=invalidate,
+            warn=warn,
+        )
+
+    def _module(
+        self, found: type[LoginModule], options: Any, context: ModuleContext, config: LoginModuleConfig, path: Path_
+    ) -> LoginModule | None:
+        try:
+            return found(options, context)
+        except ConfigError as error:
+            self._adopt(error, (*path, "options"))
+        except Exception as error:
+            self._problem(path, f"login module {config.type}: {type(error).__name__}: {error}")
+        return None
+
+    def _options(
+        self, error: ValidationError, found: type[LoginModule], config: LoginModuleConfig, path: Path_
+    ) -> None:
+        known = [field.alias or name for name, field in found.Options.model_fields.items()]
+        for detail in error.errors(include_url=False, include_input=False):
+            where = (*path, "options", *detail["loc"])
+            name = str(detail["loc"][0]) if detail["loc"] else ""
+            if detail["type"] == "extra_forbidden":
+                cure = did_you_mean(name, known) or (f"options: {', '.join(known)}" if known else "it has no options")
+                self._problem(where, f"login module {config.type} has no option {name!r}", cure)
+            elif detail["type"] == "missing":
+                self._problem((*path, "options"), f"login module {config.type} needs the option {name!r}")
+            else:
+                self._problem(where, detail["msg"].removeprefix("Value error, "))
+
+    # ------------------------------------------------------------------------------------------------------- problems
+
+    def _problem(self, path: Path_, message: str, cure: str = "", severity: str = "error") -> None:
+        self._problems.append(self._loaded.problem(path, message, cure=cure, severity=severity))
+
+    def _adopt(self, error: ConfigError, path: Path_, cure: str = "") -> None:
+        """Take over a plugin's problems; those without a place of their own get the place of its configuration."""
+        for problem in error.problems:
+            if problem.file is not None or problem.line:
+                self._problems.append(problem)
+            else:
+                self._problem(path, problem.message, cure or problem.cure, problem.severity)
+
+
+def _words(text: str | None) -> list[str]:
+    return (text or "").replace(",", " ").split()
+
+
+def _hosts(accept: AcceptUrl) -> tuple[str | None, ...]:
+    """The Host headers that an accept URL stands for; a URL without a port takes any."""
+    if accept.host is None:
+        return (None,)
+    if accept.port is None:
+        return (f"{accept.host}:*",)
+    explicit = f"{accept.host}:{accept.port}"
+    return (explicit, accept.host) if accept.port in (80, 443) else (explicit,)

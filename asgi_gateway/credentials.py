@@ -1,0 +1,156 @@
+"""Reading a request's credentials from the places a realm is configured for, and remembering verified ones."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from asgi_gateway.errors import HeaderError
+from asgi_gateway.headers import cookie_values, parse_authorization, query_values
+from asgi_gateway.interfaces import Clock
+from asgi_gateway.model import AuthenticationToken
+
+__all__ = ["CredentialCache", "CredentialReader", "RawCredentials"]
+
+V = TypeVar("V")
+
+RawCredentials = tuple[bytes | str | None, ...]
+"""Authorization, then each configured header, query parameter and cookie; None where the request has none."""
+
+
+class CredentialReader:
+    """Reads credentials: the Authorization header always, other places as configured.
+
+    Args:
+        headers: names of further headers, in any case.
+        query_parameters: names of query parameters, exact.
+        cookies: names of cookies, exact.
+    """
+
+    def __init__(
+        self, headers: Iterable[str] = (), query_parameters: Iterable[str] = (), cookies: Iterable[str] = ()
+    ) -> None:
+        self.headers = tuple(headers)
+        self.query_parameters = tuple(query_parameters)
+        self.cookies = tuple(cookies)
+        self._header_names = tuple(name.lower().encode("latin-1") for name in self.headers)
+        self._query_names, self._cookie_names = frozenset(self.query_parameters), frozenset(self.cookies)
+        wanted = {b"authorization", *self._header_names}
+        self._wanted = frozenset(wanted | {b"cookie"} if self.cookies else wanted)
+        self._plain = not (self.headers or self.query_parameters or self.cookies)
+
+    def read(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> RawCredentials:
+        """The credentials as they were sent.
+
+        Raises:
+            HeaderError: one of them is there twice, or is not what strict parsing takes.
+        """
+        found: dict[bytes, bytes] = {}
+        wanted = self._wanted
+        for name, value in headers:
+            if name in wanted:
+                if name in found:
+                    if name != b"cookie":
+                        raise HeaderError(f"header {name.decode('latin-1')} occurs twice")
+                    value = found[name] + b"; " + value  # HTTP/2 may send a line for each cookie
+                found[name] = value
+        authorization = found.get(b"authorization")
+        if self._plain:
+            return (authorization,)
+        queried = query_values(query, self._query_names) if self._query_names and query else {}
+        cookies = cookie_values(found[b"cookie"], self._cookie_names) if self.cookies and b"cookie" in found else {}
+        return (
+            authorization,
+            *(found.get(name) for name in self._header_names),
+            *(queried.get(name) for name in self.query_parameters),
+            *(cookies.get(name) for name in self.cookies),
+        )
+
+    def token(self, raw: RawCredentials) -> AuthenticationToken:
+        """The authentication token that login modules see.
+
+        Raises:
+            HeaderError: the Authorization header is malformed, or another has a control character.
+        """
+        scheme = ""
+        components: list[tuple[str | None, str]] = []
+        if isinstance(raw[0], bytes):
+            scheme, rest = parse_authorization(raw[0])
+            components.append((None, rest))
+        names = (*self.headers, *self.query_parameters, *self.cookies)
+        for name, value in zip(names, raw[1:], strict=True):
+            if value is None:
+                continue
+            text = value if isinstance(value, str) else value.decode("latin-1")
+            if any((ord(character) < 32 and character != "\t") or ord(character) == 127 for character in text):
+                raise HeaderError(f"header {name} has a control character")
+            components.append((name, text))
+        return AuthenticationToken(scheme, components)
+
+
+@dataclass(slots=True)
+class _Remembered(Generic[V]):
+    value: V
+    expires: float = field(default=0.0)
+
+
+class CredentialCache(Generic[V]):
+    """Verified credentials of one realm, for a while, so that not every request costs a password hash.
+
+    Keys are BLAKE2b digests of the credentials under a random key of this process, so that neither the credentials nor
+    anything that could be searched for stands in memory. At the bound the oldest entry makes room.
+
+    Args:
+        clock: where time comes from.
+        ttl: seconds that an entry lives.
+        bound: how many entries there may be.
+    """
+
+    def __init__(self, clock: Clock, ttl: float, bound: int = 10_000) -> None:
+        self._monotonic = clock.monotonic
+        self._ttl = ttl
+        self._bound = bound
+        self._entries: dict[bytes, _Remembered[V]] = {}
+        self._copy = hashlib.blake2b(digest_size=16, key=secrets.token_bytes(32)).copy
+        self.generation = 0
+
+    def key(self, raw: RawCredentials) -> bytes:
+        """The entry's key for these credentials."""
+        digest = self._copy()
+        first = raw[0]
+        digest.update(first if len(raw) == 1 and isinstance(first, bytes) else repr(raw).encode())
+        return digest.digest()
+
+    def get(self, key: bytes) -> V | None:
+        """The value, unless it expired."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if self._monotonic() >= entry.expires:
+            self._entries.pop(key, None)
+            return None
+        return entry.value
+
+    def put(self, key: bytes, value: V, *, generation: int) -> None:
+        """Remember a value.
+
+        Args:
+            key: from ``key``.
+            value: what to remember.
+            generation: the cache's generation when the login began. If the cache was cleared since, the login may have
+                been decided on old data, and nothing is remembered.
+        """
+        if generation != self.generation or self._ttl <= 0:
+            return
+        self._entries.pop(key, None)
+        while len(self._entries) >= self._bound:
+            del self._entries[next(iter(self._entries))]
+        self._entries[key] = _Remembered(value, self._monotonic() + self._ttl)
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.generation += 1
+        self._entries.clear()

@@ -1,0 +1,165 @@
+"""Several realms on one service: each must succeed, in order (a second factor).
+
+After realm k succeeded and realm k+1 got no credentials it takes, the client is challenged for realm k+1 and given a
+``Sec-Challenge-Identity``. Its next request carries that and credentials for realm k+1 only. The identity is random,
+lives 30 seconds in ExpiringState, is bound to the service, and is used up by the request that carries it.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from asgi_gateway.attempt import Step
+from asgi_gateway.errors import HeaderError, StateError
+from asgi_gateway.interfaces import ExpiringState
+from asgi_gateway.model import (
+    AuthRequest,
+    Challenge,
+    Forbid,
+    GroupPrincipal,
+    Principal,
+    RolePrincipal,
+    Subject,
+    Unavailable,
+    UserPrincipal,
+)
+from asgi_gateway.realm import Realm, Verified
+
+__all__ = ["IDENTITY_HEADER", "Factors"]
+
+IDENTITY_HEADER = b"sec-challenge-identity"
+LIFE = 30.0
+"""Seconds between two factors."""
+TRIES = 3
+"""How often a later factor may be got wrong before the first is asked for again."""
+
+_KINDS: dict[str, type[Principal]] = {
+    kind.__name__: kind for kind in (Principal, UserPrincipal, RolePrincipal, GroupPrincipal)
+}
+
+
+Limits = tuple[float | None, float | None]
+"""Seconds that a session, and an authorization, may last."""
+Progress = tuple[dict[str, Subject], list[Limits], int]
+"""The subjects established, their limits, and how many tries are left."""
+
+
+class ServiceLike(Protocol):
+    """What this room needs of a service."""
+
+    name: str
+    realms: tuple[Realm, ...]
+
+
+class Factors:
+    """Authenticates for services with several realms.
+
+    Args:
+        state: where identities are kept between two requests; shared by all workers that serve the same clients.
+    """
+
+    def __init__(self, state: ExpiringState) -> None:
+        self._state = state
+
+    async def authenticate(
+        self,
+        request: AuthRequest,
+        service: ServiceLike,
+        observe: Callable[[Realm, Sequence[Step]], None] | None = None,
+    ) -> Verified | Challenge | Forbid | Unavailable:
+        """Ask the realms that are left, in order."""
+        try:
+            progress = await self._take(request, service)
+        except HeaderError as error:
+            return Forbid(str(error), (), service.name)
+        except StateError as error:
+            return Unavailable(5, str(error), (), service.name)
+        subjects, limits, tries = progress or ({}, [], TRIES)
+        verified: list[Verified] = []
+        for position, realm in enumerate(service.realms):
+            if realm.name in subjects:
+                continue
+            outcome = await realm.authenticate(
+                request,
+                service.name,
+                dict(subjects),
+                without_authorization=bool(verified) and _consumed(request, service.realms[position - 1]),
+                observe=None if observe is None else lambda steps, realm=realm: observe(realm, steps),  # type: ignore[misc]
+            )
+            if not isinstance(outcome, Verified):
+                return await self._go_on(service, subjects, limits, outcome, tries if verified else tries - 1)
+            subjects[realm.name] = outcome.subject
+            limits.append((outcome.session_timeout, outcome.authorization_timeout))
+            verified.append(outcome)
+        headers = tuple(header for each in verified for header in each.headers)
+        subject = Subject().merged(*(subjects[realm.name] for realm in service.realms))
+        return Verified(subject, headers, *_smallest(limits))
+
+    async def _go_on(
+        self,
+        service: ServiceLike,
+        subjects: dict[str, Subject],
+        limits: list[Limits],
+        outcome: Challenge | Forbid | Unavailable,
+        tries: int,
+    ) -> Challenge | Forbid | Unavailable:
+        if not subjects or not isinstance(outcome, Challenge):
+            return outcome
+        if tries <= 0:
+            return Challenge(service.realms[0].challenge_headers(), service.name, service.realms[0].name)
+        identity = secrets.token_urlsafe(32)
+        progress = {
+            "service": service.name,
+            "tries": tries,
+            "limits": _smallest(limits),
+            "subjects": {name: [[_kind(p), p.name] for p in s.principals] for name, s in subjects.items()},
+        }
+        try:
+            await self._state.put_if_absent(_key(identity), json.dumps(progress), LIFE)
+        except StateError as error:
+            return Unavailable(5, str(error), (), service.name)
+        return Challenge(
+            (*outcome.headers, (IDENTITY_HEADER, identity.encode("ascii"))), outcome.service, outcome.realm
+        )
+
+    async def _take(self, request: AuthRequest, service: ServiceLike) -> Progress | None:
+        """What the identity stands for, used up by being taken; None if there is none, or it is used or foreign."""
+        identity = request.header(IDENTITY_HEADER)
+        if identity is None:
+            return None
+        key = _key(identity.decode("latin-1"))
+        value = await self._state.get(key)
+        if value is None or not await self._state.remove(key, value):
+            return None
+        progress: dict[str, Any] = json.loads(value)
+        if progress["service"] != service.name:
+            return None
+        subjects = {
+            name: Subject(tuple(_KINDS.get(kind, Principal)(text) for kind, text in principals))
+            for name, principals in progress["subjects"].items()
+        }
+        return subjects, [tuple(progress["limits"])], progress["tries"]
+
+
+def _kind(principal: Principal) -> str:
+    """The nearest kind that can be kept as a string; a module's own kinds come back as the kind they derive from."""
+    return next(kind.__name__ for kind in type(principal).__mro__ if _KINDS.get(kind.__name__) is kind)
+
+
+def _key(identity: str) -> str:
+    return f"challenge-identity:{identity}"
+
+
+def _consumed(request: AuthRequest, previous: Realm) -> bool:
+    """Whether the Authorization header was the previous realm's credentials, and so is not the next one's."""
+    raw = previous.reader.read(request.headers, request.query)
+    return raw[0] is not None and previous.takes(previous.reader.token(raw))
+
+
+def _smallest(limits: Sequence[Limits]) -> Limits:
+    sessions = [session for session, _ in limits if session is not None]
+    authorizations = [authorization for _, authorization in limits if authorization is not None]
+    return min(sessions, default=None), min(authorizations, default=None)

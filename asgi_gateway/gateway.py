@@ -1,0 +1,251 @@
+"""The gateway: which service a request is for, who its client is, and the one decision that follows.
+
+Deny is what every path through this file begins with; only an Allow, made in one place from a subject that holds every
+role of the service, opens anything.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from asgi_gateway.attempt import BlockingPool, Step
+from asgi_gateway.audit import Audit
+from asgi_gateway.errors import HeaderError, Problem
+from asgi_gateway.factors import Factors
+from asgi_gateway.identity import scope_additions
+from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
+from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
+from asgi_gateway.paths import confusion, path_below_root
+from asgi_gateway.realm import Realm, Verified
+from asgi_gateway.services import Service, ServiceTable
+
+__all__ = ["Gateway"]
+
+logger = logging.getLogger(__name__)
+
+Observer = Callable[[Realm, Sequence[Step]], None]
+
+
+class Gateway:
+    """Decides on requests. Built from a configuration by ``load_config``, used by the middleware.
+
+    Args:
+        services: what is protected, and what is public.
+        state: the ExpiringState that modules share.
+        pool: where blocking work runs.
+        clock: where time comes from.
+        audit: where events go.
+        problems: warnings that the configuration left.
+
+    Raises:
+        ValueError: two services accept the same requests.
+    """
+
+    def __init__(
+        self,
+        services: Iterable[Service],
+        *,
+        state: ExpiringState,
+        pool: BlockingPool,
+        clock: Clock,
+        audit: Audit,
+        problems: Iterable[Problem] = (),
+    ) -> None:
+        self.services = tuple(services)
+        self.state = state
+        self.problems = tuple(problems)
+        self.clock = clock
+        self._table = ServiceTable(self.services)
+        self._pool = pool
+        self._audit = audit
+        self._factors = Factors(state)
+        self._opened: list[ExpiringState | LoginModule] = []
+        for service in self.services:
+            if not service.realms:
+                service.allow_public = Allow(None, (), service.name, additions=scope_additions(service.name, "", None))
+            elif len(service.realms) == 1 and not service.origins:
+                service.realm = service.realms[0]
+
+    @property
+    def realms(self) -> tuple[Realm, ...]:
+        """Every realm that a service uses, each once."""
+        return tuple(dict.fromkeys(realm for service in self.services for realm in service.realms))
+
+    async def open(self) -> None:
+        """Open the store and every login module; what was opened is closed again if one fails.
+
+        Raises:
+            Exception: whatever the first that failed raised.
+        """
+        if self._opened:
+            return
+        try:
+            modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
+            parts: list[ExpiringState | LoginModule] = [self.state, *modules]
+            for part in parts:
+                await part.open()
+                self._opened.append(part)
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Close everything that ``open`` opened, last first; an error of one does not keep the others open."""
+        while self._opened:
+            try:
+                await self._opened.pop().close()
+            except Exception:
+                logger.exception("closing failed")
+        self._pool.close()
+
+    def find(self, request: AuthRequest) -> Service | None:
+        """The service that a request is for.
+
+        Raises:
+            HeaderError: services match the host, and the Host header is there twice.
+        """
+        host = b""
+        if self._table.by_host:
+            host = request.header(b"host") or b""
+        return self._table.find(request.kind, request.path, host.decode("latin-1").lower())
+
+    def recall(self, scope: Mapping[str, Any]) -> Allow | None:
+        """The decision on a request that needs no waiting: a public service, or credentials verified a moment ago.
+
+        This is the way most requests go, so it makes no object that it can do without. It decides nothing that
+        ``decide`` would decide otherwise; None means that ``decide`` must be asked.
+
+        Args:
+            scope: the ASGI scope of an ``http`` or ``websocket`` request.
+        """
+        path = path_below_root(scope) if scope.get("root_path") else scope["path"]
+        if self._table.by_host or confusion(path, scope.get("raw_path")) is not None:
+            return None
+        kind = scope["type"]
+        service = self._table.find(kind, path)
+        if service is None:
+            return None
+        realm = service.realm
+        if realm is None:
+            return service.allow_public if not service.origins else None
+        if kind != "http":
+            return None  # the Origin must be looked at
+        try:
+            verified = realm.recall(realm.reader.read(scope["headers"], scope.get("query_string", b"")))
+        except HeaderError:
+            return None
+        return None if verified is None else verified.allowed.get(service)
+
+    async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
+        """Decide on a request.
+
+        Args:
+            request: the request.
+            observe: is told what each module of each realm did, for ``asgi-gateway explain``.
+        """
+        try:
+            if (reason := confusion(request.path, request.raw_path)) is not None:
+                return self._deny(request, None, f"a path that can be read in two ways: {reason}")
+            service = self.find(request)
+            if service is None:
+                return self._deny(request, None, "no service accepts this path")
+            origin = request.header(b"origin")
+            if origin is not None and (refusal := self._refuse_origin(request, service, origin)) is not None:
+                return refusal
+        except HeaderError as error:
+            return self._deny(request, None, str(error))
+        decision = await self._authenticate(request, service, observe)
+        if origin is not None and service.origins:
+            decision = _with_headers(decision, service.origins.response(origin))
+        return decision
+
+    def preflight(self, request: AuthRequest) -> Headers | None:
+        """The answer to a CORS preflight, if the request is one and a service answers it; it never reaches the
+        application and needs no credentials, since browsers send none with it.
+        """
+        if request.method != "OPTIONS" or request.kind != "http" or confusion(request.path, request.raw_path):
+            return None
+        try:
+            origin, service = request.header(b"origin"), self.find(request)
+            asked = request.header(b"access-control-request-method")
+        except HeaderError:
+            return None
+        if origin is None or asked is None or service is None or not service.origins:
+            return None
+        return service.origins.preflight(request, origin)
+
+    def _refuse_origin(self, request: AuthRequest, service: Service, origin: bytes) -> Forbid | None:
+        enforced = service.origins or (request.kind == "websocket" and service.realms)
+        if not enforced or service.origins.allows(request, origin):
+            return None
+        return self._deny(request, service, f"origin {origin.decode('latin-1')} is not allowed")
+
+    async def _authenticate(self, request: AuthRequest, service: Service, observe: Observer | None) -> Decision:
+        if service.allow_public is not None:
+            return service.allow_public
+        if len(service.realms) > 1:
+            outcome = await self._factors.authenticate(request, service, observe)
+        else:
+            realm = service.realms[0]
+            watch = None if observe is None else lambda steps: observe(realm, steps)
+            outcome = await realm.authenticate(request, service.name, observe=watch)
+        if not isinstance(outcome, Verified):
+            return outcome
+        return self._authorize(request, service, outcome)
+
+    def _authorize(self, request: AuthRequest, service: Service, verified: Verified) -> Allow | Forbid:
+        allow = verified.allowed.get(service)
+        if allow is not None:
+            return allow
+        realm = service.realms[-1].name
+        missing = service.authorization.missing(verified.subject)
+        if missing:
+            return self._deny(request, service, f"missing roles: {', '.join(sorted(missing))}", verified.subject.name)
+        allow = Allow(
+            verified.subject,
+            verified.headers,
+            service.name,
+            realm,
+            verified.session_timeout,
+            verified.authorization_timeout,
+            scope_additions(service.name, realm, verified.subject),
+        )
+        verified.allowed[service] = allow
+        return allow
+
+    def _deny(self, request: AuthRequest, service: Service | None, reason: str, principal: str = "") -> Forbid:
+        name = service.name if service is not None else ""
+        realm = service.realms[-1].name if service is not None and service.realms else ""
+        self._audit.event(
+            "denial",
+            service=name,
+            realm=realm,
+            kind=request.kind,
+            peer=request.remote_address,
+            principal=principal,
+            reason=reason,
+        )
+        return Forbid(reason, (), name, realm)
+
+
+def _with_headers(decision: Decision, headers: Headers) -> Decision:
+    """The same decision with headers added to whatever answers it."""
+    if isinstance(decision, Allow):
+        return Allow(
+            decision.subject,
+            (*decision.headers, *headers),
+            decision.service,
+            decision.realm,
+            decision.session_timeout,
+            decision.authorization_timeout,
+            decision.additions,
+        )
+    if isinstance(decision, Challenge):
+        return Challenge((*decision.headers, *headers), decision.service, decision.realm)
+    if isinstance(decision, Forbid):
+        return Forbid(decision.reason, (*decision.headers, *headers), decision.service, decision.realm)
+    return Unavailable(
+        decision.retry_after, decision.reason, (*decision.headers, *headers), decision.service, decision.realm
+    )

@@ -1,0 +1,253 @@
+"""A realm: where credentials come from, how they are challenged for, and the chain that decides on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from asgi_gateway.attempt import Attempt, BlockingPool, Step
+from asgi_gateway.audit import Audit
+from asgi_gateway.chain import Chain
+from asgi_gateway.credentials import CredentialCache, CredentialReader, RawCredentials
+from asgi_gateway.errors import HeaderError, LoginError, LoginUnavailable
+from asgi_gateway.interfaces import ChallengeScheme, Clock, UserNamePassword
+from asgi_gateway.model import (
+    Allow,
+    AuthenticationToken,
+    AuthRequest,
+    Challenge,
+    Forbid,
+    Headers,
+    Subject,
+    Unavailable,
+)
+
+__all__ = ["Realm", "Verified"]
+
+
+@dataclass(slots=True)
+class Verified:
+    """A login that succeeded.
+
+    Args:
+        subject: who it is.
+        headers: for the success response.
+        session_timeout: seconds, or None.
+        authorization_timeout: seconds, or None.
+    """
+
+    subject: Subject
+    headers: Headers = ()
+    session_timeout: float | None = None
+    authorization_timeout: float | None = None
+    allowed: dict[object, Allow] = field(default_factory=dict, repr=False)
+    """Decisions already taken for this subject, by service. Filled by the gateway."""
+
+
+class Realm:
+    """One realm.
+
+    Args:
+        name: the realm's name.
+        schemes: the schemes it offers, at least one; the first is its own, for credentials that name none.
+        reader: where its credentials are.
+        chain: who decides.
+        pool: where blocking work runs.
+        clock: where time comes from.
+        audit: where events go.
+        description: shown in challenges; the name if empty.
+        session_timeout: seconds a WebSocket may live, or None.
+        authorization_timeout: seconds after which to authenticate again, or None.
+        cache_ttl: seconds that a verified credential is remembered, if the chain allows it; 0 for never.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        schemes: Sequence[ChallengeScheme],
+        reader: CredentialReader,
+        chain: Chain,
+        *,
+        pool: BlockingPool,
+        clock: Clock,
+        audit: Audit,
+        description: str = "",
+        session_timeout: float | None = None,
+        authorization_timeout: float | None = None,
+        cache_ttl: float = 30.0,
+    ) -> None:
+        self.name = name
+        self.description = description or name
+        self.schemes = tuple(schemes)
+        self.reader = reader
+        self.chain = chain
+        self.cache: CredentialCache[Verified] = CredentialCache(clock, cache_ttl)
+        self._remembers = chain.cacheable and cache_ttl > 0
+        self._pool = pool
+        self._audit = audit
+        self._limits = (session_timeout, authorization_timeout)
+        self._plain_challenge = self.challenge_headers()
+
+    def challenge_headers(self, data: Sequence[str] = (), scheme: ChallengeScheme | None = None) -> Headers:
+        """The ``WWW-Authenticate`` lines: one for each scheme, the data in the one it was asked for."""
+        return tuple(
+            (
+                b"www-authenticate",
+                offered.challenge(self.description, data if scheme in (None, offered) else ()).encode("utf-8"),
+            )
+            for offered in self.schemes
+        )
+
+    def takes(self, token: AuthenticationToken) -> bool:
+        """Whether the token's scheme is one that the realm offers."""
+        return self._scheme(token) is not None
+
+    def recall(self, raw: RawCredentials) -> Verified | None:
+        """What was decided on these credentials a moment ago, if it may be remembered."""
+        return self.cache.get(self.cache.key(raw)) if self._remembers else None
+
+    async def authenticate(
+        self,
+        request: AuthRequest,
+        service: str = "",
+        earlier: Mapping[str, Subject] | None = None,
+        *,
+        without_authorization: bool = False,
+        observe: Callable[[Sequence[Step]], None] | None = None,
+    ) -> Verified | Challenge | Forbid | Unavailable:
+        """Decide who the request's client is.
+
+        Args:
+            request: the request.
+            service: the service's name, for modules and logs.
+            earlier: subjects that the service's earlier realms established for this request.
+            without_authorization: look at the configured places only: the Authorization header was another realm's.
+            observe: is given what each module did.
+        """
+        try:
+            raw = self.reader.read(request.headers, request.query)
+            if without_authorization:
+                raw = (None, *raw[1:])
+        except HeaderError as error:
+            return self._forbid(request, service, str(error))
+        if not earlier and (verified := self.recall(raw)) is not None:
+            return verified
+        try:
+            token = self.reader.token(raw)
+            scheme = self._scheme(token)
+            credentials = self._credentials(scheme, token) if scheme is not None else None
+        except HeaderError as error:
+            scheme = self._scheme_of_malformed(raw)
+            return self._refuse(request, service, scheme, str(error), username=None, data=(), challenged=False)
+        if scheme is None:
+            return self._challenge(request, service, f"credentials of another scheme: {token.scheme}")
+        if not token and self.chain.needs_credentials:
+            return self._challenge(request, service, "no credentials")
+        return await self._ask_chain(request, service, earlier, raw, token, scheme, credentials, observe)
+
+    async def _ask_chain(
+        self,
+        request: AuthRequest,
+        service: str,
+        earlier: Mapping[str, Subject] | None,
+        raw: RawCredentials,
+        token: AuthenticationToken,
+        scheme: ChallengeScheme,
+        credentials: UserNamePassword | None,
+        observe: Callable[[Sequence[Step]], None] | None,
+    ) -> Verified | Challenge | Forbid | Unavailable:
+        generation = self.cache.generation
+        attempt = Attempt(
+            token,
+            credentials,
+            self._pool,
+            realm=self.name,
+            service=service,
+            remote_address=request.remote_address,
+            earlier=earlier,
+        )
+        for limit, seconds in zip((attempt.limit_session, attempt.limit_authorization), self._limits, strict=True):
+            if seconds is not None:
+                limit(seconds)
+        try:
+            subject = await self.chain.authenticate(attempt)
+        except LoginUnavailable as error:
+            self._audit.event("unavailable", **self._fields(request, service, str(error)))
+            return Unavailable(error.retry_after, str(error), (), service, self.name)
+        except LoginError as error:
+            if not token:
+                return self._challenge(request, service, "no credentials", attempt.challenge_data, scheme)
+            return self._refuse(
+                request, service, scheme, str(error), attempt.username, attempt.challenge_data, attempt.challenged
+            )
+        finally:
+            if observe is not None:
+                observe(attempt.steps)
+        verified = Verified(
+            subject, scheme.success(attempt.response_data), attempt.session_timeout, attempt.authorization_timeout
+        )
+        if self._remembers and token and not earlier and not attempt.response_data:
+            self.cache.put(self.cache.key(raw), verified, generation=generation)
+        self._audit.event("success", principal=subject.name, scheme=scheme.name, **self._fields(request, service))
+        return verified
+
+    def _scheme(self, token: AuthenticationToken) -> ChallengeScheme | None:
+        if not token.scheme:
+            return self.schemes[0]
+        return next((scheme for scheme in self.schemes if scheme.wire_name == token.scheme), None)
+
+    def _scheme_of_malformed(self, raw: RawCredentials) -> ChallengeScheme:
+        words = raw[0].lower().split() if isinstance(raw[0], bytes) else []
+        named = (scheme for scheme in self.schemes if scheme.wire_name.encode() in words[:2])
+        return next(named, self.schemes[0])
+
+    @staticmethod
+    def _credentials(scheme: ChallengeScheme, token: AuthenticationToken) -> UserNamePassword | None:
+        try:
+            return scheme.read(token)
+        except HeaderError:
+            if token.scheme:
+                raise
+            return None  # a component of another place need not be in the scheme's form: a module may know what it is
+
+    def _refuse(
+        self,
+        request: AuthRequest,
+        service: str,
+        scheme: ChallengeScheme,
+        reason: str,
+        username: str | None,
+        data: Sequence[str],
+        challenged: bool,
+    ) -> Challenge | Forbid:
+        """The answer to wrong credentials, as the scheme has it."""
+        fields = self._fields(request, service, reason)
+        self._audit.event("failure", scheme=scheme.name, principal=self._audit.failed_name(username), **fields)
+        if scheme.forbids and not challenged:
+            return Forbid(reason, (), service, self.name)
+        return Challenge(self.challenge_headers(data, scheme), service, self.name)
+
+    def _challenge(
+        self,
+        request: AuthRequest,
+        service: str,
+        reason: str,
+        data: Sequence[str] = (),
+        scheme: ChallengeScheme | None = None,
+    ) -> Challenge:
+        self._audit.event("challenge", **self._fields(request, service, reason))
+        headers = self.challenge_headers(data, scheme) if data else self._plain_challenge
+        return Challenge(headers, service, self.name)
+
+    def _forbid(self, request: AuthRequest, service: str, reason: str) -> Forbid:
+        self._audit.event("denial", **self._fields(request, service, reason))
+        return Forbid(reason, (), service, self.name)
+
+    def _fields(self, request: AuthRequest, service: str, reason: str = "") -> dict[str, str | None]:
+        return {
+            "realm": self.name,
+            "service": service,
+            "kind": request.kind,
+            "peer": request.remote_address,
+            "reason": reason,
+        }

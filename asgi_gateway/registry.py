@@ -1,0 +1,162 @@
+"""Names in configurations to plugins: what comes with the gateway, entry points of installed packages, dotted paths.
+
+Nothing is imported before a configuration asks for it, so that a module's extra is only needed where it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from asgi_gateway.errors import ConfigError, Problem
+from asgi_gateway.interfaces import ChallengeScheme, ExpiringState, LoginModule
+
+__all__ = ["login_module", "login_module_names", "scheme", "scheme_names", "state_store"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """One kind of plugin: what it is called, its base class, its entry points, and what comes with the gateway."""
+
+    what: str
+    base: type
+    group: str
+    built_in: Mapping[str, str]
+
+
+_MODULES = _Kind(
+    "login module",
+    LoginModule,
+    "asgi_gateway.login_modules",
+    {
+        "file": "asgi_gateway.modules.file:FileLoginModule",
+        "grant": "asgi_gateway.modules.grant:GrantLoginModule",
+        "timeout": "asgi_gateway.modules.timeout:TimeoutLoginModule",
+    },
+)
+_SCHEMES = _Kind(
+    "challenge scheme",
+    ChallengeScheme,
+    "asgi_gateway.challenge_schemes",
+    {
+        "Basic": "asgi_gateway.schemes.basic:BasicScheme",
+        "Application Basic": "asgi_gateway.schemes.basic:ApplicationBasicScheme",
+        "Application Token": "asgi_gateway.schemes.token:ApplicationTokenScheme",
+    },
+)
+_STORES = _Kind(
+    "state store",
+    ExpiringState,
+    "asgi_gateway.state_stores",
+    {"memory": "asgi_gateway.stores.memory:MemoryState"},
+)
+_LATER = {
+    "ldap": "LDAP directories",
+    "jndi": "RFC 2307 directories",
+    "keystore": "keystores",
+    "kerberos5": "Kerberos",
+    "gss": "Kerberos",
+    "Negotiate": "Kerberos",
+    "Application Negotiate": "Kerberos",
+}
+"""Names of the original that a later release will know."""
+
+
+def login_module(name: str) -> type[LoginModule]:
+    """The class of a login module.
+
+    Args:
+        name: such as ``file``, a name of an installed package's entry point, or ``class:package.module.Class``.
+
+    Raises:
+        ConfigError: there is none of that name, or it cannot be imported.
+    """
+    dotted = name.removeprefix("class:").strip() if name.startswith("class:") else None
+    found: type[LoginModule] = _find(_MODULES, name, dotted)
+    return found
+
+
+def scheme(name: str) -> ChallengeScheme:
+    """A challenge scheme by its configured name, such as ``Application Basic``; case and spacing do not matter.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    folded = " ".join(name.split()).lower()
+    canonical = next((known for known in scheme_names() if known.lower() == folded), name)
+    found: type[ChallengeScheme] = _find(_SCHEMES, canonical, None)
+    return found()
+
+
+def state_store(name: str) -> Callable[..., ExpiringState]:
+    """The class of an ExpiringState store.
+
+    Raises:
+        ConfigError: there is none of that name.
+    """
+    found: Callable[..., ExpiringState] = _find(_STORES, name, None)
+    return found
+
+
+def login_module_names() -> list[str]:
+    """Every name that ``login_module`` knows."""
+    return _names(_MODULES)
+
+
+def scheme_names() -> list[str]:
+    """Every name that ``scheme`` knows."""
+    return _names(_SCHEMES)
+
+
+def _names(kind: _Kind) -> list[str]:
+    return list(dict.fromkeys((*kind.built_in, *(point.name for point in entry_points(group=kind.group)))))
+
+
+def _find(kind: _Kind, name: str, dotted: str | None) -> Any:
+    if dotted is not None:
+        target = ":".join(dotted.rpartition(".")[::2])
+    else:
+        target = _target(kind, name)
+    module_name, _, attribute = target.partition(":")
+    if not module_name or not attribute:
+        raise _error(f"{dotted!r} is no class", "write class:package.module.Class")
+    try:
+        found = getattr(importlib.import_module(module_name), attribute)
+    except ModuleNotFoundError as error:
+        raise _error(f"{kind.what} {name}: no Python module named {error.name}", "is it installed?") from None
+    except (ImportError, AttributeError) as error:
+        raise _error(f"{kind.what} {name}: {error}") from None
+    except Exception as error:  # a plugin's import may do anything
+        raise _error(f"{kind.what} {name}: importing it raised {type(error).__name__}: {error}") from error
+    if not (isinstance(found, type) and issubclass(found, kind.base)):
+        raise _error(f"{target} is not a {kind.base.__name__}")
+    return found
+
+
+def _target(kind: _Kind, name: str) -> str:
+    points = [point for point in entry_points(group=kind.group) if point.name == name]
+    if name in kind.built_in:
+        if points:
+            raise _error(
+                f"{_distributions(points)} hides the {kind.what} {name} that comes with the gateway",
+                "uninstall it, or have it use another name",
+            )
+        return kind.built_in[name]
+    if len(points) > 1:
+        raise _error(f"several packages bring a {kind.what} {name}: {_distributions(points)}")
+    if points:
+        return points[0].value
+    if name in _LATER:
+        raise _error(f"{kind.what} {name} ({_LATER[name]}) is not in this release")
+    raise _error(f"there is no {kind.what} {name!r}", f"known: {', '.join(_names(kind))}")
+
+
+def _distributions(points: Iterable[EntryPoint]) -> str:
+    return ", ".join(sorted(point.dist.name if point.dist is not None else point.value for point in points))
+
+
+def _error(message: str, cure: str = "") -> ConfigError:
+    return ConfigError(Problem(message, cure=cure))
