@@ -85,6 +85,7 @@ class Attempt(LoginAttempt):
         realm: the realm's name.
         service: the service's name.
         remote_address: the peer.
+        connection: the peer's address and port, or None.
         earlier: subjects of the realms before this one, by name.
     """
 
@@ -97,6 +98,7 @@ class Attempt(LoginAttempt):
         realm: str = "",
         service: str = "",
         remote_address: str | None = None,
+        connection: tuple[str, int] | None = None,
         earlier: Mapping[str, Subject] | None = None,
     ) -> None:
         self.token = token
@@ -105,6 +107,7 @@ class Attempt(LoginAttempt):
         self.realm = realm
         self.service = service
         self.remote_address = remote_address
+        self.connection = connection
         self.shared_state: dict[str, Any] = {}
         self.grants: dict[int, Grant] = {}
         self.steps: list[Step] = []

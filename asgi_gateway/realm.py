@@ -164,6 +164,7 @@ class Realm:
             realm=self.name,
             service=service,
             remote_address=request.remote_address,
+            connection=request.connection,
             earlier=earlier,
         )
         for limit, seconds in zip((attempt.limit_session, attempt.limit_authorization), self._limits, strict=True):

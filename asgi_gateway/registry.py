@@ -33,6 +33,8 @@ _MODULES = _Kind(
     "asgi_gateway.login_modules",
     {
         "file": "asgi_gateway.modules.file:FileLoginModule",
+        "kerberos5": "asgi_gateway.modules.kerberos5:Kerberos5LoginModule",
+        "gss": "asgi_gateway.modules.gss:GssLoginModule",
         "grant": "asgi_gateway.modules.grant:GrantLoginModule",
         "timeout": "asgi_gateway.modules.timeout:TimeoutLoginModule",
     },
@@ -44,6 +46,8 @@ _SCHEMES = _Kind(
     {
         "Basic": "asgi_gateway.schemes.basic:BasicScheme",
         "Application Basic": "asgi_gateway.schemes.basic:ApplicationBasicScheme",
+        "Negotiate": "asgi_gateway.schemes.negotiate:NegotiateScheme",
+        "Application Negotiate": "asgi_gateway.schemes.negotiate:ApplicationNegotiateScheme",
         "Application Token": "asgi_gateway.schemes.token:ApplicationTokenScheme",
     },
 )
@@ -57,10 +61,6 @@ _LATER = {
     "ldap": "LDAP directories",
     "jndi": "RFC 2307 directories",
     "keystore": "keystores",
-    "kerberos5": "Kerberos",
-    "gss": "Kerberos",
-    "Negotiate": "Kerberos",
-    "Application Negotiate": "Kerberos",
 }
 """Names of the original that a later release will know."""
 

@@ -91,7 +91,7 @@ def local_name(principal: str) -> str:
     with _context() as (library, context):
         parsed = c_void_p()
         if library.krb5_parse_name(context, c_char_p(principal.encode()), byref(parsed)):
-            raise LoginFailed(f"{principal} is not a principal's name")
+            raise LoginFailed("not a principal's name")
         try:
             buffer = create_string_buffer(1024)
             code = library.krb5_aname_to_localname(context, parsed, len(buffer) - 1, buffer)
@@ -99,5 +99,5 @@ def local_name(principal: str) -> str:
             library.krb5_free_principal(context, parsed)
     name = buffer.value.decode("utf-8", "replace")
     if code or not name:
-        raise LoginFailed(f"{principal} has no local name: no auth_to_local rule covers it (libkrb5 error {code})")
+        raise LoginFailed(f"no local name: no auth_to_local rule covers it (libkrb5 error {code})")
     return name

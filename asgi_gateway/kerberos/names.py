@@ -59,11 +59,11 @@ def check_realm(principal: str, local_realm: str, options: NameOptions) -> None:
     """
     name, realm = split_principal(principal)
     if realm.startswith("WELLKNOWN:") or name.startswith("WELLKNOWN/"):
-        raise LoginFailed(f"anonymous principals are refused: {principal}")
+        raise LoginFailed("anonymous principals are refused")
     if realm in options.refuseRealms:
-        raise LoginFailed(f"{principal} is of a realm that refuseRealms lists")
+        raise LoginFailed("the user's realm is one that refuseRealms lists")
     if options.refuseForeignRealms and realm != local_realm:
-        raise LoginFailed(f"{principal} is not of the realm {local_realm}, and refuseForeignRealms is set")
+        raise LoginFailed(f"the user is not of the realm {local_realm}, and refuseForeignRealms is set")
 
 
 def user_name(principal: str, local_realm: str, options: NameOptions) -> str:

@@ -13,7 +13,7 @@ import gssapi
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.kerberos.acceptor import KRB5
 from asgi_gateway.kerberos.keytab import Keytab
-from asgi_gateway.kerberos.problems import WRONG_KEY, explain, password_error, protocol_code
+from asgi_gateway.kerberos.problems import WRONG_KEY, explain, kdc_error, protocol_code
 
 __all__ = ["CacheLogin", "KeytabLogin"]
 
@@ -116,7 +116,7 @@ class KeytabLogin:
         try:
             return self._acquire()
         except gssapi.exceptions.GSSError as error:
-            outcome = password_error(error, local_realm=True)
+            outcome = kdc_error(error, local_realm=True)
             raise type(outcome)(f"keytab {self.keytab.path}, {self.principal}: {outcome}") from None
 
     def stale_key(self) -> str | None:

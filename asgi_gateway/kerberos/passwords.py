@@ -15,7 +15,7 @@ from gssapi.raw import acquire_cred_with_password
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.kerberos.acceptor import KRB5, Acceptor
 from asgi_gateway.kerberos.names import split_principal
-from asgi_gateway.kerberos.problems import NOT_FOUND, password_error, protocol_code
+from asgi_gateway.kerberos.problems import NOT_FOUND, kdc_error, protocol_code
 
 __all__ = ["LoggedIn", "PasswordCheck"]
 
@@ -70,9 +70,10 @@ class PasswordCheck:
             if not self._services:
                 return LoggedIn(str(credentials.name), credentials)
         except gssapi.exceptions.GSSError as error:
-            is_local = principal.rpartition("@")[2] == self.local_realm
-            outcome = password_error(error, local_realm=is_local)
-            raise type(outcome)(f"{principal}: {outcome}") from None
+            realm = principal.rpartition("@")[2]
+            local = realm == self.local_realm
+            typed = (principal,) if local else (principal, realm)
+            raise kdc_error(error, local_realm=local, typed=typed) from None
         return LoggedIn(self._proven_principal(credentials), credentials)
 
     def _proven_principal(self, credentials: Any) -> str:
@@ -82,7 +83,7 @@ class PasswordCheck:
             except gssapi.exceptions.GSSError as error:
                 if protocol_code(error) == NOT_FOUND:
                     continue  # a key that the KDC has no principal of any more; another of the keytab may do
-                raise password_error(error, local_realm=True) from None
+                raise kdc_error(error, local_realm=True) from None
             handshake = service.handshake()
             try:
                 handshake.step(token)

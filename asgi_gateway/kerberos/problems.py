@@ -6,7 +6,7 @@ from typing import Any
 
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed, LoginUnavailable
 
-__all__ = ["NOT_FOUND", "WRONG_KEY", "explain", "password_error", "protocol_code", "require_gssapi"]
+__all__ = ["NOT_FOUND", "WRONG_KEY", "explain", "kdc_error", "protocol_code", "require_gssapi"]
 
 # krb5_err.et: the protocol's own codes (RFC 4120 section 7.5.9) stand at the table's base plus their number.
 _BASE = -1765328384
@@ -68,17 +68,20 @@ def protocol_code(error: Any) -> int:
     return (code - (1 << 32) if code >= 1 << 31 else code) - _BASE
 
 
-def password_error(error: Any, *, local_realm: bool) -> LoginError:
+def kdc_error(error: Any, *, local_realm: bool, typed: tuple[str, ...] = ()) -> LoginError:
     """What a failed exchange with the KDC means for a login.
 
     Args:
         error: the GSSError.
-        local_realm: whether the user is of the gateway's own realm, whose KDC must be there.
+        local_realm: whether the realm is the gateway's own, whose KDC must be there.
+        typed: what a user typed; it is kept out of the message, since people type passwords into the wrong field.
 
     Returns:
         LoginUnavailable if the KDC cannot be asked, LoginFailed if it said no.
     """
     code, text = protocol_code(error), explain(error)
+    for word in typed:
+        text = text.replace(word, "(as typed)")
     unavailable = {_SERVICE_UNAVAILABLE, _GENERIC, _UNREACHABLE}
     if local_realm:
         unavailable |= {_REALM_UNKNOWN, _REALM_UNRESOLVED}

@@ -100,8 +100,11 @@ class GssLoginModule(LoginModule):
         if not handshake.complete:
             self._wait_for_another_leg(attempt, handshake, answer)
         accepted = handshake.accepted(with_delegated=self.options.storeDelegated)
-        self._check_flags(accepted)
-        name = await self._user_name(attempt, accepted.principal, acceptor.realm)
+        try:
+            self._check_flags(accepted)
+            name = await self._user_name(attempt, accepted.principal, acceptor.realm)
+        except LoginFailed as error:
+            raise LoginFailed(f"{accepted.principal}: {error}") from None
         await self._replays.refuse_replay(accepted.fingerprint, accepted.principal)
         if answer is not None:
             attempt.respond(encode_token(answer))
@@ -130,7 +133,7 @@ class GssLoginModule(LoginModule):
     def _check_flags(self, accepted: Accepted) -> None:
         missing = [name for name, flag in self._required if flag not in accepted.flags]
         if missing:
-            raise LoginFailed(f"{accepted.principal}: the client did not agree to {', '.join(missing)} (requireFlags)")
+            raise LoginFailed(f"the client did not agree to {', '.join(missing)} (requireFlags)")
 
     async def _user_name(self, attempt: LoginAttempt, principal: str, realm: str) -> str:
         if self.options.clientRealm == "map":  # plugins of auth_to_local may ask a directory
