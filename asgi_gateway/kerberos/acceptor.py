@@ -72,19 +72,21 @@ class Acceptor:
         return Handshake(self.credentials)
 
 
-class _Context(gssapi.SecurityContext):  # type: ignore[misc]  # gssapi is not followed, see pyproject.toml
-    __DEFER_STEP_ERRORS__ = False  # a refused token raises at once, not at the next look at the context
-
-
 class Handshake:
     """One client's handshake: give it tokens until it is complete.
 
     Args:
         credentials: the acceptor's.
+
+    Attributes:
+        complete: whether the client is known.
     """
 
     def __init__(self, credentials: Any) -> None:
-        self._context = _Context(creds=credentials, usage="accept")
+        self.complete = False
+        self._context = gssapi.SecurityContext(creds=credentials, usage="accept")
+        # else step() may return the error token of a refused ticket, and only the next look at the context would raise
+        self._context.__DEFER_STEP_ERRORS__ = False
 
     def step(self, token: bytes) -> bytes | None:
         """Take the client's token.
@@ -97,14 +99,10 @@ class Handshake:
         """
         try:
             answer: bytes | None = self._context.step(token)
+            self.complete = bool(self._context.complete)
         except gssapi.exceptions.GSSError as error:
             raise LoginFailed(explain(error)) from None
         return answer
-
-    @property
-    def complete(self) -> bool:
-        """Whether the client is known."""
-        return bool(self._context.complete)
 
     def accepted(self, *, with_delegated: bool = False) -> Accepted:
         """Who the client is. Ends the handshake: ask once.
