@@ -219,7 +219,8 @@ class Kerberos5LoginModule(PasswordLoginModule):
         try:
             keytab = self._keytab(self.options.verifyKeyTab or self.options.keyTab)
         except ConfigError as error:
-            message = f"passwords need a keytab that proves the KDC (verifyKeyTab, or verifyKDC=false): {error}"
+            reason = error.problems[0].message
+            message = f"passwords need a keytab that proves the KDC (verifyKeyTab, or verifyKDC=false): {reason}"
             raise ConfigError(message) from None
         services = tuple(Acceptor(keytab, name) for name in keytab.principals[:_PROVING_SERVICES])
         return PasswordCheck(realm, services)
