@@ -39,7 +39,7 @@ def json_schema() -> dict[str, Any]:
     defaults = definitions["ServiceConfig"] | {"description": "what every service says unless it says otherwise"}
     root["properties"] |= {
         "properties": properties,
-        "service-defaults": {key: value for key, value in defaults.items() if key != "required"},
+        "service-defaults": {key: value for key, value in defaults.items() if key not in ("required", "allOf")},
     }
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "asgi_gateway configuration"}
     return {**head, **root, "$defs": definitions}
@@ -50,9 +50,8 @@ def _object(cls: type[Element], definitions: dict[str, Any]) -> dict[str, Any]:
     shapes = {entry.name: _field(entry, model["properties"][entry.name], definitions) for entry in fields(cls).values()}
     properties = {name: shapes[entry.name] for name, entry in names(cls).items()}
     properties |= {name: {"description": "ignored: means nothing here"} for name in sorted(IGNORED.get(cls, ()))}
-    schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
-    if cls.__doc__:
-        schema["description"] = cls.__doc__.splitlines()[0]
+    description = (cls.__doc__ or "").partition("\n")[0]
+    schema: dict[str, Any] = {"type": "object", "additionalProperties": False, "description": description}
     if cls.__name__ == "ServiceConfig":
         properties["auth-constraint"] = properties["authorization-constraint"] | {"deprecated": True}
         for name, known in _OPTIONS.items():

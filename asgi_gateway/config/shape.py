@@ -172,7 +172,8 @@ class _Walk:
         if not node.is_mapping:
             self.note(node.mark, path, f"options are names with values, not {node.kind}")
             return Node(node.mark, {})
-        return self.option(node, path)
+        shaped = self.option(node, path)
+        return shaped if shaped.is_mapping else Node(node.mark, {})
 
     def option(self, node: Node, path: Path) -> Node:
         """An option's value; in XML one element is a value and several are a list, so a list of one is its value."""
@@ -197,6 +198,8 @@ class _Walk:
         """The file's properties, as XML's list of elements or as YAML's mapping."""
         if node is None or node.value == "":
             return {}
+        if not node.is_mapping:
+            self.note(node.mark, ("properties",), f"properties are names with values, not {node.kind}")
         listed = node.entries.get("property")
         if listed is None or listed.is_scalar:
             pairs = [(key, node.keys[key], child) for key, child in node.entries.items()]

@@ -27,11 +27,11 @@ COMMANDS: Mapping[str, tuple[str, ...]] = {
     "granian": ("granian", "{app}", "--port", "{port}", "--interface", "asgi"),
     "daphne": ("daphne", "{app}", "--port", "{port}"),
     "gunicorn-uvicorn": (
-        *("gunicorn", "{app}", "--bind", LOOPBACK + ":{port}", "--graceful-timeout", "2"),
+        *("gunicorn", "{app}", "--bind", LOOPBACK + ":{port}", "--graceful-timeout", "2", "--no-control-socket"),
         *("--worker-class", "uvicorn_worker.UvicornWorker"),
     ),
     "gunicorn-asgi": (
-        *("gunicorn", "{app}", "--bind", LOOPBACK + ":{port}", "--graceful-timeout", "2"),
+        *("gunicorn", "{app}", "--bind", LOOPBACK + ":{port}", "--graceful-timeout", "2", "--no-control-socket"),
         *("--worker-class", "asgi"),
     ),
 }
