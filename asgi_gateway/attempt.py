@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import anyio.to_thread
 import sniffio
 
-from asgi_gateway.errors import LoginFailed, LoginUnavailable
+from asgi_gateway.errors import LoginError, LoginFailed, LoginUnavailable
 from asgi_gateway.headers import check_data
 from asgi_gateway.interfaces import LoginAttempt, UserNamePassword
 from asgi_gateway.model import AuthenticationToken, Grant, Subject
@@ -121,6 +121,13 @@ class Attempt(LoginAttempt):
 
     def __repr__(self) -> str:
         return f"Attempt(realm={self.realm!r}, service={self.service!r}, {self.token!r})"
+
+    def reason(self, error: LoginError) -> str:
+        """Why the login failed, for the log: what each module that failed said, for the reported error may be of one
+        that just had nothing to go by.
+        """
+        failed = dict.fromkeys(f"{step.module}: {step.error}" for step in self.steps if step.outcome == "failed")
+        return str(error) if len(failed) < 2 else "; ".join(failed)
 
     def subject_of(self, realm_name: str) -> Subject | None:
         return self._earlier.get(realm_name)

@@ -111,7 +111,8 @@ class Chain:
         try:
             index = next(walk)
             while True:
-                refused = self.entries[index].module.authenticates
+                module = self.entries[index].module
+                refused = module.authenticates or module.needs_user
                 index = walk.send(LoginFailed("refused") if refused else True)
         except StopIteration:
             return True

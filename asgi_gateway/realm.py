@@ -183,7 +183,13 @@ class Realm:
             if not token:
                 return self._challenge(request, service, "no credentials", attempt.challenge_data, scheme)
             return self._refuse(
-                request, service, scheme, str(error), attempt.username, attempt.challenge_data, attempt.challenged
+                request,
+                service,
+                scheme,
+                attempt.reason(error),
+                attempt.username,
+                attempt.challenge_data,
+                attempt.challenged,
             )
         finally:
             if observe is not None:
