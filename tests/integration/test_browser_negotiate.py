@@ -48,7 +48,7 @@ def chromium(
 ) -> Iterator[Page]:
     """A fresh browser whose user has this ticket cache, and types this password when the browser's window asks.
 
-    On Linux, Chromium keeps GSS-API out of its sandbox until a site has sent it Negotiate, and obliges at its next start.
+    On Linux, Chromium loads no GSS-API until a site has sent it Negotiate, and then only at its next start.
     """
     (profile / "Local State").write_text('{"net": {"received_http_auth_negotiate_headers": true}}')
     with sync_playwright() as playwright:
