@@ -13,7 +13,7 @@ from pathlib import Path
 
 from asgi_gateway.cli import check, convert, explain, passwords, run
 from asgi_gateway.cli.output import Output
-from asgi_gateway.errors import ConfigError
+from asgi_gateway.errors import ConfigError, GatewayError
 
 __all__ = ["main", "parser"]
 
@@ -119,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         output.problems(error.problems)
         return 2
-    except (OSError, ValueError) as error:
+    except (GatewayError, OSError, ValueError) as error:
         output.error(str(error))
         return 2
     except KeyboardInterrupt:

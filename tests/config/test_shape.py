@@ -58,6 +58,7 @@ def test_nested_module_suggests_an_end_tag() -> None:
     ("source", "message"),
     [
         ({"security": [{}, {}]}, "security: security stands here more than once"),
+        ({**document(), "realms": []}, "there is no 'realms' in gateway-config (it belongs in security)"),
         ({"security": "x"}, "security: security is text, and holds elements"),
         ({"security": {"realms": [realm()], "realm": realm()}}, "'realm' says a second time what 'realms' says"),
         (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asgi_gateway.config.model import Authentication, GatewayConfig, LoginModuleConfig, RealmConfig, ServiceConfig
-from asgi_gateway.config.vocabulary import Kind, fields, ignored_option, names, singular
+from asgi_gateway.config.vocabulary import Kind, fields, home, ignored_option, names, singular
 
 
 def test_kinds_come_from_the_model() -> None:
@@ -16,6 +16,14 @@ def test_kinds_come_from_the_model() -> None:
     assert fields(GatewayConfig)["services"].element is ServiceConfig
     assert fields(LoginModuleConfig)["options"].kind is Kind.FREE
     assert fields(Authentication)["session-timeout"].kind is Kind.TEXT
+
+
+def test_home_of_a_misplaced_name() -> None:
+    """A name that stands in the wrong element is known where it belongs."""
+    assert home("realms") == "security"
+    assert home("require-role") == "authorization-constraint"
+    assert home("success") == "login-module"
+    assert home("zzz") is None
 
 
 def test_singular_and_plural() -> None:
