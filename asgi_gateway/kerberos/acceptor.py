@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
 
 import gssapi
-from gssapi.raw import krb5_export_lucid_sec_context
+from gssapi.raw import accept_sec_context, display_name, krb5_export_lucid_sec_context
 from gssapi.raw.ext_rfc4178 import set_neg_mechs
 
 from asgi_gateway.errors import ConfigError, LoginFailed
@@ -32,7 +33,7 @@ class Accepted:
     """
 
     principal: str
-    flags: frozenset[Any]
+    flags: Collection[Any]
     fingerprint: str
     delegated: Any = field(default=None, repr=False)
 
@@ -75,6 +76,9 @@ class Acceptor:
 class Handshake:
     """One client's handshake: give it tokens until it is complete.
 
+    It calls GSS-API's own functions: the gssapi package's SecurityContext takes longer than the library takes for the
+    ticket, and may hold an error back until the next look at the context.
+
     Args:
         credentials: the acceptor's.
 
@@ -84,9 +88,8 @@ class Handshake:
 
     def __init__(self, credentials: Any) -> None:
         self.complete = False
-        self._context = gssapi.SecurityContext(creds=credentials, usage="accept")
-        # else step() may return the error token of a refused ticket, and only the next look at the context would raise
-        self._context.__DEFER_STEP_ERRORS__ = False
+        self._credentials = credentials
+        self._result: Any = None
 
     def step(self, token: bytes) -> bytes | None:
         """Take the client's token.
@@ -97,33 +100,37 @@ class Handshake:
         Raises:
             LoginFailed: the token is refused.
         """
+        context = None if self._result is None else self._result.context
         try:
-            answer: bytes | None = self._context.step(token)
-            self.complete = bool(self._context.complete)
+            self._result = accept_sec_context(token, self._credentials, context)
         except gssapi.exceptions.GSSError as error:
             raise LoginFailed(explain(error)) from None
-        return answer
+        self.complete = not self._result.more_steps
+        return self._result.token or None
 
     def accepted(self, *, with_delegated: bool = False) -> Accepted:
-        """Who the client is. Ends the handshake: ask once.
+        """Who the client is. Ends the handshake: ask once, when it is complete.
 
         Raises:
             LoginFailed: the mechanism is not Kerberos, or the library cannot tell.
         """
-        context = self._context
+        result, self._result = self._result, None
+        if result is None or not self.complete or result.mech != KRB5:
+            raise LoginFailed("the client did not authenticate with Kerberos")
         try:
-            if context.mech != KRB5:
-                raise LoginFailed(f"the client authenticated with another mechanism than Kerberos: {context.mech}")
-            principal, flags = str(context.initiator_name), frozenset(context.actual_flags)
-            delegated = context.delegated_creds if with_delegated else None
-            return Accepted(principal, flags, self._fingerprint(principal), delegated)
-        except gssapi.exceptions.GSSError as error:
-            raise LoginFailed(explain(error)) from None
+            principal = display_name(result.initiator_name, False).name.decode("utf-8")
+            fingerprint = _fingerprint(result.context, principal)
+            delegated = result.delegated_creds if with_delegated else None
+            credentials = None if delegated is None else gssapi.Credentials(base=delegated)
+        except (gssapi.exceptions.GSSError, UnicodeDecodeError) as error:
+            raise LoginFailed(f"the ticket's owner cannot be told: {error}") from None
+        return Accepted(principal, result.flags, fingerprint, credentials)
 
-    def _fingerprint(self, principal: str) -> str:
-        # The bytes of a token will not do: its outer layers are not protected, and a changed copy would look new. The
-        # initiator's key and first sequence number are inside the encrypted authenticator (RFC 4121 section 4.1).
-        lucid = krb5_export_lucid_sec_context(self._context, 1)
-        keys = lucid.cfx_kd or lucid.rfc1964_kd
-        material = b"\0".join((principal.encode(), str(lucid.recv_seq).encode(), keys.ctx_key))
-        return hashlib.blake2b(material, digest_size=32).hexdigest()
+
+def _fingerprint(context: Any, principal: str) -> str:
+    # The bytes of a token will not do: its outer layers are not protected, and a changed copy would look new. The
+    # initiator's key and first sequence number are inside the encrypted authenticator (RFC 4121 section 4.1).
+    lucid = krb5_export_lucid_sec_context(context, 1)
+    keys = lucid.cfx_kd or lucid.rfc1964_kd
+    material = b"\0".join((principal.encode(), str(lucid.recv_seq).encode(), keys.ctx_key))
+    return hashlib.blake2b(material, digest_size=32).hexdigest()
