@@ -242,6 +242,8 @@ class LoginModule:
     """True: can do nothing for a request without credentials, not even add challenge data, and need not be asked."""
     needs_user: bool = False
     """True: fails where no module before it established a user, so that it never opens a chain (``lookupOnly``)."""
+    waits: bool = True
+    """False: ``login`` and ``commit`` never wait for anything, so that no time limit need be put around them."""
     cacheable: ClassVar[bool] = False
     """True: the outcome depends on the credentials alone and may be remembered for the cache's life."""
     replay_protected: ClassVar[bool] = False

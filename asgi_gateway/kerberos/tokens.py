@@ -36,7 +36,7 @@ def decode_token(text: str | None) -> bytes:
     if len(text) > MAX_TOKEN:
         raise LoginFailed(f"the token is longer than {MAX_TOKEN} characters")
     try:
-        token = base64.b64decode(text.encode("ascii"), validate=True)
+        token = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
         raise LoginFailed("the token is no base64") from None
     if token.startswith(_NTLM):

@@ -35,6 +35,7 @@ _START_LIMIT = 5.0
 """Seconds that the KDC has at start-up to say that a key is stale."""
 _PROVING_SERVICES = 8
 """How many of a keytab's services may be tried to prove the KDC."""
+_NOBODY = Grant(authenticates=False)
 _CACHE_TYPE = re.compile(r"[A-Za-z]{2,}:")
 
 
@@ -115,6 +116,7 @@ class Kerberos5LoginModule(PasswordLoginModule):
         super().__init__(options, context)
         require_gssapi()
         self.authenticates = options.takes_passwords
+        self.waits = options.isInitiator
         self._acceptor = self._make_acceptor() if options.storeKey and options.useKeyTab else None
         self._keytab_login: KeytabLogin | None = self._make_keytab_login() if options.useKeyTab else None
         self._cache_login: CacheLogin | None = self._make_cache_login() if options.isInitiator else None
@@ -137,7 +139,7 @@ class Kerberos5LoginModule(PasswordLoginModule):
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         if not self.options.isInitiator:
             self._hand_over(attempt)
-            return Grant(authenticates=False)
+            return _NOBODY
         failure: LoginError | None = None
         for source in (self._cache_login, self._keytab_login):
             if source is None:
