@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -149,7 +149,7 @@ class Attempt(LoginAttempt):
         return self._earlier.get(realm_name)
 
     def subject_so_far(self) -> Subject:
-        return Subject().merged(*(grant_subject(self.grants[index]) for index in sorted(self.grants)))
+        return subject_of_grants([self.grants[index] for index in sorted(self.grants)])
 
     def challenge(self, *data: str) -> None:
         self.challenge_data += check_data(data)
@@ -176,6 +176,10 @@ class Attempt(LoginAttempt):
         return new if old is None else min(old, new)
 
 
-def grant_subject(grant: Grant) -> Subject:
-    """The subject that one grant describes."""
-    return Subject(grant.principals, grant.public_credentials, grant.private_credentials)
+def subject_of_grants(grants: Sequence[Grant]) -> Subject:
+    """The subject that grants make together, first come first."""
+    return Subject(
+        tuple(dict.fromkeys(principal for grant in grants for principal in grant.principals)),
+        tuple(credential for grant in grants for credential in grant.public_credentials),
+        tuple(credential for grant in grants for credential in grant.private_credentials),
+    )

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from asgi_gateway.attempt import Attempt, Step, grant_subject
+from asgi_gateway.attempt import Attempt, Step, subject_of_grants
 from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, StateError
 from asgi_gateway.interfaces import ControlFlag, LoginModule
 from asgi_gateway.model import Grant, Subject
@@ -173,7 +173,7 @@ class Chain:
 
         await self._walk(attempt, "commit", sorted(attempt.grants), commit)
         self._require_authentication(attempt, committed)
-        return Subject().merged(*(grant_subject(attempt.grants[index]) for index in committed))
+        return subject_of_grants([attempt.grants[index] for index in committed])
 
     def _require_authentication(self, attempt: Attempt, granted: Iterable[int]) -> None:
         # A success that rests only on modules that check nothing, such as grant, is none.
