@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio.to_thread
 import sniffio
@@ -81,8 +80,7 @@ def _being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one module did in one phase, for logs and ``asgi-gateway explain``."""
 
     module: str

@@ -89,7 +89,7 @@ def check_data(data: Iterable[str]) -> tuple[str, ...]:
     """
     parts = tuple(data)
     for part in parts:
-        if not isinstance(part, str) or not part or not part.isascii() or _CONTROL.search(part):
+        if not isinstance(part, str) or not part or not part.isascii() or not part.isprintable():
             raise ValueError("challenge data must be printable ASCII strings")
     return parts
 

@@ -21,7 +21,7 @@ KRB5 = gssapi.MechType.kerberos
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Accepted:
     """A client that proved who it is.
 

@@ -51,8 +51,11 @@ def split_principal(principal: str) -> tuple[str, str]:
     return name, realm
 
 
-def check_realm(principal: str, local_realm: str, options: NameOptions) -> None:
+def check_realm(principal: str, local_realm: str, options: NameOptions) -> tuple[str, str]:
     """Refuse principals of refused realms.
+
+    Returns:
+        Name and realm of a principal that is not refused.
 
     Raises:
         LoginFailed: the realm is refused, or the principal is the anonymous one (RFC 8062).
@@ -64,6 +67,7 @@ def check_realm(principal: str, local_realm: str, options: NameOptions) -> None:
         raise LoginFailed("the user's realm is one that refuseRealms lists")
     if options.refuseForeignRealms and realm != local_realm:
         raise LoginFailed(f"the user is not of the realm {local_realm}, and refuseForeignRealms is set")
+    return name, realm
 
 
 def user_name(principal: str, local_realm: str, options: NameOptions) -> str:
@@ -77,8 +81,7 @@ def user_name(principal: str, local_realm: str, options: NameOptions) -> str:
     Raises:
         LoginFailed: the principal is refused, or has no local name.
     """
-    check_realm(principal, local_realm, options)
+    name, realm = check_realm(principal, local_realm, options)
     if options.clientRealm == "map":
         return libkrb5.local_name(principal)
-    name, realm = split_principal(principal)
     return name if options.clientRealm == "strip" and realm == local_realm else principal

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import binascii
 
 from asgi_gateway.errors import LoginFailed
@@ -48,7 +47,7 @@ def decode_token(text: str | None) -> bytes:
 
 def encode_token(token: bytes) -> str:
     """A token as a header carries it."""
-    return base64.b64encode(token).decode("ascii")
+    return binascii.b2a_base64(token, newline=False).decode("ascii")
 
 
 def begins_handshake(token: bytes) -> bool:
