@@ -81,8 +81,11 @@ async def test_principal(kdc: Kdc, gss: GssLoginModule, alice: str, principal: s
 async def test_another_service(kdc: Kdc, gss: GssLoginModule, alice: str, tmp_path: Path) -> None:
     """A ticket for another service of the realm is refused, and the log line says what to compare."""
     kdc.service("HTTP/other.example.com", tmp_path / "other.keytab")
-    with pytest.raises(LoginFailed, match=r"compare its SPN and klist -k|compare kvno and klist -k"):
+    with pytest.raises(LoginFailed, match="the keytab lacks the service that the client asked for"):
         await login(acceptor(tmp_path / "other.keytab"), gss, Client(alice).token())
+    with pytest.raises(LoginFailed, match="ticket is for another service than the principal configured here"):
+        named = acceptor(tmp_path / "other.keytab", principal="HTTP/other.example.com")
+        await login(named, gss, Client(alice).token())
 
 
 async def test_replay(kerberos5: Kerberos5LoginModule, gss: GssLoginModule, alice: str) -> None:
@@ -238,7 +241,7 @@ async def test_stale_keytab(kdc: Kdc, gss: GssLoginModule, tmp_path: Path) -> No
     with pytest.raises(ConfigError, match=rf"{keytab} has a stale key of HTTP/stale@EXAMPLE.COM"):
         await acceptor(keytab, principal="HTTP/stale").open()
     cache = kdc.kinit("alice", "alicepw")
-    with pytest.raises(LoginFailed, match="keytab"):
+    with pytest.raises(LoginFailed, match="the service's key was changed: export the keytab again"):
         await login(kerberos5, gss, Client(cache, "HTTP@stale").token())
     kdc.kadmin(f"ktadd -k {keytab} -norandkey HTTP/stale")
     assert await login(kerberos5, gss, Client(cache, "HTTP@stale").token())
