@@ -192,6 +192,24 @@ async def test_modules_that_check_nothing_let_nobody_in() -> None:
 
 
 @pytest.mark.anyio
+async def test_modules_that_never_wait() -> None:
+    """A module that never waits is asked without a time limit, and its outcomes count like any other's."""
+
+    async def fail(attempt: Any) -> None:
+        raise LoginFailed("no")
+
+    for login, message in ((fail, "no"), (True, "unexpected TypeError")):
+        module = Fixed(login)
+        module.waits = False
+        with pytest.raises(LoginFailed, match=message):
+            await Chain([ChainEntry(module, ControlFlag.REQUIRED)]).authenticate(attempt())
+        assert module.aborted == 1
+    module = Fixed(Grant.user("joe"))
+    module.waits = False
+    assert (await Chain([ChainEntry(module, ControlFlag.REQUIRED, time_limit=0)]).authenticate(attempt())).name == "joe"
+
+
+@pytest.mark.anyio
 async def test_grants_that_authenticate_nobody() -> None:
     """A grant that says nothing of the client lets nobody in, though its module might have authenticated."""
     own = Grant((UserPrincipal("HTTP/gateway"),), authenticates=False)

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Kerberos5LoginModule", "Kerberos5Options"]
 
-_START_LIMIT = 5.0
+_START_LIMIT = 2.0
 """Seconds that the KDC has at start-up to say that a key is stale."""
 _PROVING_SERVICES = 8
 """How many of a keytab's services may be tried to prove the KDC."""

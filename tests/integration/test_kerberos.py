@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import base64
 import random
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -230,6 +234,46 @@ def test_kdc_down(kdc: Kdc, alice: str, tmp_path: Path) -> None:
         assert answer.status_code == 503
         assert int(answer.headers["retry-after"]) > 0
         assert "the KDC is down or cannot be reached" in server.output()
+
+
+def test_kdc_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a KDC keeps silent, passwords get 503 within their time limit, and tickets are taken as ever."""
+    own = Kdc(tmp_path / "kdc")
+    own.create()
+    own.user("alice", "alicepw")
+    monkeypatch.setenv("KRB5_CONFIG", own.environment["KRB5_CONFIG"])
+    with ExitStack() as stack:
+        with own.running():
+            cache = own.kinit("alice", "alicepw")
+            Client(cache).token()  # its ticket for the service is in the cache from now on
+            server = stack.enter_context(serve("kerberos_app:app", log=tmp_path / "log", env=own.environment))
+        for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
+            silent = stack.enter_context(socket.socket(type=kind))
+            silent.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            silent.bind((LOOPBACK, own.port))
+            if kind == socket.SOCK_STREAM:
+                silent.listen()
+        with ThreadPoolExecutor(4) as pool:
+            start = time.monotonic()
+            passwords = [pool.submit(get, server, "/password", basic("alice", "alicepw")) for _ in range(4)]
+            while time.monotonic() < start + 1:
+                asked = time.monotonic()
+                assert get(server, "/tickets", negotiate(cache)).status_code == 200
+                assert time.monotonic() - asked < 0.5
+            assert {answer.result().status_code for answer in passwords} == {503}
+            assert time.monotonic() - start < 5
+
+
+def test_many_passwords_at_once(server: Process) -> None:
+    """Right and wrong passwords at once are each told apart."""
+    with ThreadPoolExecutor(16) as pool:
+        answers = [
+            pool.submit(get, server, "/password", basic(user, password))
+            for password in ("alicepw", "carolpw")
+            for user in ("alice", "carol")
+            for _ in range(10)
+        ]
+        assert [answer.result().status_code for answer in answers] == [200] * 10 + [401] * 20 + [200] * 10
 
 
 def test_wrong_keytab_stops_the_start(kdc: Kdc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
