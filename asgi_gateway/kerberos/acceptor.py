@@ -131,6 +131,6 @@ def _fingerprint(context: Any, principal: str) -> str:
     # The bytes of a token will not do: its outer layers are not protected, and a changed copy would look new. The
     # initiator's key and first sequence number are inside the encrypted authenticator (RFC 4121 section 4.1).
     lucid = krb5_export_lucid_sec_context(context, 1)
-    keys = lucid.cfx_kd or lucid.rfc1964_kd
-    material = b"\0".join((principal.encode(), str(lucid.recv_seq).encode(), keys.ctx_key))
+    key = lucid.cfx_kd.ctx_key if lucid.cfx_kd is not None else lucid.rfc1964_kd.key  # the latter for RC4
+    material = b"\0".join((principal.encode(), str(lucid.recv_seq).encode(), key))
     return hashlib.blake2b(material, digest_size=32).hexdigest()

@@ -48,7 +48,7 @@ _KDC_CONF = """\
   acl_file = {directory}/kadm5.acl
   max_life = 10h
   max_renewable_life = 1d
-  supported_enctypes = aes256-cts-hmac-sha1-96:normal aes128-cts-hmac-sha1-96:normal
+  supported_enctypes = {enctypes}
  }}
 [dbmodules]
  db_module_dir = /usr/lib/{arch}/krb5/plugins/kdb
@@ -67,6 +67,7 @@ class Kdc:
         trusted: realms whose users may come, and that this realm's krb5.conf knows.
         rules: lines for the realm in krb5.conf, such as ``auth_to_local`` rules.
         extra: lines for ``[libdefaults]``.
+        enctypes: kinds of the KDC's keys.
     """
 
     directory: Path
@@ -74,6 +75,7 @@ class Kdc:
     trusted: tuple[Kdc, ...] = ()
     rules: str = ""
     extra: str = ""
+    enctypes: str = "aes256-cts-hmac-sha1-96:normal aes128-cts-hmac-sha1-96:normal"
     port: int = field(default_factory=free_port)
     _caches: int = 0
 
@@ -82,7 +84,11 @@ class Kdc:
         (self.directory / "db").mkdir(parents=True)
         self.write_config()
         kdc_conf = _KDC_CONF.format(
-            port=self.port, realm=self.realm, directory=self.directory, arch=os.uname().machine + "-linux-gnu"
+            port=self.port,
+            realm=self.realm,
+            directory=self.directory,
+            enctypes=self.enctypes,
+            arch=os.uname().machine + "-linux-gnu",
         )
         (self.directory / "kdc.conf").write_text(kdc_conf)
         self._run([SBIN / "kdb5_util", "-r", self.realm, "-P", "master", "create", "-s"])

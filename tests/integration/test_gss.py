@@ -18,7 +18,7 @@ from asgi_gateway.model import Grant
 from asgi_gateway.modules.gss import GssLoginModule
 from asgi_gateway.modules.kerberos5 import Kerberos5LoginModule
 from tests.integration.kdc import SERVICE, Kdc, realm
-from tests.integration.tickets import KRB5, Client, Flag, acceptor, attempt, login, module
+from tests.integration.tickets import KRB5, Client, Flag, acceptor, attempt, login, module, shift_clock
 
 pytestmark = pytest.mark.anyio
 
@@ -228,7 +228,7 @@ async def test_clock_skew(kdc: Kdc, kerberos5: Kerberos5LoginModule, gss: GssLog
     """A client whose clock is an hour off is refused, and the log line says that it is the clock."""
     cache = kdc.kinit("alice", "alicepw")
     Client(cache).token()  # the service's ticket is in the cache now: the KDC would refuse a wrong clock as well
-    _shift_clock(Path(cache.removeprefix("FILE:")), 3600)
+    shift_clock(cache, 3600)
     with pytest.raises(LoginFailed, match=r"Clock skew too great .*check NTP"):
         await login(kerberos5, gss, Client(cache).token())
 
@@ -311,14 +311,3 @@ def _unwrapped(spnego: bytes) -> bytes:
     """The Kerberos token inside a SPNEGO token."""
     start = spnego.index(b"\x60", 1)
     return spnego[start : start + _size(spnego[start:])]
-
-
-def _shift_clock(cache: Path, seconds: int) -> None:
-    """Make a ticket cache say that the KDC's clock is ahead, so that its user's tokens carry that time.
-
-    Source: MIT Kerberos, "Credential cache file format", version 4, tag 1.
-    """
-    data = cache.read_bytes()
-    version, size = struct.unpack(">HH", data[:4])
-    assert version == 0x0504
-    cache.write_bytes(struct.pack(">HHHHii", version, 12, 1, 8, seconds, 0) + data[4 + size :])
