@@ -195,14 +195,15 @@ class Gateway:
             # where no rule looks at the Origin it is nobody's business, however often it is there
             ruled = service.origins or (request.kind == "websocket" and service.realms)
             origin = request.header(b"origin") if ruled else None
-            if origin is not None and not service.origins.allows(request, origin):
-                return self._deny(request, service, f"origin {origin.decode('latin-1')} is not allowed")
+            allowed = origin is None or service.origins.allows(request, origin)
         except HeaderError as error:
             return self._deny(request, None, str(error))
-        decision = await self._authenticate(request, service, observe)
-        if origin is not None and service.origins:
-            decision = _with_headers(decision, service.origins.response(origin))
-        return decision
+        decision: Decision
+        if allowed:
+            decision = await self._authenticate(request, service, observe)
+        else:
+            decision = self._deny(request, service, f"origin {(origin or b'').decode('latin-1')} is not allowed")
+        return _with_headers(decision, service.origins.response(origin)) if service.origins else decision
 
     def unavailable(self, request: AuthRequest, reason: str) -> Unavailable:
         """The decision on a request that could not be decided."""
