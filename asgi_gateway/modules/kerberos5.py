@@ -117,6 +117,8 @@ class Kerberos5LoginModule(PasswordLoginModule):
         require_gssapi()
         self.authenticates = options.takes_passwords
         self.waits = options.isInitiator
+        if not options.isInitiator and not options.storeKey:
+            context.warn("kerberos5: an acceptor without storeKey hands nothing to gss, so that no ticket can be taken")
         self._acceptor = self._make_acceptor() if options.storeKey and options.useKeyTab else None
         self._keytab_login: KeytabLogin | None = self._make_keytab_login() if options.useKeyTab else None
         self._cache_login: CacheLogin | None = self._make_cache_login() if options.isInitiator else None
@@ -159,7 +161,7 @@ class Kerberos5LoginModule(PasswordLoginModule):
         assert check is not None  # __init__ made it wherever a password can come
         principal = check.full_name(username)
         if options.principal is not None and principal != check.full_name(options.principal):
-            raise LoginFailed(f"{principal} is not the principal that this module is configured for")
+            raise LoginFailed("the user is not the principal that this module is configured for")
         check_realm(principal, check.local_realm, options)
         logged_in = await attempt.run_blocking(check.login, principal, password)
         name = await attempt.run_blocking(user_name, logged_in.principal, check.local_realm, options)

@@ -16,6 +16,7 @@ from asgi_gateway.interfaces import SHARED_NAME, SHARED_PASSWORD
 from asgi_gateway.kerberos.tokens import SHARED_ACCEPTOR
 from asgi_gateway.model import Grant
 from asgi_gateway.modules.kerberos5 import Kerberos5LoginModule
+from tests import helpers
 from tests.helpers import attempt
 from tests.integration.kdc import SERVICE, Kdc, realm
 from tests.integration.process import free_port
@@ -112,7 +113,7 @@ async def test_principal(tmp_path: Path) -> None:
     """With a principal, only that principal's password counts."""
     kerberos5 = initiator(tmp_path, principal="alice")
     assert await kerberos5.login(attempt("alice@EXAMPLE.COM", "alicepw"))
-    assert "not the principal" in await refusal(kerberos5, "careful", "pw")
+    assert "the user is not the principal" in await refusal(kerberos5, "careful", "pw")
 
 
 async def test_first_pass(tmp_path: Path) -> None:
@@ -167,8 +168,6 @@ async def test_impostor(impostor: Kdc, kdc: Kdc, tmp_path: Path) -> None:
 
 async def test_waived(impostor: Kdc, tmp_path: Path) -> None:
     """Only who says verifyKDC=false believes any KDC, and is warned."""
-    from tests import helpers
-
     made = helpers.context(tmp_path)
     kerberos5 = Kerberos5LoginModule(Kerberos5LoginModule.Options.model_validate({"verifyKDC": "false"}), made.context)
     grant = await kerberos5.login(attempt("alice", "theirs"))
@@ -308,6 +307,15 @@ def test_bad_keytab(tmp_path: Path, content: bytes | None, principal: str, messa
         (tmp_path / "x.keytab").write_bytes(content)
     with pytest.raises(ConfigError, match=message):
         acceptor(tmp_path / "x.keytab", principal=principal)
+
+
+def test_acceptor_without_store_key(kdc: Kdc, tmp_path: Path) -> None:
+    """An acceptor that keeps its key to itself is warned of, for no ticket can be taken with it."""
+    made = helpers.context(tmp_path)
+    options = {"isInitiator": "false", "useKeyTab": "true", "principal": "*"}
+    Kerberos5LoginModule(Kerberos5LoginModule.Options.model_validate(options), made.context)
+    assert len(made.warnings) == 1
+    assert "hands nothing to gss" in str(made.warnings[0])
 
 
 def test_wrong_keytab(kdc: Kdc) -> None:
