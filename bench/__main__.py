@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bench import inprocess, served, state
+from bench import directory, inprocess, kerberos, served, state
 
 inprocess.report("In one process, no sockets (medians of paired ratios)", asyncio.run(inprocess.main()))
 asyncio.run(served.main())
+asyncio.run(directory.main())
+asyncio.run(kerberos.main())
 state.main()

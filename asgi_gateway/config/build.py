@@ -6,7 +6,6 @@ Every problem is collected with its position before anything is raised, so that 
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -22,16 +21,17 @@ from asgi_gateway.chain import Chain, ChainEntry
 from asgi_gateway.clock import SystemClock
 from asgi_gateway.config.accept import Accept as AcceptUrl
 from asgi_gateway.config.load import LoadedConfig, load
-from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig
+from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
+from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.credentials import CredentialReader
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, LoginModule, ModuleContext, ModuleOptions
+from asgi_gateway.keystores import KeyStore, open_store
 from asgi_gateway.origins import CrossSite, OriginRules
 from asgi_gateway.realm import Realm
 from asgi_gateway.services import Accept, Service
-from asgi_gateway.signing import KEY_BYTES, load_keys
 from asgi_gateway.stores import StateStore
 from asgi_gateway.stores.memory import MemoryState
 
@@ -70,8 +70,10 @@ class _Builder:
         self._problems: list[Problem] = list(loaded.problems)
         self._pool = BlockingPool()
         self._audit = Audit(clock)
-        self._state = self._store()
+        self._state = self._state_store()
         self._session_keys: tuple[bytes, ...] | None = None
+        self._keystore = self._store(loaded.config.security.keystore, "keystore")
+        self._truststore = self._store(loaded.config.security.truststore, "truststore")
 
     def gateway(self) -> Gateway:
         security = self._loaded.config.security
@@ -90,6 +92,7 @@ class _Builder:
                 clock=self._clock,
                 audit=self._audit,
                 problems=self._problems,
+                keystore=self._keystore,
             )
         except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
             self._problem(("services",), str(error), "change the path, or the host, of one of them")
@@ -97,7 +100,7 @@ class _Builder:
 
     # ---------------------------------------------------------------------------------------------- state and sessions
 
-    def _store(self) -> ExpiringState:
+    def _state_store(self) -> ExpiringState:
         config, path = self._loaded.config.security.state, ("security", "state")
         if config is not None and (found := self._found_store(config.type, path)) is not None:
             what = f"state store {config.type}"
@@ -118,27 +121,35 @@ class _Builder:
             self._adopt(error, (*path, "type"), did_you_mean(name, registry.state_store_names()))
             return None
 
-    def _recycle(self, mode: str, path: Path_) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
+    def _recycle(self, mode: str) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
         """What a realm needs for sessions, if it has them."""
         if mode != "recycle":
             return None
         if self._session_keys is None:
-            self._session_keys = self._keys(path)
+            security = self._loaded.config.security
+            try:
+                self._session_keys = session_keys(security.session_keys, self._loaded.directory, self._state.shared)
+            except ConfigError as error:
+                self._adopt(error, ("security", "session-keys"))
+                return None
         return self._state, self._session_keys
 
-    def _keys(self, path: Path_) -> tuple[bytes, ...]:
-        config, here = self._loaded.config.security.session_keys, ("security", "session-keys")
+    def _store(self, config: StoreConfig | None, element: str) -> KeyStore | None:
         if config is None:
-            if self._state.shared:
-                message = "sessions in a store that processes share need keys that they share, too"
-                self._problem((*path, "authorization-mode"), message, "add security/session-keys with a file")
-            return (secrets.token_bytes(KEY_BYTES),)  # sessions in this process's memory end with it anyway
+            return None
+        path: Path_ = ("security", element)
+
+        def warn(message: str) -> None:
+            self._problem(path, message, severity="warning")
+
         try:
-            file = None if config.file is None else self._loaded.directory / config.file.expanduser()
-            return load_keys(file, config.environment)
+            store = open_store(config, self._loaded.directory, warn)
         except ConfigError as error:
-            self._adopt(error, here)
-            return (secrets.token_bytes(KEY_BYTES),)
+            self._adopt(error, path)
+            return None
+        for message in store.problems(self._clock.time()):
+            warn(message)
+        return store
 
     # ------------------------------------------------------------------------------------------------------- services
 
@@ -208,7 +219,7 @@ class _Builder:
             session_timeout=authentication.session_timeout,
             authorization_timeout=authentication.authorization_timeout,
             cache_ttl=config.credential_cache,
-            recycle=self._recycle(authentication.authorization_mode, path),
+            recycle=self._recycle(authentication.authorization_mode),
         )
         invalidations.append(realm)
         return realm
@@ -255,6 +266,8 @@ class _Builder:
             realm=realm,
             state=self._state,
             clock=self._clock,
+            keystore=self._keystore,
+            truststore=self._truststore,
             logger=logging.getLogger(f"asgi_gateway.modules.{config.type.removeprefix('class:')}"),
             invalidate=invalidate,
             warn=warn,

@@ -80,7 +80,7 @@ def test_sqlite(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("security", "message"),
     [
-        ({"state": SQLITE}, r"authorization-mode: sessions in a store .* need keys .*session-keys"),
+        ({"state": SQLITE}, r"session-keys: sessions in a store .* need keys .*add security/session-keys"),
         ({"state": {"type": "sqlit"}}, r"state\.type: .*'sqlite'"),
         ({"state": {"type": "sqlite"}}, "state store sqlite needs the option 'file'"),
         ({"state": {"type": "memory", "options": {"max-entries": "0"}}}, "max-entries.*greater than or equal to 1"),
