@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from bench import bench_ldap, inprocess, served, sockets, state
+from bench import directory, inprocess, kerberos, served, sockets, state
 
 inprocess.report("In one process, no sockets (medians of paired ratios)", asyncio.run(inprocess.main()))
 asyncio.run(served.main())
 asyncio.run(sockets.main())
+asyncio.run(directory.main())
+asyncio.run(kerberos.main())
 state.main()
-asyncio.run(bench_ldap.main())

@@ -311,3 +311,17 @@ async def test_answers_are_not_kept_by_caches() -> None:
         headers = socket.sent[0]["headers"]
         assert (b"vary", b"Cookie") in headers
         assert (b"cache-control", b"no-store") in headers
+
+
+def test_sockets_on_trio() -> None:
+    """On trio, where sockets cannot be ended from outside, a socket without limits works as it is."""
+
+    async def open_and_leave() -> None:
+        site = Site.made(users(joe="R"), cache_ttl=0)
+        socket = Socket(scope("/a", basic("joe"), kind="websocket"))
+        socket.leave()
+        await socket.run(GatewayMiddleware(_echo, site.gateway))
+        assert socket.types == ["websocket.accept"]
+        assert len(site.gateway.sockets) == 0
+
+    anyio.run(open_and_leave, backend="trio")

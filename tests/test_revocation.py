@@ -156,3 +156,14 @@ async def test_messages_nobody_understands(pair: Follower, message: str) -> None
     _, heard, state = pair
     await state.append(message)
     await _hears(heard, None)
+
+
+async def test_other_event_loops(tmp_path: Path) -> None:
+    """A shared store under a server that is not on asyncio is an error at the start, not deaf."""
+
+    async def start() -> None:
+        with pytest.raises(RuntimeError, match="asyncio"):
+            await Revocations(SqliteState(tmp_path / "state.db")).open()
+        await Revocations(MemoryState()).open()
+
+    await anyio.to_thread.run_sync(lambda: anyio.run(start, backend="trio"))

@@ -21,7 +21,8 @@ from asgi_gateway.config.accept import Accept as AcceptUrl
 from asgi_gateway.config.load import LoadedConfig, load
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
 from asgi_gateway.config.report import Path_, Report
-from asgi_gateway.config.state import build_state, session_keys
+from asgi_gateway.config.sessions import session_keys
+from asgi_gateway.config.state import build_state
 from asgi_gateway.config.tickets import add_tickets
 from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.credentials import CredentialReader
@@ -99,12 +100,17 @@ class _Builder:
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
             raise ConfigError(self._report.problems) from None
 
-    def _recycle(self, mode: str, path: Path_) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
+    def _recycle(self, mode: str) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
         """What a realm needs for sessions, if it has them."""
         if mode != "recycle":
             return None
         if self._session_keys is None:
-            self._session_keys = session_keys(self._loaded, self._state, path, self._report)
+            security = self._loaded.config.security
+            try:
+                self._session_keys = session_keys(security.session_keys, self._loaded.directory, self._state.shared)
+            except ConfigError as error:
+                self._report.adopt(error, ("security", "session-keys"))
+                return None
         return self._state, self._session_keys
 
     def _store(self, config: StoreConfig | None, element: str) -> KeyStore | None:
@@ -195,7 +201,7 @@ class _Builder:
             session_timeout=authentication.session_timeout,
             authorization_timeout=authentication.authorization_timeout,
             cache_ttl=config.credential_cache,
-            recycle=self._recycle(authentication.authorization_mode, path),
+            recycle=self._recycle(authentication.authorization_mode),
         )
         invalidations.append(realm)
         return realm

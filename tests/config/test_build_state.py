@@ -46,6 +46,20 @@ def test_memory_by_default() -> None:
     assert repr(small.state) == "MemoryState(0 of 7 entries)"
 
 
+def test_realms_share_the_keys() -> None:
+    """All realms of a gateway sign with the same keys, each for itself."""
+    realm = """
+    - name: NAME
+      authentication:
+        http-challenge-scheme: Basic
+        authorization-mode: recycle
+        login-modules: [{type: file, success: required, options: {file: users.yaml}}]"""
+    services = "\nservices: [{name: a, accept: /a, realm-name: a}, {name: b, accept: /b, realm-name: b}]"
+    text = "security:\n  realms:" + realm.replace("NAME", "a") + realm.replace("NAME", "b") + services
+    Path("gateway.yaml").write_text(text)
+    assert all(each.sessions is not None for each in load_config("gateway.yaml").realms)
+
+
 def test_challenge_has_no_sessions() -> None:
     """Without recycle there are no sessions, and nothing has to be shared."""
     gateway = _gateway("challenge", state=SQLITE)
@@ -66,7 +80,7 @@ def test_sqlite(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("security", "message"),
     [
-        ({"state": SQLITE}, r"authorization-mode: sessions in a store .* need keys .*session-keys"),
+        ({"state": SQLITE}, r"session-keys: sessions in a store .* need keys .*add security/session-keys"),
         ({"state": {"type": "sqlit"}}, r"state\.type: .*'sqlite'"),
         ({"state": {"type": "sqlite"}}, "state store sqlite needs the option 'file'"),
         ({"state": {"type": "memory", "options": {"max-entries": "0"}}}, "max-entries.*greater than or equal to 1"),

@@ -175,7 +175,7 @@ async def test_user_claim(tmp_path: Path) -> None:
 
 async def test_critical_extensions(tmp_path: Path) -> None:
     """A token that demands extensions is refused."""
-    for more in ({"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"]}):
+    for more in ({"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"]}, {"crit": ["b64"], "b64": True}):
         headers: dict[str, Any] = {"kid": "one", **more}
         await _refused(_module(tmp_path), jwt.PyJWS().encode(b"{}", RSA, "RS256", headers=headers))
 
@@ -256,6 +256,7 @@ async def test_keys_from_a_url(tmp_path: Path) -> None:
         {"jwksFile": None, "jwksUrl": "http://issuer/jwks"}, {"jwksFile": None, "jwksUrl": "file:///etc/passwd"},
         {"jwksFile": None, "jwksUrl": "https://a:b@issuer/"}, {"jwksFile": None, "jwksUrl": "http://127.evil/"},
         {"jwksFile": None, "jwksUrl": "https://issuer/", "algorithms": ["HS256"]},
+        {"jwksFile": None, "jwksUrl": "http://[::1"},
         {"leeway": "10 minutes"}, {"keyLife": 1}, {"singleUse": "yes"}, {"verify": False},
     ],
 )  # fmt: skip

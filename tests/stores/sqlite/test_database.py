@@ -189,6 +189,37 @@ async def test_cancelled_caller(database: Database) -> None:
         assert await database.call(lambda connection: "mine") == "mine"
 
 
+async def test_more_than_a_batch(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A burst larger than a transaction may be is done in several."""
+    monkeypatch.setattr(module, "_MAX_BATCH", 7)
+
+    async def call() -> None:
+        await database.call(_insert)
+
+    async with anyio.create_task_group() as group:
+        for _ in range(50):
+            group.start_soon(call)
+    assert await database.call(_count) == 50
+
+
+async def test_broken_file(database: Database, path: Path) -> None:
+    """A file that somebody overwrites while it is in use is refused, and stays refused until it is put right."""
+    assert await database.call(_insert) == 1
+    for file in path.parent.iterdir():
+        size = file.stat().st_size
+        with file.open("r+b") as opened:
+            opened.write(b"\xaa" * size)
+    for _ in range(3):
+        with pytest.raises(StateUnavailable):
+            await database.call(_insert)
+    for file in path.parent.iterdir():
+        file.unlink()
+    with pytest.raises(StateUnavailable):  # noqa: PT012 - the first call may notice, or the one before it has
+        await database.call(_insert)
+        raise StateUnavailable
+    assert await database.call(_insert) >= 1
+
+
 async def test_burst_is_one_transaction(database: Database) -> None:
     """A hundred calls at once are far fewer transactions than calls."""
     begun: list[str] = []

@@ -188,6 +188,15 @@ async def test_restart_of_the_host(tmp_path: Path, boot_id: str) -> None:
     await after.close()
 
 
+async def test_system_that_names_no_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the kernel does not name the host's present run, the store works all the same."""
+    monkeypatch.setattr(sqlite, "_BOOT_ID", tmp_path / "missing")
+    state = SqliteState(tmp_path / "state.db")
+    assert await state.put_if_absent("key", "value", 60) is None
+    assert await state.get("key") == "value"
+    await state.close()
+
+
 async def test_same_run_of_the_host(tmp_path: Path) -> None:
     """A worker that opens the file while others use it moves no expiry."""
     clock = ManualClock()

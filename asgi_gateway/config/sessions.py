@@ -1,0 +1,32 @@
+"""The keys that sign session cookies."""
+
+from __future__ import annotations
+
+import secrets
+from pathlib import Path
+
+from asgi_gateway.config.model import SessionKeysConfig
+from asgi_gateway.errors import ConfigError, Problem
+from asgi_gateway.signing import KEY_BYTES, load_keys
+
+__all__ = ["session_keys"]
+
+
+def session_keys(config: SessionKeysConfig | None, directory: Path, shared: bool) -> tuple[bytes, ...]:
+    """The keys of a configuration; a random one where nobody else has to know it.
+
+    Args:
+        config: where they are.
+        directory: what a relative file is relative to.
+        shared: whether other processes see the same sessions.
+
+    Raises:
+        ConfigError: they cannot be had, or there are none and processes share sessions.
+    """
+    if config is not None:
+        file = None if config.file is None else directory / config.file.expanduser()
+        return load_keys(file, config.environment)
+    if shared:
+        message = "sessions in a store that processes share need keys that they share, too"
+        raise ConfigError(Problem(message, cure="add security/session-keys with a file"))
+    return (secrets.token_bytes(KEY_BYTES),)  # the sessions end with the process, too
