@@ -118,8 +118,11 @@ class Gateway:
         several = [service.name for service in (*self.services, *logins) if len(service.realms) > 1]
         return modules + sessions + [f"service {name}: the first of several realms" for name in several]
 
-    async def open(self) -> None:
+    async def open(self, *, serving: bool = True) -> None:
         """Open the store and every login module; what was opened is closed again if one fails.
+
+        Args:
+            serving: False for a look at the configuration beside a server that may be running.
 
         Raises:
             Exception: whatever the first that failed raised.
@@ -130,7 +133,7 @@ class Gateway:
             try:
                 modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
                 parts: list[ExpiringState | LoginModule | Revocations] = [self.state, self.revocations, *modules]
-                if needs := self.needs_shared_state():
+                if serving and (needs := self.needs_shared_state()):
                     await self._only_worker.claim(needs)
                 for part in parts:
                     await part.open()

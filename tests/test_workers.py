@@ -11,6 +11,7 @@ import pytest
 
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.workers import OnlyWorker
+from tests.gateways import World, service, tokens
 
 pytestmark = pytest.mark.anyio
 
@@ -21,6 +22,7 @@ from pathlib import Path
 import anyio
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.workers import OnlyWorker
+from tests.gateways import World, service, tokens
 async def main():
     worker = OnlyWorker(sys.argv[1], Path(sys.argv[2]))
     try:
@@ -130,3 +132,21 @@ async def test_the_message_tells_what_and_what_to_do(directory: Path, monkeypatc
     with pytest.raises(ConfigError, match="login module token: used tokens") as caught:
         await OnlyWorker("x", directory).claim(NEEDS, patience=0.1)
     assert "state element" in caught.value.problems[0].cure
+
+
+async def test_a_look_beside_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that needs sharing claims to be the only worker when it serves, and only then."""
+    world = World()
+    gateway = world.gateway(service("a", "/", world.realm(tokens(replay_protected=True))))
+    claimed: list[list[str]] = []
+
+    async def claim(self: OnlyWorker, needs: list[str]) -> None:
+        claimed.append(needs)
+
+    monkeypatch.setattr(OnlyWorker, "claim", claim)
+    await gateway.open(serving=False)
+    await gateway.close()
+    assert claimed == []
+    await gateway.open()
+    await gateway.close()
+    assert claimed == [["realm demo, login module module0: used tokens"]]

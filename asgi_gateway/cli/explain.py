@@ -88,7 +88,7 @@ async def _decide(gateway: Gateway, request: AuthRequest) -> dict[str, Any]:
     modules.addHandler(trace)
     modules.setLevel(logging.DEBUG)
     modules.propagate = False
-    await gateway.open()
+    await gateway.open(serving=False)
     try:
         decision = await gateway.decide(request, observe)
     finally:
