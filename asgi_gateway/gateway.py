@@ -19,6 +19,7 @@ from asgi_gateway.errors import HeaderError, Problem
 from asgi_gateway.factors import Factors
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
+from asgi_gateway.keystores import KeyStore
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
@@ -46,6 +47,7 @@ class Gateway:
         clock: where time comes from.
         audit: where events go.
         problems: warnings that the configuration left.
+        keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -60,11 +62,13 @@ class Gateway:
         clock: Clock,
         audit: Audit,
         problems: Iterable[Problem] = (),
+        keystore: KeyStore | None = None,
     ) -> None:
         self.services = tuple(services)
         self.state = state
         self.problems = tuple(problems)
         self.clock = clock
+        self.keystore = keystore
         self._table = ServiceTable(self.services)
         self._pool = pool
         self._audit = audit
