@@ -54,7 +54,8 @@ def headers_with(own: HeadersLike | None, added: Iterable[tuple[str, str]]) -> H
     """The application's headers, with those of the flow in place of any of the same name."""
     headers = Headers(own) if own is not None else Headers()
     for name, value in added:
-        del headers[name]
+        if name in headers:
+            del headers[name]
         headers[name] = value
     return headers
 

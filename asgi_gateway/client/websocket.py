@@ -101,9 +101,11 @@ class connect:  # noqa: N801 (spelled as in websockets, since it is used as a fu
         except StopIteration:
             if self._refusal is None and self._connection is not None:
                 return self._connection
-        except BaseException:
+        except BaseException as error:
             if self._connection is not None:
                 self._connection.transport.abort()
+                if isinstance(error, Exception):  # a cancellation waits for nothing
+                    await self._connection.wait_closed()
             raise
         finally:
             flow.close()

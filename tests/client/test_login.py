@@ -106,8 +106,8 @@ def test_keyring(monkeypatch):
     """The keyring is asked for realm and host, or for the given service."""
     asked = []
     keyring = ModuleType("keyring")
-    keyring.get_credential = lambda service, user: asked.append((service, user)) or (
-        SimpleNamespace(username="joe", password="pw") if user != "nobody" else None
+    keyring.get_credential = lambda service, user: (
+        asked.append((service, user)) or (SimpleNamespace(username="joe", password="pw") if user != "nobody" else None)
     )
     monkeypatch.setitem(sys.modules, "keyring", keyring)
     assert pair(KeyringLoginHandler().login(REQUEST)) == ("joe", "pw")
