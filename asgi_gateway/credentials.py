@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from asgi_gateway.errors import HeaderError
@@ -48,6 +48,14 @@ class CredentialReader:
         Raises:
             HeaderError: one of them is there twice, or is not what strict parsing takes.
         """
+        if self._plain:
+            authorization = None
+            for name, value in headers:
+                if name == b"authorization":
+                    if authorization is not None:
+                        raise HeaderError("header authorization occurs twice")
+                    authorization = value
+            return (authorization,)
         found: dict[bytes, bytes] = {}
         wanted = self._wanted
         for name, value in headers:
@@ -57,13 +65,10 @@ class CredentialReader:
                         raise HeaderError(f"header {name.decode('latin-1')} occurs twice")
                     value = found[name] + b"; " + value  # HTTP/2 may send a line for each cookie
                 found[name] = value
-        authorization = found.get(b"authorization")
-        if self._plain:
-            return (authorization,)
         queried = query_values(query, self._query_names) if self._query_names and query else {}
         cookies = cookie_values(found[b"cookie"], self._cookie_names) if self.cookies and b"cookie" in found else {}
         return (
-            authorization,
+            found.get(b"authorization"),
             *(found.get(name) for name in self._header_names),
             *(queried.get(name) for name in self.query_parameters),
             *(cookies.get(name) for name in self.cookies),
@@ -91,12 +96,6 @@ class CredentialReader:
         return AuthenticationToken(scheme, components)
 
 
-@dataclass(slots=True)
-class _Remembered(Generic[V]):
-    value: V
-    expires: float = field(default=0.0)
-
-
 class CredentialCache(Generic[V]):
     """Verified credentials of one realm, for a while, so that not every request costs a password hash.
 
@@ -113,44 +112,46 @@ class CredentialCache(Generic[V]):
         self._monotonic = clock.monotonic
         self._ttl = ttl
         self._bound = bound
-        self._entries: dict[bytes, _Remembered[V]] = {}
+        self._entries: dict[bytes, tuple[float, V]] = {}  # until when, what; oldest first
         self._copy = hashlib.blake2b(digest_size=16, key=secrets.token_bytes(32)).copy
         self.generation = 0
+        self._lock = threading.Lock()  # a module's thread may clear; get needs no lock, it reads one entry
 
-    def key(self, raw: RawCredentials) -> bytes:
-        """The entry's key for these credentials."""
+    def _key(self, raw: RawCredentials) -> bytes:
         digest = self._copy()
         first = raw[0]
-        digest.update(first if len(raw) == 1 and isinstance(first, bytes) else repr(raw).encode())
+        digest.update(first if len(raw) == 1 and type(first) is bytes else repr(raw).encode())
         return digest.digest()
 
-    def get(self, key: bytes) -> V | None:
-        """The value, unless it expired."""
-        entry = self._entries.get(key)
-        if entry is None:
+    def get(self, raw: RawCredentials) -> V | None:
+        """What was remembered for these credentials, unless it expired."""
+        entry = self._entries.get(self._key(raw))
+        if entry is None or self._monotonic() >= entry[0]:
             return None
-        if self._monotonic() >= entry.expires:
-            self._entries.pop(key, None)
-            return None
-        return entry.value
+        return entry[1]
 
-    def put(self, key: bytes, value: V, *, generation: int) -> None:
+    def put(self, raw: RawCredentials, value: V, *, generation: int) -> None:
         """Remember a value.
 
         Args:
-            key: from ``key``.
+            raw: the credentials.
             value: what to remember.
             generation: the cache's generation when the login began. If the cache was cleared since, the login may have
                 been decided on old data, and nothing is remembered.
         """
-        if generation != self.generation or self._ttl <= 0:
+        if self._ttl <= 0:
             return
-        self._entries.pop(key, None)
-        while len(self._entries) >= self._bound:
-            del self._entries[next(iter(self._entries))]
-        self._entries[key] = _Remembered(value, self._monotonic() + self._ttl)
+        key = self._key(raw)
+        with self._lock:
+            if generation != self.generation:
+                return
+            self._entries.pop(key, None)  # so that it becomes the youngest
+            while len(self._entries) >= self._bound:
+                del self._entries[next(iter(self._entries))]
+            self._entries[key] = (self._monotonic() + self._ttl, value)
 
     def clear(self) -> None:
-        """Forget everything."""
-        self.generation += 1
-        self._entries.clear()
+        """Forget everything. May be called from any thread."""
+        with self._lock:
+            self.generation += 1
+            self._entries.clear()

@@ -10,6 +10,8 @@ import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import anyio
+
 from asgi_gateway.attempt import BlockingPool, Step
 from asgi_gateway.audit import Audit
 from asgi_gateway.errors import HeaderError, Problem
@@ -24,6 +26,9 @@ from asgi_gateway.services import Service, ServiceTable
 __all__ = ["Gateway"]
 
 logger = logging.getLogger(__name__)
+
+_KNOWN_PATHS = 4096
+"""Paths whose service is remembered."""
 
 Observer = Callable[[Realm, Sequence[Step]], None]
 
@@ -61,10 +66,13 @@ class Gateway:
         self._pool = pool
         self._audit = audit
         self._factors = Factors(state)
+        self._known: dict[str, dict[str, Service]] = {"http": {}, "websocket": {}}
         self._opened: list[ExpiringState | LoginModule] = []
+        self._opening = anyio.Lock()
         for service in self.services:
             if not service.realms:
                 service.allow_public = Allow(None, (), service.name, additions=scope_additions(service.name, "", None))
+                service.allow_at_once = None if service.origins else service.allow_public
             elif len(service.realms) == 1 and not service.origins:
                 service.realm = service.realms[0]
 
@@ -79,17 +87,18 @@ class Gateway:
         Raises:
             Exception: whatever the first that failed raised.
         """
-        if self._opened:
-            return
-        try:
-            modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
-            parts: list[ExpiringState | LoginModule] = [self.state, *modules]
-            for part in parts:
-                await part.open()
-                self._opened.append(part)
-        except BaseException:
-            await self.close()
-            raise
+        async with self._opening:  # without lifespan, several first requests come here at once
+            if self._opened:
+                return
+            try:
+                modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
+                parts: list[ExpiringState | LoginModule] = [self.state, *modules]
+                for part in parts:
+                    await part.open()
+                    self._opened.append(part)
+            except BaseException:
+                await self.close()
+                raise
 
     async def close(self) -> None:
         """Close everything that ``open`` opened, last first; an error of one does not keep the others open."""
@@ -118,25 +127,41 @@ class Gateway:
         ``decide`` would decide otherwise; None means that ``decide`` must be asked.
 
         Args:
-            scope: the ASGI scope of an ``http`` or ``websocket`` request.
+            scope: the ASGI scope, of any type.
         """
-        path = path_below_root(scope) if scope.get("root_path") else scope["path"]
-        if self._table.by_host or confusion(path, scope.get("raw_path")) is not None:
-            return None
         kind = scope["type"]
-        service = self._table.find(kind, path)
+        known = self._known.get(kind)
+        if known is None:
+            return None
+        path = path_below_root(scope) if scope.get("root_path") else scope["path"]
+        raw_path = scope.get("raw_path")
+        if raw_path is not None and b"%" in raw_path and confusion(path, raw_path) is not None:
+            return None
+        service = known.get(path) or self._look_up(kind, path)
         if service is None:
             return None
         realm = service.realm
         if realm is None:
-            return service.allow_public if not service.origins else None
+            return service.allow_at_once
         if kind != "http":
             return None  # the Origin must be looked at
         try:
-            verified = realm.recall(realm.reader.read(scope["headers"], scope.get("query_string", b"")))
+            verified = realm.recall(scope["headers"], scope.get("query_string", b""))
         except HeaderError:
             return None
         return None if verified is None else verified.allowed.get(service)
+
+    def _look_up(self, kind: str, path: str) -> Service | None:
+        """The service of a path that has one reading, remembered for the next request of the same path."""
+        if self._table.by_host or confusion(path) is not None:
+            return None
+        service = self._table.find(kind, path)
+        if service is not None:
+            known = self._known[kind]
+            if len(known) >= _KNOWN_PATHS:
+                known.clear()  # a flood of paths costs look-ups, never memory
+            known[path] = service
+        return service
 
     async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
         """Decide on a request.

@@ -8,7 +8,7 @@ later ``send`` fails as the ASGI specification has it for a connection that is g
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -20,6 +20,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 POLICY_VIOLATION = 1008
 """RFC 6455 section 7.4.1."""
+UNAUTHORIZED = 3000
+"""IANA's WebSocket Close Code Number Registry: what stands in where a server refuses to send 1008."""
+
+logger = logging.getLogger(__name__)
 
 
 class ConnectionEnded(OSError):
@@ -104,5 +108,11 @@ class SocketLifetime:
             await self._closing
 
     async def _close(self) -> None:
-        with contextlib.suppress(Exception):  # the connection may be gone already, which is what was wanted
-            await self._send({"type": "websocket.close", "code": self.code, "reason": self.reason})
+        for code in (self.code, UNAUTHORIZED):
+            try:
+                await self._send({"type": "websocket.close", "code": code, "reason": self.reason})
+                break
+            except Exception:
+                # The connection is gone already, which is what was wanted, or the server refuses the code: daphne lets
+                # nobody send 1008 and would leave the socket open.
+                logger.debug("a socket could not be closed with %d", code, exc_info=True)

@@ -9,7 +9,6 @@ from typing import Any
 
 from asgi_gateway.config import load_config
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.identity import SCOPE_KEY
 from asgi_gateway.lifetime import SocketLifetime
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Unavailable
 from asgi_gateway.paths import path_below_root
@@ -49,23 +48,20 @@ class GatewayMiddleware:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind not in _KINDS:
-            return await self._other(scope, receive, send)
-        if not self._open:
-            await self._open_gateway()
         allow = self._recall(scope)
-        if allow is None or allow.headers or allow.session_timeout is not None:
+        if allow is None:
             return await self._decide(scope, receive, send)
-        inner = scope.copy() if type(scope) is dict else dict(scope)
-        inner.update(allow.additions)
-        return await self.app(inner, receive, send)
+        return await self.app({**scope, **allow.additions}, receive, send)
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in _KINDS:
+            return await self._other(scope, receive, send)
         request = request_of(scope)
         if (preflight := self.gateway.preflight(request)) is not None:
             return await _answer(send, 204, preflight, b"")
         try:
+            if not self._open:  # a server without lifespan
+                await self._open_gateway()
             decision = await self.gateway.decide(request)
         except Exception:
             logger.exception("an unexpected error while deciding; the request is refused")
@@ -74,9 +70,7 @@ class GatewayMiddleware:
             if scope["type"] == "websocket":
                 return await _deny_websocket(scope, receive, send, decision)
             return await _answer(send, *_status_headers_body(decision))
-        inner = dict(scope)
-        inner.pop(SCOPE_KEY, None)
-        inner.update(decision.additions)
+        inner = {**scope, **decision.additions}  # whatever stood under these keys before is gone
         if decision.headers:
             send = _adding(send, decision.headers)
         if scope["type"] == "http":
@@ -122,6 +116,7 @@ class _Lifespan:
         self._receive = receive
         self._send = send
         self._asked = False
+        self._failed = False
 
     async def run(self, scope: Scope) -> None:
         try:
@@ -135,24 +130,28 @@ class _Lifespan:
         self._asked = True
         message = await self._receive()
         if message["type"] == "lifespan.startup":
-            await self._middleware._open_gateway()
+            try:
+                await self._middleware._open_gateway()
+            except Exception as error:
+                # The exception alone would tell most servers that lifespan is not supported, and they would go on.
+                self._failed = True
+                await self._send({"type": "lifespan.startup.failed", "message": f"asgi_gateway: {error}"})
+                raise
         return message
 
     async def send(self, message: Message) -> None:
+        if self._failed:
+            return
         if message["type"] in ("lifespan.startup.failed", "lifespan.shutdown.complete", "lifespan.shutdown.failed"):
             await self._middleware._close_gateway()
         await self._send(message)
 
     async def _alone(self) -> None:
         while True:
-            try:
-                message = await self.receive()
-            except Exception as error:
-                logger.exception("the gateway could not be opened")
-                return await self._send({"type": "lifespan.startup.failed", "message": str(error)})
+            message = await self.receive()
             await self.send({"type": f"{message['type']}.complete"})
             if message["type"] == "lifespan.shutdown":
-                return None
+                return
 
 
 def request_of(scope: Mapping[str, Any]) -> AuthRequest:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from asgi_gateway.attempt import Attempt, BlockingPool, Step
@@ -102,9 +102,13 @@ class Realm:
         """Whether the token's scheme is one that the realm offers."""
         return self._scheme(token) is not None
 
-    def recall(self, raw: RawCredentials) -> Verified | None:
-        """What was decided on these credentials a moment ago, if it may be remembered."""
-        return self.cache.get(self.cache.key(raw)) if self._remembers else None
+    def recall(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> Verified | None:
+        """What was decided on these credentials a moment ago, if it may be remembered.
+
+        Raises:
+            HeaderError: the credentials are not what strict parsing takes.
+        """
+        return self.cache.get(self.reader.read(headers, query)) if self._remembers else None
 
     async def authenticate(
         self,
@@ -130,7 +134,7 @@ class Realm:
                 raw = (None, *raw[1:])
         except HeaderError as error:
             return self._forbid(request, service, str(error))
-        if not earlier and (verified := self.recall(raw)) is not None:
+        if not earlier and self._remembers and (verified := self.cache.get(raw)) is not None:
             return verified
         try:
             token = self.reader.token(raw)
@@ -187,7 +191,7 @@ class Realm:
             subject, scheme.success(attempt.response_data), attempt.session_timeout, attempt.authorization_timeout
         )
         if self._remembers and token and not earlier and not attempt.response_data:
-            self.cache.put(self.cache.key(raw), verified, generation=generation)
+            self.cache.put(raw, verified, generation=generation)
         self._audit.event("success", principal=subject.name, scheme=scheme.name, **self._fields(request, service))
         return verified
 

@@ -48,6 +48,8 @@ class Service:
     origins: OriginRules = field(default_factory=OriginRules)
     allow_public: Allow | None = None
     """The decision for a public service; None for a protected one. Set by the gateway."""
+    allow_at_once: Allow | None = None
+    """The same, if nothing of the request needs to be looked at."""
     realm: Realm | None = None
     """The only realm, if there is just one and nothing but its credentials decides on HTTP requests."""
 

@@ -106,7 +106,7 @@ def _realm_names(parts: Parts, note: Note) -> set[str]:
     for service, names in parts.realm_names.items():
         for position, name in enumerate(names):
             here: Path = ("services", service, "realm-name", position)
-            if name not in known:
+            if name and name not in known:
                 note(here, f"there is no realm {name!r}", did_you_mean(name, known))
             elif name in names[:position]:
                 note(here, "stands here a second time", "keep one")
@@ -125,10 +125,11 @@ def _constraints(service: ServiceConfig, path: Path, note: Note) -> None:
         note(here, "a constraint can never apply to a service without a realm", "add a realm-name")
     for index, cross_site in enumerate(service.cross_site_constraint):
         here = (*path, "cross-site-constraint", index, "allow-origin")
-        if cross_site.allow_origin.lower() == "null":
-            note(here, "the origin null stands for any sandboxed or local page", "name an origin, or *")
-        elif not _ORIGIN.fullmatch(cross_site.allow_origin):
-            note(here, "no browser sends such an origin", "write scheme://host or scheme://host:port, or *")
+        for origin in re.split(r"[\s,]+", cross_site.allow_origin.strip()):
+            if origin.lower() == "null":
+                note(here, "the origin null stands for any sandboxed or local page", "name an origin, or *")
+            elif not _ORIGIN.fullmatch(origin):
+                note(here, "no browser sends such an origin", "write scheme://host or scheme://host:port, or *")
     if service.match_host and not any(accept.host for accept in service.accepts):
         note((*path, "match-host"), "no accept URL has a host to match", "write ws://host:port/path, or remove it")
 

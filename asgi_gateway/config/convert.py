@@ -21,6 +21,7 @@ from asgi_gateway.documents import Node, collapse
 __all__ = ["to_xml", "to_yaml"]
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
+_DASHES = re.compile(r"-(?=-)")  # two in a row would end an XML comment
 _NATIVE = ("credential-cache", "match-host", "max-authentication-attempts", "require-valid-user", "time-limit")
 _FLAT = ("realms", "services")
 _ATTEMPTS = "max-authentication-attempts"
@@ -51,7 +52,7 @@ def to_xml(loaded: LoadedConfig) -> str:
     """
     lines = ['<?xml version="1.0" encoding="UTF-8"?>']
     if comments := _ignored(loaded):
-        lines += ["<!--", *(f"  {line.replace('--', '- -')}" for line in comments), "-->"]
+        lines += ["<!--", *(f"  {_DASHES.sub('- ', line)}" for line in comments), "-->"]
     lines.append("<gateway-config>")
     if loaded.properties:
         lines.append("  <properties>")

@@ -39,7 +39,7 @@ def json_schema() -> dict[str, Any]:
     defaults = definitions["ServiceConfig"] | {"description": "what every service says unless it says otherwise"}
     root["properties"] |= {
         "properties": properties,
-        "service-defaults": {key: value for key, value in defaults.items() if key != "required"},
+        "service-defaults": {key: value for key, value in defaults.items() if key not in ("required", "allOf")},
     }
     head = {"$schema": "https://json-schema.org/draft/2020-12/schema", "title": "asgi_gateway configuration"}
     return {**head, **root, "$defs": definitions}

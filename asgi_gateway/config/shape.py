@@ -172,7 +172,8 @@ class _Walk:
         if not node.is_mapping:
             self.note(node.mark, path, f"options are names with values, not {node.kind}")
             return Node(node.mark, {})
-        return self.option(node, path)
+        shaped = self.option(node, path)
+        return shaped if shaped.is_mapping else Node(node.mark, {})
 
     def option(self, node: Node, path: Path) -> Node:
         """An option's value; in XML one element is a value and several are a list, so a list of one is its value."""

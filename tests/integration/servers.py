@@ -6,6 +6,7 @@ import sys
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +20,18 @@ APPS = "tests.integration.apps"
 
 COMMANDS: Mapping[str, tuple[str, ...]] = {
     "uvicorn": ("uvicorn", "{app}", "--port", "{port}", "--timeout-graceful-shutdown", "2"),
+    "uvicorn-no-lifespan": ("uvicorn", "{app}", "--port", "{port}", "--lifespan", "off", "--http", "h11"),
     "uvicorn-websockets": ("uvicorn", "{app}", "--port", "{port}", "--ws", "websockets"),
     "uvicorn-wsproto": ("uvicorn", "{app}", "--port", "{port}", "--ws", "wsproto"),
     "hypercorn": ("hypercorn", "{app}", "--bind", LOOPBACK + ":{port}", "--graceful-timeout", "2"),
     "granian": ("granian", "{app}", "--port", "{port}", "--interface", "asgi"),
     "daphne": ("daphne", "{app}", "--port", "{port}"),
     "gunicorn-uvicorn": (
-        *("gunicorn", "{app}", "--bind", LOOPBACK + ":{port}", "--graceful-timeout", "2"),
+        *("gunicorn", "{app}", "--bind", LOOPBACK + ":{port}", "--graceful-timeout", "2", "--no-control-socket"),
         *("--worker-class", "uvicorn_worker.UvicornWorker"),
     ),
     "gunicorn-asgi": (
-        *("gunicorn", "{app}", "--bind", LOOPBACK + ":{port}", "--graceful-timeout", "2"),
+        *("gunicorn", "{app}", "--bind", LOOPBACK + ":{port}", "--graceful-timeout", "2", "--no-control-socket"),
         *("--worker-class", "asgi"),
     ),
 }
@@ -65,6 +67,23 @@ def serve(app: str, server: str = "uvicorn", *, log: Path, env: Mapping[str, str
 def connect(server: Process, path: str, **options: Any) -> ClientConnection:
     """A WebSocket to a path of the server; ``options`` are those of ``websockets.sync.client.connect``."""
     return connect_websocket(f"ws://{LOOPBACK}:{server.port}{path}", proxy=None, open_timeout=10, **options)
+
+
+def ask(server: Process, target: str, *headers: tuple[str, str]) -> tuple[int, bytes]:
+    """GET a request target just as it is written, with header lines just as they are given, and return status and body.
+
+    HTTP libraries would normalise the one and merge the other.
+    """
+    connection = HTTPConnection(LOOPBACK, server.port, timeout=10)
+    try:
+        connection.putrequest("GET", target)
+        for name, value in headers:
+            connection.putheader(name, value)
+        connection.endheaders()
+        response = connection.getresponse()
+        return response.status, response.read()
+    finally:
+        connection.close()
 
 
 def basic(name: str, password: str) -> dict[str, str]:

@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 
+import anyio
 import pytest
 from pydantic import ValidationError
 
@@ -290,6 +291,29 @@ async def test_reload_warns(tmp_path, caplog):
     assert login_module.reload()
     assert "plain text" in caplog.text
     assert "hunter2" not in caplog.text
+
+
+async def test_reload_under_load(tmp_path):
+    """While the file changes again and again under many logins, users who are in every version always get in."""
+    login_module, given = module(tmp_path)
+    answers = []
+
+    async def log_in(name):
+        try:
+            answers.append((name, await login_module.login(attempt(name, "secret"))))
+        except LoginFailed:
+            answers.append((name, None))
+
+    for version in range(10):
+        async with anyio.create_task_group() as tasks:
+            for name in ("joe", "gone") * 5:
+                tasks.start_soon(log_in, name)
+            extra = f"  - {{name: user{version}, password: '{CHEAP}'}}\nroles:"
+            rewrite(tmp_path, USERS.replace("roles:\n", extra + "\n"))
+            given.clock.advance(1)
+    assert {answer for name, answer in answers if name == "joe"} == {JOE}
+    assert {answer for name, answer in answers if name == "gone"} == {None}
+    assert len(given.invalidations) >= 9
 
 
 async def test_watcher(tmp_path, monkeypatch):

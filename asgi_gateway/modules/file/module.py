@@ -118,9 +118,10 @@ class FileLoginModule(PasswordLoginModule):
                     "%s changed and cannot be used; its last good version stays:\n%s", self._path, error
                 )
                 return False
-        for problem in self._users.warnings:
+            users = self._users
+        for problem in users.warnings:
             self.context.logger.warning("%s", problem)
-        self.context.logger.info("%s changed and was read: %d users", self._path, len(self._users.by_name))
+        self.context.logger.info("%s changed and was read: %d users", self._path, len(users.by_name))
         self.context.invalidate()
         return True
 
