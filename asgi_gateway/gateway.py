@@ -16,6 +16,7 @@ from asgi_gateway.attempt import BlockingPool, Step
 from asgi_gateway.audit import Audit
 from asgi_gateway.errors import HeaderError, Problem
 from asgi_gateway.factors import Factors
+from asgi_gateway.heads import HANDSHAKE_PROTOCOL
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
@@ -142,6 +143,8 @@ class Gateway:
             return None
         realm = service.realm
         if realm is None:
+            if kind == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
+                return None
             return service.allow_at_once
         if kind != "http":
             return None  # the Origin must be looked at
@@ -163,13 +166,8 @@ class Gateway:
             known[path] = service
         return service
 
-    async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
-        """Decide on a request.
-
-        Args:
-            request: the request.
-            observe: is told what each module of each realm did, for ``asgi-gateway explain``.
-        """
+    def locate(self, request: AuthRequest) -> Service | Forbid:
+        """The service that a request is for, if its path has one reading and its Origin may use the service."""
         try:
             if (reason := confusion(request.path, request.raw_path)) is not None:
                 return self._deny(request, None, f"a path that can be read in two ways: {reason}")
@@ -177,11 +175,23 @@ class Gateway:
             if service is None:
                 return self._deny(request, None, "no service accepts this path")
             origin = request.header(b"origin")
-            if origin is not None and (refusal := self._refuse_origin(request, service, origin)) is not None:
-                return refusal
+            refusal = None if origin is None else self._refuse_origin(request, service, origin)
         except HeaderError as error:
             return self._deny(request, None, str(error))
+        return refusal or service
+
+    async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
+        """Decide on a request.
+
+        Args:
+            request: the request.
+            observe: is told what each module of each realm did, for ``asgi-gateway explain``.
+        """
+        service = self.locate(request)
+        if isinstance(service, Forbid):
+            return service
         decision = await self._authenticate(request, service, observe)
+        origin = request.header(b"origin")
         if origin is not None and service.origins:
             decision = _with_headers(decision, service.origins.response(origin))
         return decision

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from asgi_gateway.config import load_config
+from asgi_gateway.errors import HeaderError
 from asgi_gateway.gateway import Gateway
+from asgi_gateway.handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.lifetime import SocketLifetime
-from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Unavailable
-from asgi_gateway.paths import path_below_root
+from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
+from asgi_gateway.paths import confusion, path_below_root
+from asgi_gateway.socket_login import SocketLogin
 
 __all__ = ["GatewayMiddleware"]
 
@@ -59,23 +62,59 @@ class GatewayMiddleware:
         request = request_of(scope)
         if (preflight := self.gateway.preflight(request)) is not None:
             return await _answer(send, 204, preflight, b"")
-        try:
-            if not self._open:  # a server without lifespan
-                await self._open_gateway()
-            decision = await self.gateway.decide(request)
-        except Exception:
-            logger.exception("an unexpected error while deciding; the request is refused")
-            decision = Unavailable(5, "unexpected error")
+        if scope["type"] == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
+            return await self._log_in_inside(scope, receive, send, request)
+        if request.path.endswith(COOKIE_REQUEST) and self._serves_sockets(request):
+            return await _answer(send, 200, (), b"")
+        decision = await self._decision(request)
         if not isinstance(decision, Allow):
             if scope["type"] == "websocket":
                 return await _deny_websocket(scope, receive, send, decision)
             return await _answer(send, *_status_headers_body(decision))
-        inner = {**scope, **decision.additions}  # whatever stood under these keys before is gone
-        if decision.headers:
-            send = _adding(send, decision.headers)
+        return await self._enter(scope, receive, send, decision)
+
+    async def _decision(self, request: AuthRequest) -> Decision:
+        try:
+            if not self._open:  # a server without lifespan
+                await self._open_gateway()
+            return await self.gateway.decide(request)
+        except Exception:
+            logger.exception("an unexpected error while deciding; the request is refused")
+            return Unavailable(5, "unexpected error")
+
+    async def _enter(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> None:
+        inner = {**scope, **allow.additions}  # whatever stood under these keys before is gone
+        if allow.headers:
+            send = _adding(send, allow.headers)
         if scope["type"] == "http":
             return await self.app(inner, receive, send)
-        return await self._websocket(inner, receive, send, decision)
+        return await self._websocket(inner, receive, send, allow)
+
+    async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send, request: AuthRequest) -> None:
+        """The extended handshake; what it decides, it decides as for a plain one."""
+        service = self.gateway.locate(request)
+        if isinstance(service, Forbid):
+            return await _deny_websocket(scope, receive, send, service)
+        if (await receive())["type"] != "websocket.connect":
+            return None
+        login = SocketLogin(scope, receive, send, service.credential_headers)
+        allow = await login.run(lambda inner: self._decision(request_of(inner)), _status_headers_body)
+        if allow is None:
+            return None
+        try:
+            await self._enter(login.scope, login.receive, login.send, allow)
+        finally:
+            await login.finish()
+
+    def _serves_sockets(self, request: AuthRequest) -> bool:
+        """Whether a path that ends as the Java client's request for cookies begins with that of a service's sockets."""
+        path = request.path.removesuffix(COOKIE_REQUEST)
+        if request.method != "GET" or confusion(path, request.raw_path) is not None:
+            return False
+        try:
+            return self.gateway.find(AuthRequest("websocket", "GET", path, headers=request.headers)) is not None
+        except HeaderError:
+            return False
 
     async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> None:
         limits = [limit for limit in (allow.session_timeout, allow.authorization_timeout) if limit is not None]
