@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from asgi_gateway.attempt import Step
@@ -121,9 +122,7 @@ class Factors:
             await self._state.put_if_absent(_key(identity), json.dumps(progress), LIFE)
         except StateError as error:
             return Unavailable(5, str(error), (), service.name)
-        return Challenge(
-            (*outcome.headers, (IDENTITY_HEADER, identity.encode("ascii"))), outcome.service, outcome.realm
-        )
+        return replace(outcome, headers=(*outcome.headers, (IDENTITY_HEADER, identity.encode("ascii"))))
 
     async def _take(self, request: AuthRequest, service: ServiceLike) -> Progress | None:
         """What the identity stands for, used up by being taken; None if there is none, or it is used or foreign."""

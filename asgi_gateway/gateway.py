@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import anyio
@@ -19,7 +20,7 @@ from asgi_gateway.factors import Factors
 from asgi_gateway.heads import HANDSHAKE_PROTOCOL
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
-from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers
 from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
 from asgi_gateway.services import Service, ServiceTable
@@ -81,6 +82,19 @@ class Gateway:
     def realms(self) -> tuple[Realm, ...]:
         """Every realm that a service uses, each once."""
         return tuple(dict.fromkeys(realm for service in self.services for realm in service.realms))
+
+    def needs_shared_state(self) -> list[str]:
+        """What several workers would have to share and do not, each as a few words; empty if all is well."""
+        if self.state.shared:
+            return []
+        modules = [
+            f"realm {realm.name}, login module {entry.name}: used tokens"
+            for realm in self.realms
+            for entry in realm.chain.entries
+            if entry.module.replay_protected
+        ]
+        several = [service.name for service in self.services if len(service.realms) > 1]
+        return modules + [f"service {name}: the first of several realms" for name in several]
 
     async def open(self) -> None:
         """Open the store and every login module; what was opened is closed again if one fails.
@@ -267,20 +281,4 @@ class Gateway:
 
 def _with_headers(decision: Decision, headers: Headers) -> Decision:
     """The same decision with headers added to whatever answers it."""
-    if isinstance(decision, Allow):
-        return Allow(
-            decision.subject,
-            (*decision.headers, *headers),
-            decision.service,
-            decision.realm,
-            decision.session_timeout,
-            decision.authorization_timeout,
-            decision.additions,
-        )
-    if isinstance(decision, Challenge):
-        return Challenge((*decision.headers, *headers), decision.service, decision.realm)
-    if isinstance(decision, Forbid):
-        return Forbid(decision.reason, (*decision.headers, *headers), decision.service, decision.realm)
-    return Unavailable(
-        decision.retry_after, decision.reason, (*decision.headers, *headers), decision.service, decision.realm
-    )
+    return replace(decision, headers=(*decision.headers, *headers))

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from asgi_gateway.errors import LoginFailed
+from asgi_gateway.errors import LoginFailed, Problem
 from asgi_gateway.model import AuthenticationToken, Grant, Headers, Subject
 from asgi_gateway.values import Switch
 
@@ -119,7 +119,8 @@ class ModuleContext:
         keystore: the loaded ``security/keystore``, or None when none is configured.
         truststore: the loaded ``security/truststore``, or None.
         invalidate: call it, from any thread, when the module's data changed: the realm's remembered credentials go.
-        warn: call it in ``__init__`` to add a warning to what ``asgi-gateway check`` prints.
+        warn: call it in ``__init__`` to add a warning to what ``asgi-gateway check`` prints: a sentence, or a Problem
+            with a place of its own.
     """
 
     directory: Path
@@ -130,7 +131,7 @@ class ModuleContext:
     keystore: Any = None
     truststore: Any = None
     invalidate: Callable[[], None] = field(default=lambda: None)
-    warn: Callable[[str], None] = field(default=lambda message: None)
+    warn: Callable[[str | Problem], None] = field(default=lambda message: None)
 
     def path(self, name: str | Path) -> Path:
         """A file's absolute path: relative names are relative to the configuration file."""

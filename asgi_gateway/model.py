@@ -252,11 +252,12 @@ class Allow:
 
 @dataclass(frozen=True, slots=True)
 class Challenge:
-    """Ask for credentials: 401 with these headers, at least one of them ``WWW-Authenticate``."""
+    """Ask for credentials: 401 with these headers, at least one ``WWW-Authenticate``. The reason is for the log."""
 
     headers: Headers
     service: str = ""
     realm: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -229,7 +229,7 @@ class Realm:
         self._audit.event("failure", scheme=scheme.name, principal=self._audit.failed_name(username), **fields)
         if scheme.forbids and not challenged:
             return Forbid(reason, (), service, self.name)
-        return Challenge(self.challenge_headers(data, scheme), service, self.name)
+        return Challenge(self.challenge_headers(data, scheme), service, self.name, reason)
 
     def _challenge(
         self,
@@ -241,7 +241,7 @@ class Realm:
     ) -> Challenge:
         self._audit.event("challenge", **self._fields(request, service, reason))
         headers = self.challenge_headers(data, scheme) if data else self._plain_challenge
-        return Challenge(headers, service, self.name)
+        return Challenge(headers, service, self.name, reason)
 
     def _forbid(self, request: AuthRequest, service: str, reason: str) -> Forbid:
         self._audit.event("denial", **self._fields(request, service, reason))

@@ -1,4 +1,4 @@
-"""What the gateway costs in one process, without sockets: paired ratios to bare Starlette, medians of alternating rounds.
+"""What the gateway costs in one process, without sockets: paired ratios to bare Starlette, medians of rounds in turn.
 
 Peers: Starlette's AuthenticationMiddleware with Basic against a dict, and Starlette answering 404.
 """
@@ -87,14 +87,19 @@ class DictBackend(AuthenticationBackend):
 
 
 def gateway(directory: Path, *, users: int = 10, services: int = 4) -> GatewayMiddleware:
-    """The gateway with a file realm before the application."""
+    """The gateway before Starlette's application."""
+    return behind_gateway(starlette(), directory, users=users, services=services)
+
+
+def behind_gateway(app: App, directory: Path, *, users: int = 10, services: int = 4) -> GatewayMiddleware:
+    """The gateway with a file realm before an application."""
     stored = hash_password("pw1")
     lines = ["roles: [{name: AUTHORIZED}, {name: ADMIN}]", "users:"]
     lines += [f"  - {{name: user{i}, password: '{stored}', roles: [AUTHORIZED]}}" for i in range(1, users + 1)]
     (directory / "users.yaml").write_text("\n".join(lines))
     constraint = {"require-role": ["AUTHORIZED"]}
     return GatewayMiddleware(
-        starlette(),
+        app,
         {
             "security": {
                 "realms": [

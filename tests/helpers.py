@@ -116,7 +116,7 @@ def context(directory: Path, **kw: Any) -> Context:
         "clock": clock,
         "logger": logging.getLogger("asgi_gateway.tests"),
         "invalidate": lambda: invalidations.append(None),
-        "warn": warnings.append,
+        "warn": lambda said: warnings.append(str(said)),
     }
     return Context(ModuleContext(**(values | kw)), clock, warnings, invalidations)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +193,11 @@ class _Builder:
             for each in invalidations:
                 each.cache.clear()
 
-        def warn(message: str) -> None:
-            self._problem((*path, "options"), message, severity="warning")
+        def warn(message: str | Problem) -> None:
+            if isinstance(message, Problem):
+                self._problems.append(replace(message, severity="warning"))
+            else:
+                self._problem((*path, "options"), message, severity="warning")
 
         return ModuleContext(
             directory=self._loaded.directory,

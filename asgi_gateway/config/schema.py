@@ -50,9 +50,8 @@ def _object(cls: type[Element], definitions: dict[str, Any]) -> dict[str, Any]:
     shapes = {entry.name: _field(entry, model["properties"][entry.name], definitions) for entry in fields(cls).values()}
     properties = {name: shapes[entry.name] for name, entry in names(cls).items()}
     properties |= {name: {"description": "ignored: means nothing here"} for name in sorted(IGNORED.get(cls, ()))}
-    schema: dict[str, Any] = {"type": "object", "additionalProperties": False}
-    if cls.__doc__:
-        schema["description"] = cls.__doc__.splitlines()[0]
+    description = (cls.__doc__ or "").partition("\n")[0].replace("``", "")
+    schema: dict[str, Any] = {"type": "object", "additionalProperties": False, "description": description}
     if cls.__name__ == "ServiceConfig":
         properties["auth-constraint"] = properties["authorization-constraint"] | {"deprecated": True}
         for name, known in _OPTIONS.items():

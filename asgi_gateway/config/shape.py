@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 
 from asgi_gateway.config.model import Element, GatewayConfig, ServiceConfig
 from asgi_gateway.config.originals import prepare_service
-from asgi_gateway.config.values import did_you_mean
-from asgi_gateway.config.vocabulary import IGNORED, Field, Kind, names, singular
+from asgi_gateway.config.values import closest, did_you_mean
+from asgi_gateway.config.vocabulary import IGNORED, Field, Kind, home, names, singular
 from asgi_gateway.documents import Mark, Node
 from asgi_gateway.errors import Problem
 
@@ -104,10 +104,15 @@ class _Walk:
         return shaped
 
     def unknown(self, cls: type[Element], name: str, key: str, mark: Mark, path: Path) -> None:
-        known = {*names(cls), *IGNORED.get(cls, ())}
+        known = set(names(cls))
         if cls is GatewayConfig:
             known |= {"properties", "service-defaults"}
-        cure = f"did you mean </{key}> where it begins?" if key == singular(name) else did_you_mean(key, known)
+        if key == singular(name):
+            cure = f"did you mean </{key}> where it begins?"
+        elif closest(key, known) is None and (belongs := home(key)):
+            cure = f"it belongs in {belongs}"
+        else:
+            cure = did_you_mean(key, known)
         self.note(mark, (*path, key[:80]), f"there is no {key[:80]!r} in {name}", cure)
 
     def value(self, entry: Field, node: Node, path: Path) -> Node | None:
@@ -198,6 +203,8 @@ class _Walk:
         """The file's properties, as XML's list of elements or as YAML's mapping."""
         if node is None or node.value == "":
             return {}
+        if not node.is_mapping:
+            self.note(node.mark, ("properties",), f"properties are names with values, not {node.kind}")
         listed = node.entries.get("property")
         if listed is None or listed.is_scalar:
             pairs = [(key, node.keys[key], child) for key, child in node.entries.items()]

@@ -95,7 +95,7 @@ def _problem(root: Node, path: Path, details: Any, where: Callable[[Path], Mark]
         message, _, cure = message.removeprefix("Value error, ").partition("; ")
     elif kind.startswith("int_"):
         message = "is not a whole number"
-    elif kind in ("greater_than", "greater_than_equal", "less_than_equal"):
+    else:
         message = message.replace("Input should", "must")
     return mark.problem(message, path=path_text(path), cure=cure)
 

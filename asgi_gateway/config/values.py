@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from asgi_gateway.values import parse_interval, parse_switch
 
-__all__ = ["did_you_mean", "parse_interval", "parse_presence", "parse_switch"]
+__all__ = ["closest", "did_you_mean", "parse_interval", "parse_presence", "parse_switch"]
 
 
 def parse_presence(value: object) -> bool:
@@ -17,6 +17,13 @@ def parse_presence(value: object) -> bool:
         ValueError: it says something that is neither true nor false.
     """
     return True if value is None or value == "" else parse_switch(value)
+
+
+def closest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that a word looks like, whatever its case; None when it looks like none."""
+    by_folded = {choice.lower().replace("_", "-"): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower().replace("_", "-"), by_folded, n=1, cutoff=0.6)
+    return by_folded[close[0]] if close else None
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
@@ -30,8 +37,6 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
         ``did you mean '…'?`` for a close match, else a list of the choices.
     """
     known = sorted(set(choices))
-    by_folded = {choice.lower().replace("_", "-"): choice for choice in known}
-    close = difflib.get_close_matches(word.lower().replace("_", "-"), by_folded, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean '{by_folded[close[0]]}'?"
+    if close := closest(word, known):
+        return f"did you mean '{close}'?"
     return f"one of: {', '.join(known)}" if known else ""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from asgi_gateway.config.model import Element, GatewayConfig, ServiceConfig
 
-__all__ = ["IGNORED", "Field", "Kind", "fields", "ignored_option", "names", "singular"]
+__all__ = ["IGNORED", "Field", "Kind", "fields", "home", "ignored_option", "names", "singular"]
 
 IGNORED: dict[type[Element], frozenset[str]] = {
     GatewayConfig: frozenset(("cluster",)),
@@ -75,6 +75,18 @@ def names(element: type[Element]) -> dict[str, Field]:
             one = singular(field.name) if field.kind is Kind.ELEMENTS else field.name
             found[one] = found[one + ("es" if one.endswith("s") else "s")] = field
     return found
+
+
+def home(name: str) -> str | None:
+    """The element in which a name belongs, for names that stand elsewhere; None for a name that nothing has."""
+
+    def search(element: type[Element], called: str) -> str | None:
+        if name in names(element):
+            return called
+        inner = (search(field.element, singular(field.name)) for field in fields(element).values() if field.element)
+        return next(filter(None, inner), None)
+
+    return search(GatewayConfig, "gateway-config")
 
 
 def ignored_option(name: str) -> bool:

@@ -60,8 +60,7 @@ class _Reader:
         except (LookupError, ValueError):
             problem = Mark(self.file, 1, 1).problem("the encoding is not known", cure="save the file as UTF-8")
             raise ConfigError(problem) from None
-        if self.root is None:
-            raise ConfigError(Problem("there is no element", self.file))
+        assert self.root is not None  # expat refuses a document without an element
         return self.root
 
     def here(self) -> Mark:

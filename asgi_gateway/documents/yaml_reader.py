@@ -16,7 +16,7 @@ import yaml
 
 from asgi_gateway.documents.nodes import MAX_DEPTH, MAX_NODES, Mark, Node, Scalar
 from asgi_gateway.documents.source import decode, read_bytes
-from asgi_gateway.errors import ConfigError
+from asgi_gateway.errors import ConfigError, Problem
 
 __all__ = ["read_yaml"]
 
@@ -49,20 +49,22 @@ def read_yaml(source: Path | bytes, *, file: Path | None = None) -> Node:
     try:
         return _Builder(file, iter(yaml.parse(text, Loader=loader))).document()
     except yaml.MarkedYAMLError as error:
-        at = error.problem_mark or error.context_mark
-        mark = Mark(file, at.line + 1, at.column + 1) if at else Mark(file)
-        context = f" {error.context}" if error.context else ""
-        if error.context and error.context_mark:
-            context += f" that begins at {error.context_mark.line + 1}:{error.context_mark.column + 1}"
-        message = f"this is not YAML:{context}{',' if context else ''} {error.problem or 'it cannot be read'}"
-        raise ConfigError(mark.problem(message, cure="check indentation, quotes and colons")) from None
+        raise ConfigError(_malformed(error, file)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        column = error.position - text.rfind("\n", 0, error.position)
-        mark = Mark(file, line, column)
+        mark = Mark(file, line, error.position - text.rfind("\n", 0, error.position))
         raise ConfigError(mark.problem("there is a character that YAML does not allow", cure="remove it")) from None
-    except yaml.YAMLError:
-        raise ConfigError(Mark(file).problem("this is not YAML")) from None
+
+
+def _malformed(error: yaml.MarkedYAMLError, file: Path | None) -> Problem:
+    at = error.problem_mark
+    mark = Mark(file, at.line + 1, at.column + 1) if at else Mark(file)
+    message = "this is not YAML:"
+    if error.context:
+        began = error.context_mark
+        where = f" that begins at {began.line + 1}:{began.column + 1}" if began else ""
+        message += f" {error.context}{where},"
+    return mark.problem(f"{message} {error.problem}", cure="check indentation, quotes and colons")
 
 
 @dataclass(slots=True)
@@ -106,10 +108,9 @@ class _Builder:
             node = self.scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self.sequence(event, depth)
-        elif isinstance(event, yaml.MappingStartEvent):
-            node = self.mapping(event, depth)
         else:
-            raise self.error(event, "this cannot stand here")
+            assert isinstance(event, yaml.MappingStartEvent)
+            node = self.mapping(event, depth)
         if anchor is not None:
             self.open_anchors.discard(anchor)
             self.anchors[anchor] = node, self.count - before
@@ -154,7 +155,9 @@ class _Builder:
         while not isinstance(inner := next(self.events), yaml.MappingEndEvent):
             key = self.key(inner)
             if key in entries:
-                raise self.error(inner, f"the key {key!r} stands here a second time, first at {keys[key]}", "keep one")
+                raise self.error(
+                    inner, f"the key {key[:80]!r} stands here a second time, first at {keys[key]}", "keep one"
+                )
             keys[key] = self.mark(inner)
             entries[key] = self.node(next(self.events), depth + 1)
         return Node(self.mark(event), entries, keys=keys)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from asgi_gateway.config.load import load, loads
 from asgi_gateway.errors import ConfigError
-from tests.config.helpers import DATA, document, loaded, problems, service
+from tests.config.helpers import DATA, SAMPLES, document, loaded, problems, service
 
 ALL_AT_ONCE = """\
 securty: {}
@@ -219,3 +219,12 @@ def test_any_dict(source: dict[str, object]) -> None:
     """Any dict is a configuration or a ConfigError."""
     with contextlib.suppress(ConfigError):
         load(source, environment={})
+
+
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(st.sampled_from(SAMPLES), st.integers(0, 5000), st.integers(0, 60), st.binary(max_size=4))
+def test_damaged_files(sample: Path, start: int, length: int, instead: bytes) -> None:
+    """A sample with any piece of it cut out or replaced is a configuration or a ConfigError."""
+    data = sample.read_bytes()
+    with contextlib.suppress(ConfigError):
+        loads(data[:start] + instead + data[start + length :], sample.suffix[1:], environment={})  # type: ignore[arg-type]

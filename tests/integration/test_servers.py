@@ -106,6 +106,13 @@ def test_echo(server: Process) -> None:
             assert socket.recv(timeout=5) == f"alice: {text}"
 
 
+def session_is_over(server: Process, closed: ConnectionClosed) -> bool:
+    """Whether the socket was closed as the end of a session closes it."""
+    # daphne refuses to send 1008, and sends no reason with what it does send
+    expected = (3000, "") if server.name == "daphne" else (1008, "session timeout")
+    return closed.rcvd is not None and (closed.rcvd.code, closed.rcvd.reason) == expected
+
+
 def test_session_timeout(server: Process) -> None:
     """A socket is closed with 1008 and a reason when its session's time is over, though the client keeps silent."""
     with connect(server, "/brief", additional_headers=RIGHT) as socket:
@@ -113,7 +120,13 @@ def test_session_timeout(server: Process) -> None:
         assert socket.recv(timeout=5) == "alice: in time"
         with pytest.raises(ConnectionClosed) as closed:
             socket.recv(timeout=5)
-    assert closed.value.rcvd is not None
-    # daphne refuses to send 1008, and sends no reason with what it does send
-    expected = (3000, "") if server.name == "daphne" else (1008, "session timeout")
-    assert (closed.value.rcvd.code, closed.value.rcvd.reason) == expected
+    assert session_is_over(server, closed.value)
+
+
+def test_session_timeout_of_a_sender(server: Process) -> None:
+    """The end of the session reaches an application that only ever sends, and what it sent before arrived."""
+    with connect(server, "/brief/ticks", additional_headers=RIGHT) as socket:
+        assert socket.recv(timeout=5) == "tick"
+        with pytest.raises(ConnectionClosed) as closed:
+            list(socket)
+    assert session_is_over(server, closed.value)

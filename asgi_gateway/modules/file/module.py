@@ -70,7 +70,7 @@ class FileLoginModule(PasswordLoginModule):
         self._looked = context.clock.monotonic()
         self._users, self._version = self._read()
         for problem in self._users.warnings:
-            context.warn(str(problem))
+            context.warn(problem)
 
     async def open(self) -> None:
         # A thread, not a task: it belongs to no task group, works under every event loop, and reading blocks anyway.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
+import anyio
 from starlette.applications import Starlette
 from starlette.authentication import requires
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route, WebSocketRoute
-from starlette.websockets import WebSocket
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from asgi_gateway import GatewayMiddleware
 from tests.integration.apps import CONFIG
@@ -32,6 +35,14 @@ async def echo(websocket: WebSocket) -> None:
         await websocket.send_text(f"{websocket.user.display_name}: {text}")
 
 
+async def ticks(websocket: WebSocket) -> None:
+    await websocket.accept()
+    with suppress(WebSocketDisconnect):
+        while True:
+            await websocket.send_text("tick")
+            await anyio.sleep(0.02)
+
+
 app = GatewayMiddleware(
     Starlette(
         routes=[
@@ -41,6 +52,7 @@ app = GatewayMiddleware(
             Route("/locked", who),
             WebSocketRoute("/echo", echo),
             WebSocketRoute("/brief", echo),
+            WebSocketRoute("/brief/ticks", ticks),
             WebSocketRoute("/two", echo),
         ]
     ),

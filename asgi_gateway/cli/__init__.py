@@ -1,0 +1,5 @@
+"""The ``asgi-gateway`` command."""
+
+from asgi_gateway.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,10 @@
+"""``make bench``: every benchmark, one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bench import inprocess, served
+
+inprocess.report("In one process, no sockets (medians of paired ratios)", asyncio.run(inprocess.main()))
+asyncio.run(served.main())

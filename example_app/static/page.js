@@ -1,0 +1,44 @@
+// What a page does with Application Basic and with tickets. No library, no build step.
+
+const show = (id, text) => { document.getElementById(id).textContent = text; };
+let authorization = null;
+
+function basic(user, password) {
+  const bytes = new TextEncoder().encode(`${user}:${password}`);
+  return "Basic " + btoa(String.fromCharCode(...bytes));
+}
+
+document.getElementById("login").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = new FormData(event.target);
+  const credentials = basic(form.get("user"), form.get("password"));
+  const response = await fetch("/page/api/who", { headers: { Authorization: credentials } });
+  if (!response.ok) {
+    authorization = null;
+    show("login-result", `${response.status}: ${response.headers.get("WWW-Authenticate") ?? "refused"}`);
+    return;
+  }
+  authorization = credentials;
+  show("login-result", JSON.stringify(await response.json(), null, 2));
+});
+
+document.getElementById("echo").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  if (!authorization) {
+    show("echo-result", "Log in first.");
+    return;
+  }
+  const text = new FormData(event.target).get("text");
+  const response = await fetch("/page/api/ticket", { method: "POST", headers: { Authorization: authorization } });
+  if (!response.ok) {
+    show("echo-result", `no ticket: ${response.status}`);
+    return;
+  }
+  const { ticket } = await response.json();
+  const url = new URL(`/ticket/echo?ticket=${encodeURIComponent(ticket)}`, location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  const socket = new WebSocket(url);
+  socket.onopen = () => socket.send(text);
+  socket.onmessage = (message) => { show("echo-result", message.data); socket.close(); };
+  socket.onerror = () => show("echo-result", "refused");
+});

@@ -1,0 +1,63 @@
+"""An ASGI client in memory, for tests that need no server."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Answer:
+    """What an application answered."""
+
+    status: int = 0
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+
+    def header(self, name: str) -> list[str]:
+        """All lines of one header."""
+        return [value.decode("latin-1") for key, value in self.headers if key == name.encode()]
+
+
+async def get(
+    app: Any,
+    path: str,
+    *,
+    method: str = "GET",
+    basic: tuple[str, str] | None = None,
+    headers: Iterable[tuple[str, str]] = (),
+) -> Answer:
+    """Make one HTTP request."""
+    path, _, query = path.partition("?")
+    lines = [(b"host", b"testserver"), *((k.lower().encode(), v.encode("latin-1")) for k, v in headers)]
+    if basic is not None:
+        lines.append((b"authorization", b"Basic " + base64.b64encode(":".join(basic).encode())))
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "scheme": "http",
+        "path": path,
+        "raw_path": path.encode(),
+        "root_path": "",
+        "query_string": query.encode(),
+        "headers": lines,
+        "client": ("127.0.0.1", 50000),
+        "server": ("testserver", 80),
+    }
+    answer = Answer()
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        if message["type"] == "http.response.start":
+            answer.status, answer.headers = message["status"], list(message["headers"])
+        elif message["type"] == "http.response.body":
+            answer.body += message.get("body", b"")
+
+    await app(scope, receive, send)
+    return answer

@@ -1,0 +1,94 @@
+"""From what someone wrote to the model's shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asgi_gateway.config.load import load, loads
+from tests.config.helpers import document, module, problems, realm, service
+
+XML = """<security><realm><name>demo</name><authentication><http-challenge-scheme>Basic</http-challenge-scheme>
+<login-modules>%s</login-modules></authentication></realm></security>"""
+MODULE = "<login-module><type>file</type><success>required</success>%s</login-module>"
+
+
+def options(value: Any) -> Any:
+    modules = load(document(realms=(realm(**{"login-modules": [module(options=value)]}),))).config.security.realms[0]
+    assert modules.authentication is not None
+    return modules.authentication.login_modules[0].options
+
+
+def test_singular_plural_and_single_values() -> None:
+    """Lists may be called in the singular or the plural, and a list of one may be its value."""
+    plain = document(service(), realms=(realm(**{"http-cookie": ["a"]}),))
+    spelt = {
+        "security": {"realm": realm(**{"http-cookies": "a", "login-modules": {"login-module": [module()]}})},
+        "service": {"name": "one", "accepts": "/one", "realm-names": ["demo"]},
+    }
+    assert load(plain).config == load(spelt).config
+
+
+def test_options_are_the_same_in_both_spellings() -> None:
+    """Numbers and booleans are text, a list of one is its value, an empty one is not there, and null is empty."""
+    assert options({"a": 1, "b": True, "c": ["x"], "d": [], "e": None, "f": {"g": [1, 2]}, "h": {}}) == {
+        "a": "1",
+        "b": "true",
+        "c": "x",
+        "e": "",
+        "f": {"g": ["1", "2"]},
+        "h": "",
+    }
+    inner = "<options><a>1</a><b>true</b><c>x</c><e/><f><g>1</g><g>2</g></f><h/></options>"
+    config = loads(XML % (MODULE % inner), "xml").config.security.realms[0]
+    assert config.authentication is not None
+    assert config.authentication.login_modules[0].options == options(
+        {"a": 1, "b": True, "c": ["x"], "e": None, "f": {"g": [1, 2]}, "h": {}}
+    )
+
+
+def test_nested_module_suggests_an_end_tag() -> None:
+    """A login-module inside a login-module that happens to balance is taken for a forgotten slash."""
+    found = problems(XML % (MODULE % (MODULE % "")), "xml")
+    assert any("(did you mean </login-module> where it begins?)" in line for line in found)
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ({"security": [{}, {}]}, "security: security stands here more than once"),
+        ({**document(), "realms": []}, "there is no 'realms' in gateway-config (it belongs in security)"),
+        ({"security": "x"}, "security: security is text, and holds elements"),
+        ({"security": {"realms": [realm()], "realm": realm()}}, "'realm' says a second time what 'realms' says"),
+        (
+            {"security": {"realms": [realm(**{"login-modules": {"login-module": module(), "x": 1}})]}},
+            "only login-module",
+        ),
+        ({"security": {"realms": [{**realm(), "name": ["a", "b"]}]}}, "realms[0].name: takes one value"),
+        ({"security": {"realms": [{**realm(), "name": {"a": "b"}}]}}, "takes a single value, not a mapping"),
+        (document(realms=(realm(**{"login-modules": [module(options="x")]}),)), "not a single value"),
+        (
+            document(realms=(realm(**{"login-modules": [module(options={"a b": 1})]}),)),
+            "'a b' cannot be an option's name",
+        ),
+        (document(realms=(realm(**{"login-modules": [module(options={"a": [["b"]]})]}),)), "a list inside a list"),
+        ({**document(), "properties": ["a"]}, "properties: properties are names with values, not a list"),
+        ({**document(), "properties": {"a": ["b"]}}, "properties.a: a property is a name with one value"),
+        ({**document(), "properties": {"property": [{"name": "a"}]}}, "properties.a: a property is a name with one"),
+        ({**document(), "properties": {"property": {"value": "a"}}}, "a property is a name with one value"),
+        ({**document(), "properties": {"property": [{"name": "a", "value": 1}] * 2}}, "stands here a second time"),
+        ({**document(), "properties": {"property": {"name": "a", "value": 1, "x": 2}}}, "a name and a value only"),
+        (document(service(**{"authorization-constraint": None})), "an empty constraint can never apply"),
+    ],
+)
+def test_errors(source: Any, message: str) -> None:
+    """Each of these is an error that says what is wrong."""
+    assert any(message in line for line in problems(source))
+
+
+def test_property_called_property() -> None:
+    """A property may be called property."""
+    source = {**document(), "properties": {"property": "x"}}
+    source["security"]["realms"][0]["description"] = "${property}"
+    assert load(source).config.security.realms[0].description == "x"

@@ -1,0 +1,60 @@
+"""Errors of the model in words that name the element."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.config.helpers import document, module, problems, realm, service
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (
+            {"security": {"realms": [{"description": "x"}]}},
+            "security.realms[0].name: is missing (add name)",
+        ),
+        (
+            document(realms=(realm(**{"login-modules": [module(success="requierd")]}),)),
+            "security.realms[0].authentication.login-modules[0].success: 'requierd' is not allowed here "
+            "(did you mean 'required'?)",
+        ),
+        (
+            document(realms=(realm(**{"authorization-mode": "x"}),)),
+            "security.realms[0].authentication.authorization-mode: 'x' is not allowed here "
+            "(one of: challenge, recycle)",
+        ),
+        (
+            document(realms=(realm(**{"session-timeout": "0"}),)),
+            "security.realms[0].authentication.session-timeout: must be greater than 0 ()",
+        ),
+        (
+            document(service(**{"max-authentication-attempts": "many"})),
+            "services[0].max-authentication-attempts: is not a whole number ()",
+        ),
+        (
+            document(service(**{"max-authentication-attempts": 1000})),
+            "services[0].max-authentication-attempts: must be less than or equal to 100 ()",
+        ),
+        (
+            document(service(**{"match-host": "yes"})),
+            "services[0].match-host: neither true nor false ()",
+        ),
+        (
+            document(service(**{"authorization-constraint": {"require-role": ""}})),
+            "services[0].authorization-constraint.require-role[0]: is empty (give a value)",
+        ),
+    ],
+)
+def test_errors(source: Any, expected: str) -> None:
+    """Each kind of error says what is wrong in the file's own words."""
+    assert f"0:0 {expected}" in problems(source)
+
+
+def test_choices_show_what_the_file_says() -> None:
+    """A wrong choice is shown as it is spelt, not as what a reference expands to."""
+    source = document(realms=(realm(**{"authorization-mode": "${mode}"}),))
+    (problem,) = problems({**source, "properties": {"mode": "hunter2"}})
+    assert "'${mode}' is not allowed here" in problem

@@ -1,0 +1,48 @@
+"""Which names a file may use."""
+
+from __future__ import annotations
+
+import pytest
+
+from asgi_gateway.config.model import Authentication, GatewayConfig, LoginModuleConfig, RealmConfig, ServiceConfig
+from asgi_gateway.config.vocabulary import Kind, fields, home, ignored_option, names, singular
+
+
+def test_kinds_come_from_the_model() -> None:
+    """Each field is what the model's annotation says."""
+    assert fields(ServiceConfig)["accept"].kind is Kind.TEXTS
+    assert fields(ServiceConfig)["match-host"].kind is Kind.TEXT
+    assert fields(ServiceConfig)["authorization-constraint"].kind is Kind.ELEMENT
+    assert fields(GatewayConfig)["services"].element is ServiceConfig
+    assert fields(LoginModuleConfig)["options"].kind is Kind.FREE
+    assert fields(Authentication)["session-timeout"].kind is Kind.TEXT
+
+
+def test_home_of_a_misplaced_name() -> None:
+    """A name that stands in the wrong element is known where it belongs."""
+    assert home("realms") == "security"
+    assert home("require-role") == "authorization-constraint"
+    assert home("success") == "login-module"
+    assert home("zzz") is None
+
+
+def test_singular_and_plural() -> None:
+    """What can be repeated has both, what cannot has one."""
+    assert {"login-module", "login-modules", "http-header", "http-headers"} <= names(Authentication).keys()
+    assert {"user-principal-class", "user-principal-classes"} <= names(RealmConfig).keys()
+    assert "names" not in names(RealmConfig)
+    assert (singular("realms"), singular("cross-site-constraint")) == ("realm", "cross-site-constraint")
+
+
+@pytest.mark.parametrize(
+    "name", ["ssl.ciphers", "ws.bind", "tcp.transport", "http.keepalive.timeout", "pipe.transport"]
+)
+def test_ignored_options(name: str) -> None:
+    """Options of the original's transports mean nothing here."""
+    assert ignored_option(name)
+
+
+@pytest.mark.parametrize("name", ["http.realm", "http.relm", "realm", "http.", "x.y", "ssl", "ssl."])
+def test_other_options(name: str) -> None:
+    """What might be a misspelt option of ours is never ignored."""
+    assert not ignored_option(name)

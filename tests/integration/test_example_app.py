@@ -1,0 +1,105 @@
+"""The reference application as it stands, under the servers that its users will take."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from tests.integration.process import LOOPBACK, Process, free_port, running
+from tests.integration.servers import ROOT, basic, connect, serve
+
+JOE, ANN = ("joe", "welcome"), ("ann", "welcome")
+
+
+@pytest.fixture(scope="module", params=["uvicorn", "gunicorn-uvicorn"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    with serve("example_app.app:app", request.param, log=tmp_path_factory.mktemp(request.param) / "log") as process:
+        yield process
+
+
+@pytest.fixture
+def client(server: Process) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", trust_env=False) as client:
+        yield client
+
+
+def test_public_page(client: httpx.Client) -> None:
+    """The first page is there for everybody."""
+    response = client.get("/")
+    assert response.status_code == 200
+    assert response.headers["content-type"].startswith("text/html")
+
+
+@pytest.mark.parametrize(
+    ("path", "challenge"),
+    [
+        ("/basic", 'Basic realm="Demo (joe or ann, password welcome)"'),
+        ("/page/api/who", 'Application Basic realm="Demo page"'),
+        ("/ticket", "Application Token"),
+    ],
+)
+def test_challenges(client: httpx.Client, path: str, challenge: str) -> None:
+    """Each realm asks in its own scheme."""
+    response = client.get(path)
+    assert (response.status_code, response.headers["www-authenticate"]) == (401, challenge)
+
+
+def test_users_and_roles(client: httpx.Client) -> None:
+    """A user sees who they are; a page for administrators is for them alone."""
+    assert client.get("/basic", auth=JOE).json()["user"] == "joe"
+    assert client.get("/page/api/who", auth=JOE).json()["realm"] == "page"
+    assert client.get("/basic", auth=("joe", "Welcome")).status_code == 401
+    assert client.get("/admin", auth=JOE).status_code == 403
+    assert "ADMINISTRATOR" in client.get("/admin", auth=ANN).json()["roles"]
+
+
+@pytest.mark.parametrize("place", ["header", "query", "cookie", "authorization"])
+def test_ticket_is_good_once(client: httpx.Client, place: str) -> None:
+    """A ticket lets its holder in from each of its four places, the first time only."""
+    ticket = client.post("/basic/ticket", auth=JOE).json()["ticket"]
+    request = {
+        "header": client.build_request("GET", "/ticket", headers={"X-Ticket": ticket}),
+        "query": client.build_request("GET", "/ticket", params={"ticket": ticket}),
+        "cookie": client.build_request("GET", "/ticket", headers={"Cookie": f"ticket={ticket}"}),
+        "authorization": client.build_request("GET", "/ticket", headers={"Authorization": f"Token {ticket}"}),
+    }[place]
+    assert client.send(request).json()["user"] == "joe"
+    assert client.send(request).status_code == 403
+
+
+def test_websockets(server: Process, client: httpx.Client) -> None:
+    """Echo opens with a password or a ticket, and is refused without."""
+    with pytest.raises(InvalidStatus) as refused, connect(server, "/echo"):
+        pass
+    assert refused.value.response.status_code == 401
+    ticket = client.post("/basic/ticket", auth=JOE).json()["ticket"]
+    for path, headers in (("/echo", basic(*JOE)), (f"/ticket/echo?ticket={ticket}", {})):
+        with connect(server, path, additional_headers=headers) as socket:
+            socket.send("hello")
+            assert socket.recv(timeout=5) == "joe: hello"
+
+
+def test_chat(server: Process) -> None:
+    """What one says everybody hears."""
+    with (
+        connect(server, "/chat/socket", additional_headers=basic(*JOE)) as joe,
+        connect(server, "/chat/socket", additional_headers=basic(*ANN)) as ann,
+    ):
+        ann.send("hello")
+        assert {joe.recv(timeout=5), ann.recv(timeout=5)} == {"ann: hello"}
+
+
+def test_runs_as_a_module(tmp_path: Path) -> None:
+    """``python -m example_app`` says what to try next, and every address that it names answers."""
+    port = free_port()
+    command = [sys.executable, "-m", "example_app", "--port", str(port)]
+    with running(command, port=port, log=tmp_path / "log", cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}) as process:
+        addresses = set(re.findall(rf"http://{LOOPBACK}:{port}[^ \"?]*", process.output()))
+        assert len(addresses) >= 5
+        assert all(httpx.get(address, trust_env=False).status_code < 500 for address in addresses)
