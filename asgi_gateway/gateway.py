@@ -45,6 +45,7 @@ class Gateway:
         clock: where time comes from.
         audit: where events go.
         problems: warnings that the configuration left.
+        browser_client: the path at which the client for browsers is served, or None.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -59,10 +60,12 @@ class Gateway:
         clock: Clock,
         audit: Audit,
         problems: Iterable[Problem] = (),
+        browser_client: str | None = None,
     ) -> None:
         self.services = tuple(services)
         self.state = state
         self.problems = tuple(problems)
+        self.browser_client = browser_client
         self.clock = clock
         self._table = ServiceTable(self.services)
         self._pool = pool

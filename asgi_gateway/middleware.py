@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from asgi_gateway.browser import BrowserClient
 from asgi_gateway.config import load_config
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.gateway import Gateway
@@ -45,7 +46,9 @@ class GatewayMiddleware:
     def __init__(self, app: App, config: str | Path | Mapping[str, Any] | Gateway) -> None:
         self.app = app
         self.gateway = config if isinstance(config, Gateway) else load_config(config)
-        self._recall = self.gateway.recall
+        path = self.gateway.browser_client
+        self._browser_client = BrowserClient(path) if path is not None else None
+        self._recall = self.gateway.recall if path is None else self._recall_but_for_module
         self._open = False
         for problem in self.gateway.problems:
             logger.warning("%s", problem)
@@ -62,6 +65,9 @@ class GatewayMiddleware:
         request = request_of(scope)
         if (preflight := self.gateway.preflight(request)) is not None:
             return await _answer(send, 204, preflight, b"")
+        module = self._browser_client
+        if module is not None and request.path == module.path and request.kind == "http":
+            return await _answer_file(send, *module.answer(request))
         if scope["type"] == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
             return await self._log_in_inside(scope, receive, send, request)
         if request.path.endswith(COOKIE_REQUEST) and self._serves_sockets(request):
@@ -72,6 +78,10 @@ class GatewayMiddleware:
                 return await _deny_websocket(scope, receive, send, decision)
             return await _answer(send, *_status_headers_body(decision))
         return await self._enter(scope, receive, send, decision)
+
+    def _recall_but_for_module(self, scope: Scope) -> Allow | None:
+        own = scope["type"] == "http" and path_below_root(scope) == self.gateway.browser_client
+        return None if own else self.gateway.recall(scope)
 
     async def _decision(self, request: AuthRequest) -> Decision:
         try:
@@ -222,6 +232,11 @@ async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> Non
     await send(
         {"type": "http.response.start", "status": status, "headers": [_PLAIN, _NO_STORE, length, *headers]},
     )
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _answer_file(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -86,6 +86,7 @@ class _Builder:
             clock=self._clock,
             audit=self._audit,
             problems=self._problems,
+            browser_client=self._loaded.config.browser_client,
         )
 
     # ------------------------------------------------------------------------------------------------------- services
