@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -42,7 +42,7 @@ class BlockingPool:
         """Run a function in a thread and wait for it.
 
         Raises:
-            LoginUnavailable: too many calls wait already.
+            LoginUnavailable: too many calls wait already, or the pool was closed before this one began.
         """
         if len(self._futures) >= self._bound:
             raise LoginUnavailable("too many logins at once: every thread is busy and the queue is full", retry_after=1)
@@ -51,10 +51,12 @@ class BlockingPool:
         future = self._executor.submit(function, *args)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
-        if sniffio.current_async_library() == "asyncio":
-            return await asyncio.wrap_future(future)
         try:
-            return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+            return await _result(future)
+        except (CancelledError, asyncio.CancelledError):
+            if not future.cancelled() or _being_cancelled():
+                raise
+            raise LoginUnavailable("the gateway is closing", retry_after=1) from None
         finally:
             future.cancel()
 
@@ -63,6 +65,20 @@ class BlockingPool:
         executor, self._executor = self._executor, None
         if executor is not None:
             executor.shutdown(wait=False, cancel_futures=True)
+
+
+async def _result(future: Future[T]) -> T:
+    if sniffio.current_async_library() == "asyncio":
+        return await asyncio.wrap_future(future)
+    return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+
+
+def _being_cancelled() -> bool:
+    """Whether asyncio cancels the current task. On trio, cancellation is another exception altogether."""
+    if sniffio.current_async_library() != "asyncio":
+        return False
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,9 @@ class Audit:
         for name, value in fields.items():
             if value:
                 record[name] = value[:_MAX_FIELD]
-        self._logger.info("%s", json.dumps(record, ensure_ascii=True))
+        # DEL is the one control character that json lets through
+        line = json.dumps(record, ensure_ascii=True).replace("\x7f", "\\u007f")
+        self._logger.info("%s", line)
 
     def failed_name(self, name: str | None) -> str | None:
         """How the user name of a failed login is written."""

@@ -103,7 +103,7 @@ class Chain:
     @property
     def needs_credentials(self) -> bool:
         """Whether nothing can come of asking the chain without credentials."""
-        return all(e.module.needs_credentials or not e.module.authenticates for e in self.entries)
+        return all(entry.module.needs_credentials for entry in self.entries)
 
     def opens_by_itself(self) -> bool:
         """Whether the chain would let somebody in whom every authenticating module refused: a configuration error."""

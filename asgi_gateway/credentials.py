@@ -57,16 +57,20 @@ class CredentialReader:
                     authorization = value
             return (authorization,)
         found: dict[bytes, bytes] = {}
+        lines: list[bytes] = []
         wanted = self._wanted
         for name, value in headers:
             if name in wanted:
-                if name in found:
-                    if name != b"cookie":
-                        raise HeaderError(f"header {name.decode('latin-1')} occurs twice")
-                    value = found[name] + b"; " + value  # HTTP/2 may send a line for each cookie
-                found[name] = value
+                if name == b"cookie":
+                    lines.append(value)  # HTTP/2 may send a line for each cookie
+                elif name in found:
+                    raise HeaderError(f"header {name.decode('latin-1')} occurs twice")
+                else:
+                    found[name] = value
         queried = query_values(query, self._query_names) if self._query_names and query else {}
-        cookies = cookie_values(found[b"cookie"], self._cookie_names) if self.cookies and b"cookie" in found else {}
+        if lines:
+            found[b"cookie"] = b"; ".join(lines)
+        cookies = cookie_values(found[b"cookie"], self._cookie_names) if self.cookies and lines else {}
         return (
             found.get(b"authorization"),
             *(found.get(name) for name in self._header_names),
@@ -78,7 +82,8 @@ class CredentialReader:
         """The authentication token that login modules see.
 
         Raises:
-            HeaderError: the Authorization header is malformed, or another has a control character.
+            HeaderError: the Authorization header is malformed, another has a control character, or one name has values
+                in two places.
         """
         scheme = ""
         components: list[tuple[str | None, str]] = []
@@ -90,6 +95,8 @@ class CredentialReader:
             if value is None:
                 continue
             text = value if isinstance(value, str) else value.decode("latin-1")
+            if name in (earlier for earlier, _ in components):
+                raise HeaderError(f"credential {name} occurs in two places")
             if any((ord(character) < 32 and character != "\t") or ord(character) == 127 for character in text):
                 raise HeaderError(f"header {name} has a control character")
             components.append((name, text))
@@ -113,14 +120,20 @@ class CredentialCache(Generic[V]):
         self._ttl = ttl
         self._bound = bound
         self._entries: dict[bytes, tuple[float, V]] = {}  # until when, what; oldest first
-        self._copy = hashlib.blake2b(digest_size=16, key=secrets.token_bytes(32)).copy
+        key = secrets.token_bytes(32)
+        self._copy = hashlib.blake2b(digest_size=16, key=key).copy
+        self._copy_several = hashlib.blake2b(digest_size=16, key=key, person=b"several").copy
         self.generation = 0
         self._lock = threading.Lock()  # a module's thread may clear; get needs no lock, it reads one entry
 
     def _key(self, raw: RawCredentials) -> bytes:
-        digest = self._copy()
         first = raw[0]
-        digest.update(first if len(raw) == 1 and type(first) is bytes else repr(raw).encode())
+        if len(raw) == 1 and type(first) is bytes:
+            digest = self._copy()
+            digest.update(first)
+        else:
+            digest = self._copy_several()
+            digest.update(repr(raw).encode())
         return digest.digest()
 
     def get(self, raw: RawCredentials) -> V | None:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any, Protocol
 
 from asgi_gateway.attempt import Step
+from asgi_gateway.audit import Audit
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.interfaces import ExpiringState
 from asgi_gateway.model import (
@@ -60,10 +61,12 @@ class Factors:
 
     Args:
         state: where identities are kept between two requests; shared by all workers that serve the same clients.
+        audit: where events go.
     """
 
-    def __init__(self, state: ExpiringState) -> None:
+    def __init__(self, state: ExpiringState, audit: Audit) -> None:
         self._state = state
+        self._audit = audit
 
     async def authenticate(
         self,
@@ -75,32 +78,38 @@ class Factors:
         try:
             progress = await self._take(request, service)
         except HeaderError as error:
+            self._event("denial", request, service, error)
             return Forbid(str(error), (), service.name)
         except StateError as error:
+            self._event("unavailable", request, service, error)
             return Unavailable(5, str(error), (), service.name)
         subjects, limits, tries = progress or ({}, [], TRIES)
         verified: list[Verified] = []
-        for position, realm in enumerate(service.realms):
+        asked: list[Realm] = []
+        for realm in service.realms:
             if realm.name in subjects:
                 continue
             outcome = await realm.authenticate(
                 request,
                 service.name,
                 dict(subjects),
-                without_authorization=bool(verified) and _consumed(request, service.realms[position - 1]),
+                without_authorization=any(_consumed(request, each) for each in asked),
                 observe=None if observe is None else lambda steps, realm=realm: observe(realm, steps),  # type: ignore[misc]
             )
             if not isinstance(outcome, Verified):
-                return await self._go_on(service, subjects, limits, outcome, tries if verified else tries - 1)
+                tries = tries if verified else tries - 1
+                return await self._go_on(request, service, subjects, limits, outcome, tries)
             subjects[realm.name] = outcome.subject
             limits.append((outcome.session_timeout, outcome.authorization_timeout))
             verified.append(outcome)
+            asked.append(realm)
         headers = tuple(header for each in verified for header in each.headers)
         subject = Subject().merged(*(subjects[realm.name] for realm in service.realms))
         return Verified(subject, headers, *_smallest(limits))
 
     async def _go_on(
         self,
+        request: AuthRequest,
         service: ServiceLike,
         subjects: dict[str, Subject],
         limits: list[Limits],
@@ -121,6 +130,7 @@ class Factors:
         try:
             await self._state.put_if_absent(_key(identity), json.dumps(progress), LIFE)
         except StateError as error:
+            self._event("unavailable", request, service, error)
             return Unavailable(5, str(error), (), service.name)
         return replace(outcome, headers=(*outcome.headers, (IDENTITY_HEADER, identity.encode("ascii"))))
 
@@ -142,6 +152,11 @@ class Factors:
         }
         return subjects, [tuple(progress["limits"])], progress["tries"]
 
+    def _event(self, outcome: str, request: AuthRequest, service: ServiceLike, error: Exception) -> None:
+        self._audit.event(
+            outcome, service=service.name, kind=request.kind, peer=request.remote_address, reason=str(error)
+        )
+
 
 def _kind(principal: Principal) -> str:
     """The nearest kind that can be kept as a string; a module's own kinds come back as the kind they derive from."""
@@ -152,10 +167,10 @@ def _key(identity: str) -> str:
     return f"challenge-identity:{identity}"
 
 
-def _consumed(request: AuthRequest, previous: Realm) -> bool:
-    """Whether the Authorization header was the previous realm's credentials, and so is not the next one's."""
-    raw = previous.reader.read(request.headers, request.query)
-    return raw[0] is not None and previous.takes(previous.reader.token(raw))
+def _consumed(request: AuthRequest, earlier: Realm) -> bool:
+    """Whether the Authorization header was an earlier realm's credentials, and so is not a later one's."""
+    raw = earlier.reader.read(request.headers, request.query)
+    return raw[0] is not None and earlier.takes(earlier.reader.token(raw))
 
 
 def _smallest(limits: Sequence[Limits]) -> Limits:

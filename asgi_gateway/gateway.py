@@ -20,7 +20,7 @@ from asgi_gateway.factors import Factors
 from asgi_gateway.heads import HANDSHAKE_PROTOCOL
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
-from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers
+from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
 from asgi_gateway.services import Service, ServiceTable
@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 _KNOWN_PATHS = 4096
 """Paths whose service is remembered."""
+_KNOWN_LENGTH = 256
+"""The longest path that is; clients choose paths, so this bounds the memory."""
 
 Observer = Callable[[Realm, Sequence[Step]], None]
 
@@ -70,7 +72,7 @@ class Gateway:
         self._table = ServiceTable(self.services)
         self._pool = pool
         self._audit = audit
-        self._factors = Factors(state)
+        self._factors = Factors(state, audit)
         self._known: dict[str, dict[str, Service]] = {"http": {}, "websocket": {}}
         self._opened: list[ExpiringState | LoginModule] = []
         self._opening = anyio.Lock()
@@ -176,7 +178,7 @@ class Gateway:
         if self._table.by_host or confusion(path) is not None:
             return None
         service = self._table.find(kind, path)
-        if service is not None:
+        if service is not None and len(path) <= _KNOWN_LENGTH:
             known = self._known[kind]
             if len(known) >= _KNOWN_PATHS:
                 known.clear()  # a flood of paths costs look-ups, never memory
@@ -191,11 +193,14 @@ class Gateway:
             service = self.find(request)
             if service is None:
                 return self._deny(request, None, "no service accepts this path")
-            origin = request.header(b"origin")
-            refusal = None if origin is None else self._refuse_origin(request, service, origin)
+            # where no rule looks at the Origin it is nobody's business, however often it is there
+            ruled = service.origins or (request.kind == "websocket" and service.realms)
+            origin = request.header(b"origin") if ruled else None
+            if origin is not None and not service.origins.allows(request, origin):
+                return self._deny(request, service, f"origin {origin.decode('latin-1')} is not allowed")
         except HeaderError as error:
             return self._deny(request, None, str(error))
-        return refusal or service
+        return service
 
     async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
         """Decide on a request.
@@ -208,10 +213,15 @@ class Gateway:
         if isinstance(service, Forbid):
             return service
         decision = await self._authenticate(request, service, observe)
-        origin = request.header(b"origin")
-        if origin is not None and service.origins:
+        origin = request.header(b"origin") if service.origins else None
+        if origin is not None:
             decision = _with_headers(decision, service.origins.response(origin))
         return decision
+
+    def unavailable(self, request: AuthRequest, reason: str) -> Unavailable:
+        """The decision on a request that could not be decided."""
+        self._audit.event("unavailable", kind=request.kind, peer=request.remote_address, reason=reason)
+        return Unavailable(5, reason)
 
     def preflight(self, request: AuthRequest) -> Headers | None:
         """The answer to a CORS preflight, if the request is one and a service answers it; it never reaches the
@@ -227,12 +237,6 @@ class Gateway:
         if origin is None or asked is None or service is None or not service.origins:
             return None
         return service.origins.preflight(request, origin)
-
-    def _refuse_origin(self, request: AuthRequest, service: Service, origin: bytes) -> Forbid | None:
-        enforced = service.origins or (request.kind == "websocket" and service.realms)
-        if not enforced or service.origins.allows(request, origin):
-            return None
-        return self._deny(request, service, f"origin {origin.decode('latin-1')} is not allowed")
 
     async def _authenticate(self, request: AuthRequest, service: Service, observe: Observer | None) -> Decision:
         if service.allow_public is not None:

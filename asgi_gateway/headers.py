@@ -52,11 +52,14 @@ def basic_credentials(rest: str) -> tuple[str, str]:
         HeaderError: any of that does not hold, or there is a control character.
     """
     try:
-        text = base64.b64decode(rest.encode("ascii"), validate=True).decode("utf-8")
-    except (binascii.Error, UnicodeError, ValueError):
+        encoded = rest.encode("ascii")
+        data = base64.b64decode(encoded, validate=True)
+        text = data.decode("utf-8")
+    except (binascii.Error, UnicodeError):
         raise HeaderError("malformed Basic credentials") from None
     username, colon, password = text.partition(":")
-    if not colon or _CONTROL.search(text):
+    # what is decoded encodes to what was sent: Python lets surplus padding and bits pass (RFC 4648 section 3.5)
+    if not colon or _CONTROL.search(text) or base64.b64encode(data) != encoded:
         raise HeaderError("malformed Basic credentials")
     return username, password
 

@@ -19,16 +19,20 @@ SCOPE_KEY = "asgi_gateway"
 
 
 class GatewayUser(BaseUser):
-    """``request.user``: the subject as Starlette's user, or nobody on a public service.
+    """``request.user``: the subject as Starlette's user, or nobody on a public service; it cannot be changed.
 
     Args:
         subject: the authenticated subject, None for nobody.
     """
 
-    __slots__ = ("_subject",)
+    _subject: Subject | None
 
     def __init__(self, subject: Subject | None) -> None:
-        self._subject = subject
+        object.__setattr__(self, "_subject", subject)
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        # One object serves every request of a remembered credential, and all requests of a public service.
+        raise AttributeError("the gateway's user cannot be changed")
 
     @property
     def subject(self) -> Subject | None:

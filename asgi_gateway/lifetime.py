@@ -12,6 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import sniffio
+
 __all__ = ["ConnectionEnded", "SocketLifetime"]
 
 Message = MutableMapping[str, Any]
@@ -36,14 +38,19 @@ class SocketLifetime:
     Args:
         receive: the server's.
         send: the server's.
+
+    Raises:
+        RuntimeError: the server's event loop is not asyncio's.
     """
 
-    __slots__ = ("_closing", "_receive", "_receiver", "_send", "_timer", "code", "ended", "reason")
+    __slots__ = ("_closing", "_receive", "_receivers", "_send", "_timer", "code", "ended", "reason")
 
     def __init__(self, receive: Receive, send: Send) -> None:
+        if sniffio.current_async_library() != "asyncio":
+            raise RuntimeError("a WebSocket with a session or authorization timeout needs a server on asyncio")
         self._receive = receive
         self._send = send
-        self._receiver: asyncio.Task[Any] | None = None
+        self._receivers: set[asyncio.Task[Any]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self.ended = False
@@ -73,22 +80,23 @@ class SocketLifetime:
         self.ended, self.code, self.reason = True, code, reason
         self.release()
         self._closing = asyncio.get_running_loop().create_task(self._close())
-        if self._receiver is not None:
+        for receiver in self._receivers:
             # As asyncio.timeout does: the cancellation is ours, and taken back where the receive waits.
-            self._receiver.cancel()
+            receiver.cancel()
 
     async def receive(self) -> Message:
         """The server's next message, or the disconnect once the socket has ended."""
-        if not self.ended:
-            task = self._receiver = asyncio.current_task()
+        task = asyncio.current_task()
+        if not self.ended and task is not None:
+            self._receivers.add(task)
             try:
                 return await self._receive()
             except asyncio.CancelledError:
                 # Ours, unless somebody else cancelled the task as well.
-                if not self.ended or task is None or task.uncancel() > 0:
+                if not self.ended or task.uncancel() > 0:
                     raise
             finally:
-                self._receiver = None
+                self._receivers.discard(task)
         return {"type": "websocket.disconnect", "code": self.code, "reason": self.reason}
 
     async def send(self, message: Message) -> None:

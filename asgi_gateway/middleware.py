@@ -90,7 +90,7 @@ class GatewayMiddleware:
             return await self.gateway.decide(request)
         except Exception:
             logger.exception("an unexpected error while deciding; the request is refused")
-            return Unavailable(5, "unexpected error")
+            return self.gateway.unavailable(request, "unexpected error")
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> None:
         inner = {**scope, **allow.additions}  # whatever stood under these keys before is gone
@@ -173,6 +173,7 @@ class _Lifespan:
         except Exception:
             if self._asked:
                 raise
+        if not self._asked:
             await self._alone()  # the application knows no lifespan; the gateway does
 
     async def receive(self) -> Message:
@@ -228,10 +229,9 @@ def _status_headers_body(decision: Challenge | Forbid | Unavailable) -> tuple[in
 
 
 async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    length = (b"content-length", str(len(body)).encode())
-    await send(
-        {"type": "http.response.start", "status": status, "headers": [_PLAIN, _NO_STORE, length, *headers]},
-    )
+    # RFC 9110 section 8.6: a 204 has no Content-Length
+    content = (_PLAIN, (b"content-length", str(len(body)).encode())) if body else ()
+    await send({"type": "http.response.start", "status": status, "headers": [*content, _NO_STORE, *headers]})
     await send({"type": "http.response.body", "body": body})
 
 

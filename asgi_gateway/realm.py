@@ -24,6 +24,9 @@ from asgi_gateway.model import (
 
 __all__ = ["Realm", "Verified"]
 
+_NAMED = ("basic", "bearer", "digest", "negotiate", "ntlm", "token")
+"""Schemes whose names are logged where they are not offered. Other first words may be a secret sent without one."""
+
 
 @dataclass(slots=True)
 class Verified:
@@ -144,7 +147,7 @@ class Realm:
             scheme = self._scheme_of_malformed(raw)
             return self._refuse(request, service, scheme, str(error), username=None, data=(), challenged=False)
         if scheme is None:
-            return self._challenge(request, service, f"credentials of another scheme: {token.scheme}")
+            return self._challenge(request, service, _another(token))
         if not token and self.chain.needs_credentials:
             return self._challenge(request, service, "no credentials")
         return await self._ask_chain(request, service, earlier, raw, token, scheme, credentials, observe)
@@ -190,7 +193,7 @@ class Realm:
         verified = Verified(
             subject, scheme.success(attempt.response_data), attempt.session_timeout, attempt.authorization_timeout
         )
-        if self._remembers and token and not earlier and not attempt.response_data:
+        if self._remembers and token and not earlier and not attempt.response_data and not verified.headers:
             self.cache.put(raw, verified, generation=generation)
         self._audit.event("success", principal=subject.name, scheme=scheme.name, **self._fields(request, service))
         return verified
@@ -255,3 +258,7 @@ class Realm:
             "peer": request.remote_address,
             "reason": reason,
         }
+
+
+def _another(token: AuthenticationToken) -> str:
+    return "credentials of another scheme" + (f": {token.scheme}" if token.scheme in _NAMED else "")

@@ -9,6 +9,7 @@ import importlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
 from typing import Any
 
 from asgi_gateway.errors import ConfigError, Problem
@@ -83,12 +84,15 @@ def scheme(name: str) -> ChallengeScheme:
     """A challenge scheme by its configured name, such as ``Application Basic``; case and spacing do not matter.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: there is none of that name, or it cannot be made.
     """
     folded = " ".join(name.split()).lower()
     canonical = next((known for known in scheme_names() if known.lower() == folded), name)
     found: type[ChallengeScheme] = _find(_SCHEMES, canonical, None)
-    return found()
+    try:
+        return found()
+    except Exception as error:
+        raise _error(f"challenge scheme {name}: {type(error).__name__}: {error}") from error
 
 
 def state_store(name: str) -> Callable[..., ExpiringState]:
@@ -124,7 +128,7 @@ def _find(kind: _Kind, name: str, dotted: str | None) -> Any:
     if not module_name or not attribute:
         raise _error(f"{dotted!r} is no class", "write class:package.module.Class")
     try:
-        found = getattr(importlib.import_module(module_name), attribute)
+        found = attrgetter(attribute)(importlib.import_module(module_name))
     except ModuleNotFoundError as error:
         raise _error(f"{kind.what} {name}: no Python module named {error.name}", "is it installed?") from None
     except (ImportError, AttributeError) as error:
@@ -148,7 +152,7 @@ def _target(kind: _Kind, name: str) -> str:
     if len(points) > 1:
         raise _error(f"several packages bring a {kind.what} {name}: {_distributions(points)}")
     if points:
-        return points[0].value
+        return f"{points[0].module}:{points[0].attr}"
     if name in _LATER:
         raise _error(f"{kind.what} {name} ({_LATER[name]}) is not in this release")
     raise _error(f"there is no {kind.what} {name!r}", f"known: {', '.join(_names(kind))}")

@@ -115,6 +115,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     namespace = parser().parse_args(arguments)
     output = Output(namespace.format)
     try:
+        if (here := str(Path.cwd())) not in sys.path:  # a script's own folder stands there instead
+            sys.path.insert(0, here)
         return int(namespace.handler(namespace, output))
     except ConfigError as error:
         output.problems(error.problems)

@@ -6,8 +6,6 @@ import argparse
 import importlib
 import logging
 import os
-import sys
-from pathlib import Path
 from typing import Any
 
 from asgi_gateway.cli.output import Output
@@ -41,8 +39,6 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         )
     os.environ[_CONFIG] = str(arguments.file.absolute())
     os.environ[_APP] = arguments.app
-    if (here := str(Path.cwd())) not in sys.path:
-        sys.path.insert(0, here)
     application()  # the same for an application that cannot be imported
     uvicorn.run(
         "asgi_gateway.cli.run:application",

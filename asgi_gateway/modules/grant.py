@@ -25,6 +25,7 @@ class GrantLoginModule(LoginModule):
 
     Options = GrantOptions
     authenticates = False
+    needs_credentials = True
     cacheable = True
 
     def __init__(self, options: GrantOptions, context: ModuleContext) -> None:

@@ -38,6 +38,7 @@ class TimeoutLoginModule(LoginModule):
 
     Options = TimeoutOptions
     authenticates = False
+    needs_credentials = True
     cacheable = True
 
     async def login(self, attempt: LoginAttempt) -> Grant | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_check_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert records[-1] == {"ok": False, "errors": 1}
     assert records[0]["line"] == 9
     assert records[0]["severity"] == "error"
+
+
+def test_modules_of_the_working_directory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A class: module beside the configuration is found, though a script's path does not hold the working directory."""
+    (file.parent / "beside_it.py").write_text("from asgi_gateway import LoginModule as Beside")
+    chain = "{type: 'class:beside_it.Beside', success: required}"
+    file.write_text(GATEWAY.replace("{type: file, success: required, options: {file: users.yaml}}", chain))
+    monkeypatch.chdir(file.parent)
+    monkeypatch.setattr("sys.path", [path for path in sys.path if path not in ("", str(file.parent))])
+    assert main(["check", str(file)]) == 0
 
 
 def test_check_of_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

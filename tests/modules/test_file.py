@@ -367,7 +367,7 @@ async def test_lookup(tmp_path):
     """lookupOnly gives its roles, and no identity, to the user whom an earlier module established."""
     login_module, _ = module(tmp_path, LOOKUP, lookupOnly="true")
     assert not login_module.authenticates
-    assert not login_module.needs_credentials
+    assert login_module.needs_credentials
     tried = attempt(principals=(Principal("CN=joe"), UserPrincipal("joe@EXAMPLE.COM")))
     assert await login_module.login(tried) == Grant((RolePrincipal("ADMINISTRATOR"),))
 

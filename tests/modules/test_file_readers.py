@@ -235,6 +235,14 @@ def test_yaml_mistakes(tmp_path, text, message):
     assert message in found
 
 
+@pytest.mark.parametrize("secret", ["sesame,canary", "$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHQ$canary"])
+def test_no_secret_without_quotes(tmp_path, secret):
+    """A hash or password that a comma cuts off because it has no quotes is told without showing what was cut off."""
+    found = [message for _, message in problems(tmp_path, f"users: [{{name: a, password: {secret}}}]")]
+    assert "a key without a value in a user" in found
+    assert "canary" not in " ".join(found)
+
+
 def test_not_a_mapping(tmp_path):
     """A YAML file that is a list is no users file."""
     ((_, message),) = problems(tmp_path, "- a\n", name="users.yml")

@@ -174,7 +174,10 @@ class _Yaml:
             self.error(node.mark, f"{what} is a mapping, not {node.kind}", f"its keys: {', '.join(sorted(known))}")
             return False
         for key in [key for key in node.entries if key not in known]:
-            self.error(node.keys[key], f"unknown key {key!r} in {what}", f"one of: {', '.join(sorted(known))}")
+            if node.entries[key].value is None:  # the rest of a hash or password, cut off at a comma: never shown
+                self.error(node.keys[key], f"a key without a value in {what}", "a value with commas needs quotes")
+            else:
+                self.error(node.keys[key], f"unknown key {key!r} in {what}", f"one of: {', '.join(sorted(known))}")
         return True
 
     def error(self, mark: Mark, message: str, cure: str = "") -> None:

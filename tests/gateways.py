@@ -1,0 +1,214 @@
+"""Gateways, applications and clients in memory, for tests of the core."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from asgi_gateway.attempt import BlockingPool
+from asgi_gateway.audit import Audit
+from asgi_gateway.authorization import Authorization
+from asgi_gateway.chain import Chain, ChainEntry
+from asgi_gateway.credentials import CredentialReader
+from asgi_gateway.errors import LoginFailed
+from asgi_gateway.gateway import Gateway
+from asgi_gateway.interfaces import ChallengeScheme, ControlFlag, ExpiringState, LoginModule
+from asgi_gateway.middleware import GatewayMiddleware
+from asgi_gateway.model import AuthRequest, Grant
+from asgi_gateway.origins import OriginRules
+from asgi_gateway.realm import Realm
+from asgi_gateway.schemes.basic import BasicScheme
+from asgi_gateway.services import Accept, Service
+from asgi_gateway.stores.memory import MemoryState
+from tests.helpers import ManualClock
+
+Headers = list[tuple[bytes, bytes]]
+Login = Callable[[Any], Awaitable[Grant | None]]
+
+
+class Module(LoginModule):
+    """A login module that runs a function and counts its calls."""
+
+    def __init__(self, login: Login, **attributes: Any) -> None:
+        self._login = login
+        self.calls = self.aborts = 0
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    async def login(self, attempt: Any) -> Grant | None:
+        self.calls += 1
+        return await self._login(attempt)
+
+    async def abort(self, attempt: Any) -> None:
+        self.aborts += 1
+
+
+def users(**roles: str) -> Module:
+    """A cacheable module: the password of ``joe`` is ``joe-pw``; roles are a string of words."""
+
+    async def login(attempt: Any) -> Grant | None:
+        name = attempt.username
+        if name is None or name not in module.roles or attempt.password != f"{name}-pw":
+            raise LoginFailed("no such user and password")
+        return Grant.user(name, module.roles[name].split())
+
+    module = Module(login, cacheable=True, needs_credentials=True, roles=roles)
+    return module
+
+
+def tokens(answer: Login | None = None, **attributes: Any) -> Module:
+    """A module for the scheme Application Token: the token ``good`` is joe's."""
+
+    async def login(attempt: Any) -> Grant | None:
+        if attempt.token.get() != "good":
+            raise LoginFailed("not the token")
+        return Grant.user("joe", ["R"])
+
+    return Module(answer or login, **attributes)
+
+
+class Records:
+    """A logger that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def isEnabledFor(self, level: int) -> bool:
+        return True
+
+    def info(self, message: str, line: str) -> None:
+        self.lines.append(message % line)
+
+
+@dataclass
+class World:
+    """What the parts of one gateway share."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    pool: BlockingPool = field(default_factory=BlockingPool)
+    records: Records = field(default_factory=Records)
+    state: ExpiringState | None = None
+
+    def __post_init__(self) -> None:
+        self.audit = Audit(self.clock, self.records)  # type: ignore[arg-type]
+        self.state = self.state or MemoryState(self.clock)
+
+    def realm(
+        self,
+        *modules: LoginModule,
+        name: str = "demo",
+        schemes: Iterable[ChallengeScheme] | None = None,
+        reader: CredentialReader | None = None,
+        **more: Any,
+    ) -> Realm:
+        entries = [ChainEntry(module, ControlFlag.REQUIRED, f"module{i}") for i, module in enumerate(modules)]
+        return Realm(
+            name,
+            tuple(schemes or (BasicScheme(),)),
+            reader or CredentialReader(),
+            Chain(entries),
+            pool=self.pool,
+            clock=self.clock,
+            audit=self.audit,
+            **more,
+        )
+
+    def gateway(self, *services: Service) -> Gateway:
+        assert self.state is not None
+        return Gateway(services, state=self.state, pool=self.pool, clock=self.clock, audit=self.audit)
+
+
+def service(name: str, path: str, *realms: Realm, roles: str = "", origins: OriginRules | None = None) -> Service:
+    """A service at one path."""
+    return Service(name, (Accept(path),), realms, Authorization(roles.split()), origins or OriginRules())
+
+
+def basic(name: str, password: str | None = None) -> tuple[bytes, bytes]:
+    """An Authorization header; by default with the right password."""
+    text = f"{name}:{f'{name}-pw' if password is None else password}"
+    return b"authorization", b"Basic " + base64.b64encode(text.encode())
+
+
+def request(path: str, *headers: tuple[bytes, bytes], kind: str = "http", **more: Any) -> AuthRequest:
+    """What the gateway decides on."""
+    return AuthRequest(kind, more.pop("method", "GET"), path, headers=headers, **more)  # type: ignore[arg-type]
+
+
+def scope(path: str, *headers: tuple[bytes, bytes], kind: str = "http", **more: Any) -> dict[str, Any]:
+    """An ASGI scope."""
+    common = {"type": kind, "path": path, "headers": list(headers), "client": ["192.0.2.1", 1], "query_string": b""}
+    if kind == "http":
+        common |= {"method": "GET", "scheme": "http"}
+    else:
+        common |= {"scheme": "ws", "subprotocols": [], "extensions": {"websocket.http.response": {}}}
+    return common | more
+
+
+class App:
+    """An application that keeps the scopes it was entered with and answers 200, or accepts and waits for the end."""
+
+    def __init__(self) -> None:
+        self.scopes: list[dict[str, Any]] = []
+        self.messages: list[Mapping[str, Any]] = []
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scopes.append(scope)
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": [(b"x-app", b"1")]})
+            await send({"type": "http.response.body", "body": b"hello"})
+            return
+        assert (await receive())["type"] == "websocket.connect"
+        await send({"type": "websocket.accept"})
+        while not self.messages or self.messages[-1]["type"] != "websocket.disconnect":
+            self.messages.append(await receive())
+
+
+class Server:
+    """A server for one request: gives messages, takes messages."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self._messages = list(messages)
+
+    async def receive(self) -> dict[str, Any]:
+        if self._messages:
+            return self._messages.pop(0)
+        await anyio.sleep_forever()
+        raise AssertionError
+
+    async def send(self, message: Any) -> None:
+        self.sent.append(message)
+
+    @property
+    def status(self) -> int:
+        return int(self.sent[0]["status"])
+
+    @property
+    def headers(self) -> Headers:
+        return list(self.sent[0]["headers"])
+
+    @property
+    def body(self) -> bytes:
+        return b"".join(message.get("body", b"") for message in self.sent)
+
+
+CONNECT = {"type": "websocket.connect"}
+DISCONNECT = {"type": "websocket.disconnect", "code": 1001}
+
+
+async def ask(app: Any, scope: dict[str, Any]) -> Server:
+    """One request; a WebSocket client connects and goes away."""
+    messages = [] if scope["type"] == "http" else [CONNECT.copy(), DISCONNECT.copy()]
+    server = Server(*messages)
+    await app(scope, server.receive, server.send)
+    return server
+
+
+def wrapped(gateway: Gateway) -> tuple[GatewayMiddleware, App]:
+    """The gateway in front of an application."""
+    app = App()
+    return GatewayMiddleware(app, gateway), app

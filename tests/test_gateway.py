@@ -1,0 +1,462 @@
+"""From a request to a decision."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asgi_gateway.audit import Audit
+from asgi_gateway.errors import LoginUnavailable, StateUnavailable
+from asgi_gateway.gateway import _KNOWN_LENGTH, _KNOWN_PATHS, Gateway
+from asgi_gateway.middleware import request_of
+from asgi_gateway.model import Allow, Challenge, Forbid, Grant, Unavailable
+from asgi_gateway.origins import CrossSite, OriginRules
+from asgi_gateway.services import Accept, Service
+from asgi_gateway.stores.memory import MemoryState
+from tests.gateways import Module, World, basic, request, scope, service, tokens, users
+
+pytestmark = pytest.mark.anyio
+
+ORIGIN = (b"origin", b"https://a.example")
+LISTED = OriginRules([CrossSite(frozenset(("https://a.example",)), ("PUT",))])
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def site(world: World) -> Gateway:
+    """A public part, two protected ones, and one of each for pages of another site."""
+    realm = world.realm(users(joe="A", ann="A B"))
+    return world.gateway(
+        service("public", "/public"),
+        service("a", "/a", realm, roles="A"),
+        service("b", "/a/b", realm, roles="A B"),
+        service("shared", "/shared", origins=LISTED),
+        service("api", "/api", realm, origins=LISTED),
+    )
+
+
+def events(world: World) -> list[dict[str, str]]:
+    found = [json.loads(line) for line in world.records.lines]
+    world.records.lines.clear()
+    return found
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+@pytest.mark.parametrize(
+    ("path", "headers", "answer"),
+    [
+        ("/public/x", [], Allow),
+        ("/public", [basic("joe", "wrong")], Allow),
+        ("/a", [], Challenge),
+        ("/a", [basic("joe", "wrong")], Challenge),
+        ("/a", [basic("joe")], Allow),
+        ("/a/b", [basic("joe")], Forbid),
+        ("/a/b/c", [basic("ann")], Allow),
+        ("/a/bc", [basic("joe")], Allow),
+        ("/", [basic("ann")], Forbid),
+        ("", [basic("ann")], Forbid),
+        ("/publicity", [], Forbid),
+        ("/public/../a", [basic("ann")], Forbid),
+        ("/public//a", [], Forbid),
+        ("/public/%2e%2e/a", [], Forbid),
+    ],
+)
+async def test_decisions(world: World, kind: str, path: str, headers: list[Any], answer: type) -> None:
+    """The service of the path decides who gets in, over HTTP and WebSocket alike; each refusal leaves one event."""
+    decision = await site(world).decide(request(path, *headers, kind=kind))
+    assert isinstance(decision, answer)
+    if answer is not Allow:
+        assert [event["outcome"] for event in events(world) if event["outcome"] != "success"] == [
+            "denial" if answer is Forbid else "failure" if headers else "challenge"
+        ]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "OPTIONS", "TRACE", "POST", "get", "X"])
+async def test_no_method_is_exempt(world: World, method: str) -> None:
+    """Every method needs the same credentials."""
+    assert isinstance(await site(world).decide(request("/a", method=method)), Challenge)
+
+
+async def test_missing_roles_are_logged(world: World) -> None:
+    """The log says who lacks which roles where; the decision names neither role nor user in its headers."""
+    decision = await site(world).decide(request("/a/b", basic("joe")))
+    assert isinstance(decision, Forbid)
+    assert decision.headers == ()
+    denial = events(world)[-1]
+    assert (denial["principal"], denial["reason"], denial["service"], denial["realm"]) == (
+        "joe",
+        "missing roles: B",
+        "b",
+        "demo",
+    )
+
+
+async def test_encoded_separators(world: World) -> None:
+    """A separator that was sent encoded is refused, public or not, by the first request and by every other."""
+    gateway = site(world)
+    assert gateway.recall(scope("/public/x", raw_path=b"/public/x")) is not None
+    for raw in (b"/public%2fx", b"/public/x%00", b"/public/%2e"):
+        asked = scope("/public/x", raw_path=raw)
+        assert gateway.recall(asked) is None
+        assert isinstance(await gateway.decide(request_of(asked)), Forbid)
+
+
+# -------------------------------------------------------------------------------------------------------------- origins
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "origin", "allowed"),
+    [
+        ("/a", "websocket", b"http://shop.example", True),
+        ("/a", "websocket", b"https://a.example", False),
+        ("/a", "websocket", b"null", False),
+        ("/a", "http", b"https://evil.example", True),
+        ("/api", "websocket", b"https://a.example", True),
+        ("/api", "websocket", b"https://b.example", False),
+        ("/api", "http", b"https://a.example", True),
+        ("/api", "http", b"https://b.example", False),
+        ("/api", "http", b"http://shop.example", True),
+        ("/shared", "http", b"https://a.example", True),
+        ("/shared", "websocket", b"https://b.example", False),
+        ("/public", "websocket", b"https://b.example", True),
+    ],
+)
+async def test_origins(world: World, path: str, kind: str, origin: bytes, allowed: bool) -> None:
+    """A page of another site opens no protected WebSocket, and nothing of a service that lists who may."""
+    headers = (basic("joe"), (b"host", b"shop.example"), (b"origin", origin))
+    decision = await site(world).decide(request(path, *headers, kind=kind))
+    assert isinstance(decision, Allow if allowed else Forbid)
+
+
+async def test_headers_for_other_sites(world: World) -> None:
+    """A listed page may read every answer, the challenge included; what is remembered for all is unchanged."""
+    gateway = site(world)
+    for headers, answer in (([], Challenge), ([basic("joe")], Allow), ([basic("joe")], Allow)):
+        decision = await gateway.decide(request("/api", ORIGIN, *headers))
+        assert isinstance(decision, answer)
+        assert decision.headers.count((b"access-control-allow-origin", b"https://a.example")) == 1
+    own = await gateway.decide(request("/api", basic("joe")))
+    assert own.headers == ()
+    public = await gateway.decide(request("/shared", ORIGIN))
+    assert isinstance(public, Allow)
+    assert (await gateway.decide(request("/shared"))).headers == ()
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_doubled_origin(world: World, kind: str) -> None:
+    """Two Origin headers are refused where a rule looks at the origin, and nobody's business elsewhere."""
+    two = (ORIGIN, (b"origin", b"http://shop.example"))
+    gateway = site(world)
+    assert isinstance(await gateway.decide(request("/api", basic("joe"), *two, kind=kind)), Forbid)
+    assert isinstance(await gateway.decide(request("/public", *two, kind=kind)), Allow)
+    decision = await gateway.decide(request("/a", basic("joe"), *two, kind=kind))
+    assert isinstance(decision, Forbid if kind == "websocket" else Allow)
+
+
+def preflight(gateway: Gateway, path: str, *headers: Any, **more: Any) -> Any:
+    asked = (b"access-control-request-method", b"PUT")
+    return gateway.preflight(request(path, *(headers or (ORIGIN, asked)), **({"method": "OPTIONS"} | more)))
+
+
+def test_preflight(world: World) -> None:
+    """A preflight for a service that answers it needs no credentials."""
+    for path in ("/api", "/shared/x"):
+        assert dict(preflight(site(world), path))[b"access-control-allow-methods"] == b"PUT"
+    assert not world.records.lines
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "more"),
+    [
+        ("/a", (), {}),
+        ("/nowhere", (), {}),
+        ("/api/../api", (), {}),
+        ("/api", (), {"raw_path": b"/%2e/api"}),
+        ("/api", (), {"method": "PUT"}),
+        ("/api", (), {"kind": "websocket"}),
+        ("/api", (ORIGIN,), {}),
+        ("/api", ((b"access-control-request-method", b"PUT"),), {}),
+        ("/api", (ORIGIN, ORIGIN, (b"access-control-request-method", b"PUT")), {}),
+        ("/api", ((b"origin", b"https://b.example"), (b"access-control-request-method", b"PUT")), {}),
+    ],
+)
+def test_no_preflight(world: World, path: str, headers: Any, more: Any) -> None:
+    """What is no preflight, or not for such a service, or not from a listed page, goes the way of all requests."""
+    assert preflight(site(world), path, *headers, **more) is None
+
+
+async def test_hosts(world: World) -> None:
+    """A service that matches the host takes only its own requests; two Host headers are refused."""
+    realm = world.realm(users(joe=""))
+    named = Service("named", (Accept("", frozenset(("http",)), "h"),))
+    gateway = world.gateway(named, service("rest", "", realm))
+    assert isinstance(await gateway.decide(request("/", (b"host", b"H"))), Allow)
+    assert isinstance(await gateway.decide(request("/", (b"host", b"g"))), Challenge)
+    assert isinstance(await gateway.decide(request("/")), Challenge)
+    assert isinstance(await gateway.decide(request("/", (b"host", b"h"), (b"host", b"g"))), Forbid)
+    assert gateway.recall(scope("/", (b"host", b"h"))) is None
+    asked = request(
+        "/", ORIGIN, (b"host", b"h"), (b"host", b"h"), (b"access-control-request-method", b"PUT"), method="OPTIONS"
+    )
+    assert gateway.preflight(asked) is None
+
+
+# --------------------------------------------------------------------------------------------------------------- recall
+
+lines = st.sampled_from(
+    [
+        basic("joe"),
+        basic("ann"),
+        basic("joe", "wrong"),
+        (b"authorization", b""),
+        ORIGIN,
+        (b"origin", b"null"),
+        (b"host", b"shop.example"),
+    ]
+)
+pieces = st.sampled_from(["public", "a", "b", "api", "shared", "..", "", "%2e", ";", "x", "\u2025", "\x00"])
+requests = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(["http", "websocket"]),
+        "path": st.lists(pieces, max_size=3).map(lambda parts: "/" + "/".join(parts)),
+        "root_path": st.sampled_from(["", "/public", "/a", "/pub", "/x"]),
+        "raw_path": st.none() | st.sampled_from([b"/public", b"/%61", b"/a%2fb", b"/%2E"]),
+        "headers": st.lists(lines, max_size=3),
+        "method": st.sampled_from(["GET", "OPTIONS"]),
+    }
+)
+
+
+@given(st.lists(requests, max_size=12))
+def test_recall_never_differs(asked: list[dict[str, Any]]) -> None:
+    """Whatever was asked before, recall knows nothing, or what decide decides."""
+
+    async def main() -> None:
+        world = World()
+        gateway = site(world)
+        for each in asked:
+            each = dict(each)
+            this = scope(each.pop("path"), *each.pop("headers"), kind=each.pop("kind"), **each)
+            remembered = gateway.recall(this)
+            decided = await gateway.decide(request_of(this))
+            if remembered is not None:
+                assert remembered == decided
+                assert remembered.headers == ()
+                assert remembered.additions is decided.additions  # type: ignore[union-attr]
+            assert gateway.recall(this) in (None, decided)
+
+    anyio.run(main)
+
+
+async def test_recall_forgets(world: World) -> None:
+    """Verified credentials are recalled until their time is over or the realm's data changed."""
+    gateway = site(world)
+    asked = scope("/a", basic("joe"))
+    assert gateway.recall(asked) is None
+    decided = await gateway.decide(request_of(asked))
+    assert gateway.recall(asked) is decided
+    assert gateway.recall(scope("/a/b", basic("joe"))) is None
+    gateway.realms[0].cache.clear()
+    assert gateway.recall(asked) is None
+    await gateway.decide(request_of(asked))
+    world.clock.advance(30)
+    assert gateway.recall(asked) is None
+
+
+async def test_recall_of_sockets_and_other_scopes(world: World) -> None:
+    """A protected WebSocket is always decided, since its Origin counts; so is a scope of another type."""
+    gateway = site(world)
+    await gateway.decide(request("/a", basic("joe")))
+    assert gateway.recall(scope("/a", basic("joe"))) is not None
+    assert gateway.recall(scope("/a", basic("joe"), kind="websocket")) is None
+    assert gateway.recall(scope("/public", kind="websocket")) is not None
+    assert gateway.recall(scope("/shared")) is None
+    assert gateway.recall({"type": "lifespan"}) is None
+    assert gateway.recall({"type": "quic", "path": "/public"}) is None
+
+
+def test_a_flood_of_paths(world: World) -> None:
+    """Paths that clients make up are remembered up to a bound, and long ones never."""
+    gateway = site(world)
+    for number in range(2 * _KNOWN_PATHS + 1):
+        assert gateway.recall(scope(f"/public/{number}")) is not None
+    assert gateway.recall(scope("/public/" + "x" * 60_000)) is not None
+    assert len(gateway._known["http"]) <= _KNOWN_PATHS
+    assert max(map(len, gateway._known["http"])) <= _KNOWN_LENGTH
+
+
+# ---------------------------------------------------------------------------------------------------------------- flood
+
+
+async def test_flood(world: World) -> None:
+    """When all threads are busy, more logins are told 503 and none is let in; public and remembered requests go on."""
+    world.pool._bound = 2
+    entered, go = threading.Semaphore(0), threading.Event()
+
+    def check() -> None:
+        entered.release()
+        assert go.wait(20)
+
+    async def slow(attempt: Any) -> Grant:
+        if attempt.username != "joe":
+            await attempt.run_blocking(check)
+        return Grant.user(attempt.username)
+
+    gateway = world.gateway(service("a", "/a", world.realm(Module(slow, cacheable=True))), service("public", ""))
+    await gateway.decide(request("/a", basic("joe")))
+    decisions: list[Any] = []
+
+    async def ask(number: int) -> None:
+        decisions.append(await gateway.decide(request("/a", basic(f"u{number}"))))
+
+    try:
+        async with anyio.create_task_group() as group:
+            for number in range(20):
+                group.start_soon(ask, number)
+            await anyio.to_thread.run_sync(entered.acquire)
+            with anyio.fail_after(5):
+                while len(decisions) < 18:
+                    await anyio.sleep(0.001)
+            assert {type(decision) for decision in decisions} == {Unavailable}
+            assert gateway.recall(scope("/a", basic("joe"))) is not None
+            assert isinstance(await gateway.decide(request("/a", basic("joe"))), Allow)
+            assert gateway.recall(scope("/elsewhere")) is not None
+            go.set()
+    finally:
+        go.set()
+    assert [type(decision) for decision in decisions[18:]] == [Allow, Allow]
+
+
+# ----------------------------------------------------------------------------------------------------- opening, closing
+
+
+class Part(Module):
+    """A module that writes down when it is opened and closed."""
+
+    def __init__(self, name: str, log: list[str], error: BaseException | None = None) -> None:
+        super().__init__(tokens()._login)
+        self.name, self.log, self.error = name, log, error
+
+    async def open(self) -> None:
+        await anyio.sleep(0)
+        if self.error is not None:
+            raise self.error
+        self.log.append(f"open {self.name}")
+
+    async def close(self) -> None:
+        self.log.append(f"close {self.name}")
+        if self.name == "unclosable":
+            raise OSError("cannot close")
+
+
+def parts(world: World, *modules: Part) -> Gateway:
+    realms = [world.realm(module, name=module.name) for module in modules]
+    return world.gateway(
+        *(service(realm.name, f"/{realm.name}", realm, *realms[:1]) for realm in realms[1:]),
+        service("first", "", realms[0]),
+    )
+
+
+async def test_open_and_close(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    """Everything is opened once, however many ask at once, and closed last first; an error keeps none open."""
+    log: list[str] = []
+    gateway = parts(world, Part("one", log), Part("unclosable", log), Part("three", log))
+    async with anyio.create_task_group() as group:
+        for _ in range(5):
+            group.start_soon(gateway.open)
+    assert sorted(log) == ["open one", "open three", "open unclosable"]
+    opened = [line.removeprefix("open ") for line in log]
+    log.clear()
+    await gateway.close()
+    assert log == [f"close {name}" for name in reversed(opened)]
+    assert "cannot close" in caplog.text
+    log.clear()
+    await gateway.open()
+    assert len(log) == 3
+    await gateway.close()
+
+
+@pytest.mark.parametrize("error", [StateUnavailable("down"), KeyboardInterrupt()])
+async def test_failing_to_open(world: World, error: BaseException) -> None:
+    """If one part cannot open, what was opened is closed again and the error is told."""
+    log: list[str] = []
+    broken = Part("broken", log, error)
+    gateway = world.gateway(service("one", "/", world.realm(Part("one", log), broken)))
+    with pytest.raises(type(error)):
+        await gateway.open()
+    assert log == ["open one", "close one"]
+    broken.error = None
+    await gateway.open()
+    assert log[2:] == ["open one", "open broken"]
+
+
+def test_needs_shared_state(world: World) -> None:
+    """Used tokens and first factors must be shared by several workers; a store that is shared shares them."""
+    nonce = tokens(replay_protected=True)
+    one, other = world.realm(nonce, name="one"), world.realm(users(), name="other")
+    gateway = world.gateway(service("a", "/a", one), service("b", "/b", other), service("c", "/c", other, one))
+    assert [text.partition(":")[0] for text in gateway.needs_shared_state()] == [
+        "realm one, login module module0",
+        "service c",
+    ]
+    assert world.gateway(service("b", "/b", other)).needs_shared_state() == []
+
+    class Shared(MemoryState):
+        shared = True
+
+    world.state = Shared()
+    assert world.gateway(service("c", "/c", other, one)).needs_shared_state() == []
+
+
+def test_two_services_of_one_place(world: World) -> None:
+    """A gateway in which two services accept the same is not made."""
+    with pytest.raises(ValueError, match="accept the same"):
+        world.gateway(service("a", "/x"), service("b", "/x"))
+
+
+async def test_unavailable(world: World) -> None:
+    """What could not be decided is refused with one event."""
+    assert site(world).unavailable(request("/a"), "unexpected error") == Unavailable(5, "unexpected error")
+    assert [event["outcome"] for event in events(world)] == ["unavailable"]
+
+
+async def test_observed(world: World) -> None:
+    """An observer is told what each module did."""
+    seen: list[Any] = []
+    await site(world).decide(request("/a", basic("joe")), lambda realm, steps: seen.append((realm.name, len(steps))))
+    assert seen == [("demo", 2)]
+
+
+async def test_nothing_secret_is_printed(world: World) -> None:
+    """No part of a gateway prints a credential that went through it."""
+
+    async def down(attempt: Any) -> None:
+        seen.append(repr(attempt) + repr(attempt.token) + repr(attempt.__dict__["token"]))
+        raise LoginUnavailable("down")
+
+    seen: list[str] = []
+    gateway = world.gateway(
+        service("x", "/x", world.realm(Module(down))), service("a", "/a", world.realm(users(joe=""), name="a"))
+    )
+    for path in ("/x", "/a"):
+        asked = request(path, basic("joe"), (b"cookie", b"joe-pw"), query=b"joe-pw")
+        decision = await gateway.decide(asked)
+        seen += [
+            repr(asked),
+            repr(decision),
+            repr(gateway),
+            repr(gateway.realms),
+            repr(gateway.services),
+            repr(Audit(world.clock)),
+        ]
+    assert "joe-pw" not in "".join(seen)
+    assert basic("joe")[1].decode()[6:] not in "".join(seen)
