@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from tests.integration.process import LOOPBACK, Process
 from tests.integration.servers import serve
-
-FLAGS = [
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-]
 
 HELPERS = """() => {
 window.steps = [];
@@ -46,14 +41,6 @@ ASK = "void (window.result = settled(open('/echo', new client.BasicChallengeHand
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
     with serve("browser_app:app", log=tmp_path_factory.mktemp("browser") / "log") as process:
         yield process
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
-        yield browser
-        browser.close()
 
 
 def visit(browser: Browser, server: Process, host: str = LOOPBACK) -> Page:

@@ -16,7 +16,7 @@ from asgi_gateway import GatewayMiddleware, Grant, LoginAttempt, LoginFailed, Lo
 from tests.integration.apps import CONFIG
 
 PAGE = """<!doctype html><html lang="en"><title>test</title><body><h1>Test</h1>
-<script type="module">import * as client from "/client.js"; window.client = client;</script>"""
+<script type="module">import * as client from "/asgi-gateway-client.js"; window.client = client;</script>"""
 
 
 class MirrorModule(LoginModule):
@@ -79,7 +79,7 @@ app = GatewayMiddleware(
         ]
     ),
     {
-        "browser-client": "/client.js",
+        "browser-client": "/asgi-gateway-client.js",
         "security": {
             "realms": [
                 _realm("demo", "Application Basic", _FILE),
