@@ -80,7 +80,7 @@ class KerberosChallengeHandler(NegotiableChallengeHandler):
         gssapi = self._gssapi
         try:
             name = gssapi.Name(login.username, gssapi.NameType.user)
-            mechanism = gssapi.OID.from_int_seq(KERBEROS_OID)
+            mechanism = gssapi.OID.from_int_seq(SPNEGO_OID)  # its context takes no credentials of Kerberos alone
             acquired = gssapi.raw.acquire_cred_with_password(
                 name, login.password.encode(), mechs=[mechanism], usage="initiate"
             )
