@@ -55,29 +55,33 @@ class GatewayMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         allow = self._recall(scope)
-        if allow is None:
-            return await self._decide(scope, receive, send)
-        return await self.app({**scope, **allow.additions}, receive, send)
+        if allow is not None:
+            return await self.app({**scope, **allow.additions}, receive, send)
+        entered = await self._decide(scope, receive, send)
+        if entered is not None:  # awaited here, so that an open socket holds no frame of the decision
+            await entered
+        return None
 
-    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
+        """Decide; what is left to be awaited is the application, if it is entered."""
         if scope["type"] not in _KINDS:
-            return await self._other(scope, receive, send)
+            return self._other(scope, receive, send)
         request = request_of(scope)
         if (preflight := self.gateway.preflight(request)) is not None:
-            return await _answer(send, 204, preflight, b"")
+            return _answer(send, 204, preflight, b"")
         module = self._browser_client
         if module is not None and request.path == module.path and request.kind == "http":
-            return await _answer_file(send, *module.answer(request))
+            return _answer_file(send, *module.answer(request))
         if scope["type"] == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
-            return await self._log_in_inside(scope, receive, send, request)
+            return await self._log_in_inside(scope, receive, send)
         if request.path.endswith(COOKIE_REQUEST) and self._serves_sockets(request):
-            return await _answer(send, 200, (), b"")
+            return _answer(send, 200, (), b"")
         decision = await self._decision(request)
-        if not isinstance(decision, Allow):
-            if scope["type"] == "websocket":
-                return await _deny_websocket(scope, receive, send, decision)
-            return await _answer(send, *_status_headers_body(decision))
-        return await self._enter(scope, receive, send, decision)
+        if isinstance(decision, Allow):
+            return self._enter(scope, receive, send, decision)
+        if scope["type"] == "websocket":
+            return _deny_websocket(scope, receive, send, decision)
+        return _answer(send, *_status_headers_body(decision))
 
     def _recall_but_for_module(self, scope: Scope) -> Allow | None:
         own = scope["type"] == "http" and path_below_root(scope) == self.gateway.browser_client
@@ -92,29 +96,27 @@ class GatewayMiddleware:
             logger.exception("an unexpected error while deciding; the request is refused")
             return self.gateway.unavailable(request, "unexpected error")
 
-    async def _enter(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> None:
-        inner = {**scope, **allow.additions}  # whatever stood under these keys before is gone
+    def _enter(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> Awaitable[None]:
+        scope = {**scope, **allow.additions}  # whatever stood under these keys before is gone
         if allow.headers:
             send = _adding(send, allow.headers)
-        if scope["type"] == "http":
-            return await self.app(inner, receive, send)
-        return await self._websocket(inner, receive, send, allow)
+        limited = allow.session_timeout is not None or allow.authorization_timeout is not None
+        if limited and scope["type"] == "websocket":
+            return self._limited(scope, receive, send, allow)
+        return self.app(scope, receive, send)
 
-    async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send, request: AuthRequest) -> None:
+    async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
         """The extended handshake; what it decides, it decides as for a plain one."""
-        service = self.gateway.locate(request)
+        service = self.gateway.locate(request_of(scope))
         if isinstance(service, Forbid):
-            return await _deny_websocket(scope, receive, send, service)
+            return _deny_websocket(scope, receive, send, service)
         if (await receive())["type"] != "websocket.connect":
             return None
-        login = SocketLogin(scope, receive, send, service.credential_headers)
-        allow = await login.run(lambda inner: self._decision(request_of(inner)), _status_headers_body)
-        if allow is None:
-            return None
-        try:
-            await self._enter(login.scope, login.receive, login.send, allow)
-        finally:
-            await login.finish()
+        login = SocketLogin(scope.get("query_string", b""), receive, send)
+        entered = await login.run(
+            scope, lambda inner: self._decision(request_of(inner)), _status_headers_body, service.credential_headers
+        )
+        return None if entered is None else self._enter(entered[0], login.receive, login.send, entered[1])
 
     def _serves_sockets(self, request: AuthRequest) -> bool:
         """Whether a path that ends as the Java client's request for cookies begins with that of a service's sockets."""
@@ -126,10 +128,9 @@ class GatewayMiddleware:
         except HeaderError:
             return False
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> None:
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> None:
+        """Run the application in a socket that ends with its session or authorization."""
         limits = [limit for limit in (allow.session_timeout, allow.authorization_timeout) if limit is not None]
-        if not limits:
-            return await self.app(scope, receive, send)
         lifetime = SocketLifetime(receive, send)
         reason = "session timeout" if min(limits) == allow.session_timeout else "authorization timeout"
         lifetime.end_after(min(limits), reason)
@@ -140,7 +141,6 @@ class GatewayMiddleware:
                 raise  # the application's own
         finally:
             await lifetime.finish()
-        return None
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":

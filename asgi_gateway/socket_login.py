@@ -30,44 +30,43 @@ class SocketLogin:
     """One login inside a WebSocket; afterwards, the application's ``receive`` and ``send``.
 
     Args:
-        scope: the opening's.
+        query: the opening's query string.
         receive: the server's; its ``websocket.connect`` has been received.
         send: the server's.
-        credential_headers: names, in lower case, of the service's own headers for credentials.
         limits: what a client that has not logged in may cost.
     """
 
-    __slots__ = ("_credential_headers", "_denial", "_handshake", "_open", "_raw_receive", "_raw_send", "_told", "scope")
+    __slots__ = ("_denial", "_handshake", "_open", "_raw_receive", "_raw_send", "_told")
 
     def __init__(
         self,
-        scope: Scope,
+        query: bytes,
         receive: Receive,
         send: Send,
-        credential_headers: Iterable[bytes] = (),
         limits: Limits = Limits(),  # noqa: B008 (it is frozen)
     ) -> None:
-        self.scope = scope
-        """The scope of the request inside the socket, as soon as there is one."""
         self._raw_receive = receive
         self._raw_send = send
-        self._credential_headers = frozenset(credential_headers)
-        self._handshake = Handshake(scope.get("query_string", b""), limits)
+        self._handshake = Handshake(query, limits)
         self._open = False
         self._told = False
         self._denial: tuple[int, Headers] | None = None
 
-    async def run(self, decide: Decide, answer: Answer) -> Allow | None:
+    async def run(
+        self, opening: Scope, decide: Decide, answer: Answer, further: frozenset[bytes] = frozenset()
+    ) -> tuple[Scope, Allow] | None:
         """Hold the login.
 
         Args:
+            opening: the opening's scope.
             decide: decides on the scope of each request.
             answer: status and headers for a decision that refuses.
+            further: names, in lower case, of the service's own headers for credentials.
 
         Returns:
-            the decision that lets the client in; None if it was refused, left, or took too long.
+            the scope of the request that is let in, and the decision; None if it was refused, left, or took too long.
         """
-        opening, handshake = self.scope, self._handshake
+        handshake = self._handshake
         await self._raw_send({"type": "websocket.accept", "subprotocol": HANDSHAKE_PROTOCOL, "headers": []})
         await self._write(handshake.greeting)
         while handshake.state is State.EXPECTING:
@@ -80,13 +79,15 @@ class SocketLogin:
                 return None
             if message["type"] != "websocket.receive":
                 return None
-            allow = await self._decide_on(opening, message, decide, answer)
-            if allow is not None:
-                return allow
+            entered = await self._decide_on(opening, message, decide, answer, further)
+            if entered is not None:
+                return entered
         await self._raw_send({"type": "websocket.close", "code": _REFUSED})
         return None
 
-    async def _decide_on(self, opening: Scope, message: Message, decide: Decide, answer: Answer) -> Allow | None:
+    async def _decide_on(
+        self, opening: Scope, message: Message, decide: Decide, answer: Answer, further: frozenset[bytes]
+    ) -> tuple[Scope, Allow] | None:
         text = message.get("text")
         try:
             head = self._handshake.request(message.get("bytes") or b"" if text is None else text)
@@ -94,13 +95,15 @@ class SocketLogin:
             logger.info("a login inside a WebSocket is refused: %s", error)
             await self._write(self._handshake.refuse(400))
             return None
-        self.scope = dict(opening)
-        self.scope["query_string"] = self._handshake.query
-        self.scope["headers"] = list(inner_headers(tuple(opening["headers"]), head, self._credential_headers))
-        self.scope["subprotocols"] = offers_of(head)
-        decision = await decide(self.scope)
+        scope = {
+            **opening,
+            "query_string": self._handshake.query,
+            "headers": list(inner_headers(tuple(opening["headers"]), head, further)),
+            "subprotocols": offers_of(head),
+        }
+        decision = await decide(scope)
         if isinstance(decision, Allow):
-            return decision
+            return scope, decision
         status, headers, _ = answer(decision)
         await self._write(self._handshake.refuse(status, headers))
         return None
@@ -112,11 +115,6 @@ class SocketLogin:
     def send(self, message: Message) -> Awaitable[None]:
         """The application's ``send``; once the socket is open, the server's own and nothing besides."""
         return self._raw_send(message) if self._open else self._conclude(message)
-
-    async def finish(self) -> None:
-        """Refuse if the application has ended without an answer, as servers do."""
-        if self._handshake.state is State.DECIDING:
-            await self._refuse(500)
 
     async def _connect(self) -> Message:
         self._told = True
@@ -143,7 +141,7 @@ class SocketLogin:
         if self._handshake.state is not State.DECIDING:
             return
         await self._write(self._handshake.refuse(status, headers))
-        await self._raw_send({"type": "websocket.close", "code": _REFUSED if status < 500 else 1011})
+        await self._raw_send({"type": "websocket.close", "code": _REFUSED})
         self._handshake.state = State.CLOSED
 
     async def _write(self, messages: Iterable[bytes]) -> None:

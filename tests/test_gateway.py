@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import json
-import threading
 from typing import Any
 
-import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from asgi_gateway.audit import Audit
-from asgi_gateway.errors import LoginUnavailable, StateUnavailable
-from asgi_gateway.gateway import _KNOWN_LENGTH, _KNOWN_PATHS, Gateway
+from asgi_gateway.errors import LoginUnavailable
+from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import request_of
-from asgi_gateway.model import Allow, Challenge, Forbid, Grant, Unavailable
+from asgi_gateway.model import Allow, Challenge, Forbid, Unavailable
 from asgi_gateway.origins import CrossSite, OriginRules
 from asgi_gateway.services import Accept, Service
-from asgi_gateway.stores.memory import MemoryState
-from tests.gateways import Module, World, basic, request, scope, service, tokens, users
+from tests.gateways import Module, World, basic, request, scope, service, users
 
 pytestmark = pytest.mark.anyio
 
@@ -210,211 +205,7 @@ async def test_hosts(world: World) -> None:
     assert gateway.preflight(asked) is None
 
 
-# --------------------------------------------------------------------------------------------------------------- recall
-
-lines = st.sampled_from(
-    [
-        basic("joe"),
-        basic("ann"),
-        basic("joe", "wrong"),
-        (b"authorization", b""),
-        ORIGIN,
-        (b"origin", b"null"),
-        (b"host", b"shop.example"),
-    ]
-)
-pieces = st.sampled_from(["public", "a", "b", "api", "shared", "..", "", "%2e", ";", "x", "\u2025", "\x00"])
-requests = st.fixed_dictionaries(
-    {
-        "kind": st.sampled_from(["http", "websocket"]),
-        "path": st.lists(pieces, max_size=3).map(lambda parts: "/" + "/".join(parts)),
-        "root_path": st.sampled_from(["", "/public", "/a", "/pub", "/x"]),
-        "raw_path": st.none() | st.sampled_from([b"/public", b"/%61", b"/a%2fb", b"/%2E"]),
-        "headers": st.lists(lines, max_size=3),
-        "method": st.sampled_from(["GET", "OPTIONS"]),
-    }
-)
-
-
-@given(st.lists(requests, max_size=12))
-def test_recall_never_differs(asked: list[dict[str, Any]]) -> None:
-    """Whatever was asked before, recall knows nothing, or what decide decides."""
-
-    async def main() -> None:
-        world = World()
-        gateway = site(world)
-        for each in asked:
-            each = dict(each)
-            this = scope(each.pop("path"), *each.pop("headers"), kind=each.pop("kind"), **each)
-            remembered = gateway.recall(this)
-            decided = await gateway.decide(request_of(this))
-            if remembered is not None:
-                assert remembered == decided
-                assert remembered.headers == ()
-                assert remembered.additions is decided.additions  # type: ignore[union-attr]
-            assert gateway.recall(this) in (None, decided)
-
-    anyio.run(main)
-
-
-async def test_recall_forgets(world: World) -> None:
-    """Verified credentials are recalled until their time is over or the realm's data changed."""
-    gateway = site(world)
-    asked = scope("/a", basic("joe"))
-    assert gateway.recall(asked) is None
-    decided = await gateway.decide(request_of(asked))
-    assert gateway.recall(asked) is decided
-    assert gateway.recall(scope("/a/b", basic("joe"))) is None
-    gateway.realms[0].cache.clear()
-    assert gateway.recall(asked) is None
-    await gateway.decide(request_of(asked))
-    world.clock.advance(30)
-    assert gateway.recall(asked) is None
-
-
-async def test_recall_of_sockets_and_other_scopes(world: World) -> None:
-    """A protected WebSocket is always decided, since its Origin counts; so is a scope of another type."""
-    gateway = site(world)
-    await gateway.decide(request("/a", basic("joe")))
-    assert gateway.recall(scope("/a", basic("joe"))) is not None
-    assert gateway.recall(scope("/a", basic("joe"), kind="websocket")) is None
-    assert gateway.recall(scope("/public", kind="websocket")) is not None
-    assert gateway.recall(scope("/shared")) is None
-    assert gateway.recall({"type": "lifespan"}) is None
-    assert gateway.recall({"type": "quic", "path": "/public"}) is None
-
-
-def test_a_flood_of_paths(world: World) -> None:
-    """Paths that clients make up are remembered up to a bound, and long ones never."""
-    gateway = site(world)
-    for number in range(2 * _KNOWN_PATHS + 1):
-        assert gateway.recall(scope(f"/public/{number}")) is not None
-    assert gateway.recall(scope("/public/" + "x" * 60_000)) is not None
-    assert len(gateway._known["http"]) <= _KNOWN_PATHS
-    assert max(map(len, gateway._known["http"])) <= _KNOWN_LENGTH
-
-
-# ---------------------------------------------------------------------------------------------------------------- flood
-
-
-async def test_flood(world: World) -> None:
-    """When all threads are busy, more logins are told 503 and none is let in; public and remembered requests go on."""
-    world.pool._bound = 2
-    entered, go = threading.Semaphore(0), threading.Event()
-
-    def check() -> None:
-        entered.release()
-        assert go.wait(20)
-
-    async def slow(attempt: Any) -> Grant:
-        if attempt.username != "joe":
-            await attempt.run_blocking(check)
-        return Grant.user(attempt.username)
-
-    gateway = world.gateway(service("a", "/a", world.realm(Module(slow, cacheable=True))), service("public", ""))
-    await gateway.decide(request("/a", basic("joe")))
-    decisions: list[Any] = []
-
-    async def ask(number: int) -> None:
-        decisions.append(await gateway.decide(request("/a", basic(f"u{number}"))))
-
-    try:
-        async with anyio.create_task_group() as group:
-            for number in range(20):
-                group.start_soon(ask, number)
-            await anyio.to_thread.run_sync(entered.acquire)
-            with anyio.fail_after(5):
-                while len(decisions) < 18:
-                    await anyio.sleep(0.001)
-            assert {type(decision) for decision in decisions} == {Unavailable}
-            assert gateway.recall(scope("/a", basic("joe"))) is not None
-            assert isinstance(await gateway.decide(request("/a", basic("joe"))), Allow)
-            assert gateway.recall(scope("/elsewhere")) is not None
-            go.set()
-    finally:
-        go.set()
-    assert [type(decision) for decision in decisions[18:]] == [Allow, Allow]
-
-
-# ----------------------------------------------------------------------------------------------------- opening, closing
-
-
-class Part(Module):
-    """A module that writes down when it is opened and closed."""
-
-    def __init__(self, name: str, log: list[str], error: BaseException | None = None) -> None:
-        super().__init__(tokens()._login)
-        self.name, self.log, self.error = name, log, error
-
-    async def open(self) -> None:
-        await anyio.sleep(0)
-        if self.error is not None:
-            raise self.error
-        self.log.append(f"open {self.name}")
-
-    async def close(self) -> None:
-        self.log.append(f"close {self.name}")
-        if self.name == "unclosable":
-            raise OSError("cannot close")
-
-
-def parts(world: World, *modules: Part) -> Gateway:
-    realms = [world.realm(module, name=module.name) for module in modules]
-    return world.gateway(
-        *(service(realm.name, f"/{realm.name}", realm, *realms[:1]) for realm in realms[1:]),
-        service("first", "", realms[0]),
-    )
-
-
-async def test_open_and_close(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    """Everything is opened once, however many ask at once, and closed last first; an error keeps none open."""
-    log: list[str] = []
-    gateway = parts(world, Part("one", log), Part("unclosable", log), Part("three", log))
-    async with anyio.create_task_group() as group:
-        for _ in range(5):
-            group.start_soon(gateway.open)
-    assert sorted(log) == ["open one", "open three", "open unclosable"]
-    opened = [line.removeprefix("open ") for line in log]
-    log.clear()
-    await gateway.close()
-    assert log == [f"close {name}" for name in reversed(opened)]
-    assert "cannot close" in caplog.text
-    log.clear()
-    await gateway.open()
-    assert len(log) == 3
-    await gateway.close()
-
-
-@pytest.mark.parametrize("error", [StateUnavailable("down"), KeyboardInterrupt()])
-async def test_failing_to_open(world: World, error: BaseException) -> None:
-    """If one part cannot open, what was opened is closed again and the error is told."""
-    log: list[str] = []
-    broken = Part("broken", log, error)
-    gateway = world.gateway(service("one", "/", world.realm(Part("one", log), broken)))
-    with pytest.raises(type(error)):
-        await gateway.open()
-    assert log == ["open one", "close one"]
-    broken.error = None
-    await gateway.open()
-    assert log[2:] == ["open one", "open broken"]
-
-
-def test_needs_shared_state(world: World) -> None:
-    """Used tokens and first factors must be shared by several workers; a store that is shared shares them."""
-    nonce = tokens(replay_protected=True)
-    one, other = world.realm(nonce, name="one"), world.realm(users(), name="other")
-    gateway = world.gateway(service("a", "/a", one), service("b", "/b", other), service("c", "/c", other, one))
-    assert [text.partition(":")[0] for text in gateway.needs_shared_state()] == [
-        "realm one, login module module0",
-        "service c",
-    ]
-    assert world.gateway(service("b", "/b", other)).needs_shared_state() == []
-
-    class Shared(MemoryState):
-        shared = True
-
-    world.state = Shared()
-    assert world.gateway(service("c", "/c", other, one)).needs_shared_state() == []
+# ------------------------------------------------------------------------------------ the rest
 
 
 def test_two_services_of_one_place(world: World) -> None:

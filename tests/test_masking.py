@@ -46,6 +46,9 @@ def test_what_is_no_text() -> None:
     """Arguments that are no text stay as they are, and no record is dropped."""
     assert masked("%s %d %s", None, 200, b"x=1") == "None 200 b'x=1'"
     assert masked(42) == "42"
+    bare = logging.makeLogRecord({"msg": "/a?token=s3cret", "args": None})
+    assert MaskCredentials(["token"]).filter(bare)
+    assert (bare.getMessage(), bare.args) == ("/a?token=***", None)
 
 
 def test_no_names() -> None:

@@ -24,7 +24,7 @@ def check(arguments: argparse.Namespace, output: Output) -> int:
     except ConfigError as error:
         output.problems(error.problems)
         errors = sum(problem.severity == "error" for problem in error.problems)
-        output.line(f"{arguments.file}: {errors} {'error' if errors == 1 else 'errors'}")
+        output.line(f"{arguments.file}: {_count(errors, 'error')}")
         output.record({"ok": False, "errors": errors})
         return 1
     output.problems(gateway.problems)
@@ -32,10 +32,14 @@ def check(arguments: argparse.Namespace, output: Output) -> int:
     for failure in failures:
         output.error(failure)
     if not failures:
-        counts = f"{len(gateway.services)} services, {len(gateway.realms)} realms"
+        counts = f"{_count(len(gateway.services), 'service')}, {_count(len(gateway.realms), 'realm')}"
         output.line(f"{arguments.file}: good ({counts}, {len(gateway.problems)} warnings or ignored elements)")
     output.record({"ok": not failures, "services": len(gateway.services), "realms": len(gateway.realms)})
     return 1 if failures else 0
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 async def _connect(gateway: Gateway) -> list[str]:

@@ -76,25 +76,29 @@ class _Builder:
             for index, config in enumerate(security.realms)
             if (realm := self._realm(config, ("security", "realms", index))) is not None
         }
-        services = self._services(realms)
         if any(problem.severity == "error" for problem in self._problems):
             raise ConfigError(self._problems)
-        return Gateway(
-            services,
-            state=self._state,
-            pool=self._pool,
-            clock=self._clock,
-            audit=self._audit,
-            problems=self._problems,
-            browser_client=self._loaded.config.browser_client,
-        )
+        try:
+            return Gateway(
+                self._services(realms),
+                state=self._state,
+                pool=self._pool,
+                clock=self._clock,
+                audit=self._audit,
+                problems=self._problems,
+                browser_client=self._loaded.config.browser_client,
+            )
+        except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
+            self._problem(("services",), str(error), "change the path, or the host, of one of them")
+            raise ConfigError(self._problems) from None
 
     # ------------------------------------------------------------------------------------------------------- services
 
     def _services(self, realms: Mapping[str, Realm]) -> list[Service]:
         configured = self._loaded.config.services
         if configured is None:
-            return [Service("default", (Accept(""),), tuple(realms.values()))]
+            (only,) = realms.values()
+            return [Service("default", (Accept(""),), (only,))]
         return [self._service(config, realms) for config in configured]
 
     def _service(self, config: ServiceConfig, realms: Mapping[str, Realm]) -> Service:
@@ -107,12 +111,11 @@ class _Builder:
         return Service(
             config.name or config.accept[0],
             accepts,
-            # a realm that could not be built has left its problem
-            tuple(realms[name] for name in config.realm_name if name in realms),
+            tuple(realms[name] for name in config.realm_name),  # every one of them: none is as good as public
             Authorization(constraint.require_role if constraint is not None else ()),
             OriginRules(
                 CrossSite(
-                    frozenset(_words(cross.allow_origin)),
+                    frozenset(map(_origin, _words(cross.allow_origin))),
                     tuple(_words(cross.allow_methods)),
                     tuple(word.lower() for word in _words(cross.allow_headers)),
                     None if cross.maximum_age is None else int(cross.maximum_age),
@@ -184,6 +187,9 @@ class _Builder:
         except ValidationError as error:
             self._options(error, found, config, path)
             return None
+        except Exception as error:  # a plugin's validators may do anything
+            self._problem((*path, "options"), f"login module {config.type}: {type(error).__name__}: {error}")
+            return None
         module = self._module(found, options, self._context(config, realm, path, invalidations), config, path)
         if module is None:
             return None
@@ -229,7 +235,7 @@ class _Builder:
             where = (*path, "options", *detail["loc"])
             name = str(detail["loc"][0]) if detail["loc"] else ""
             if detail["type"] == "extra_forbidden":
-                cure = did_you_mean(name, known) or (f"options: {', '.join(known)}" if known else "it has no options")
+                cure = did_you_mean(name, known) or "it has no options"
                 self._problem(where, f"login module {config.type} has no option {name!r}", cure)
             elif detail["type"] == "missing":
                 self._problem((*path, "options"), f"login module {config.type} needs the option {name!r}")
@@ -252,6 +258,12 @@ class _Builder:
 
 def _words(text: str | None) -> list[str]:
     return (text or "").replace(",", " ").split()
+
+
+def _origin(text: str) -> str:
+    """An origin as browsers send it: in lower case, without the scheme's own port."""
+    scheme, separator, authority = text.lower().partition("://")
+    return scheme + separator + authority.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ""))
 
 
 def _hosts(accept: AcceptUrl) -> tuple[str | None, ...]:

@@ -52,8 +52,12 @@ def validate(shaped: Shaped, plain: dict[str, Any], where: Callable[[Path], Mark
     try:
         config = GatewayConfig.model_validate(plain)
     except ValidationError as error:
-        for details in error.errors(include_url=False, include_input=False):
+        found = error.errors(include_url=False, include_input=False)
+        inside = {tuple(details["loc"][:-1]) for details in found}
+        for details in found:
             path: Path = tuple(details["loc"])
+            if details["type"] == "too_short" and path in inside:
+                continue  # not empty: none of what is in it is valid, and each was told
             if not any(path[: len(bad)] == bad for bad in shaped.broken):
                 shaped.problems.append(_problem(shaped.root, path, details, where))
     realms = plain.get("security", {}).get("realms", [])

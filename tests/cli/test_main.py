@@ -54,7 +54,7 @@ def test_check_of_a_good_file(file: Path, capsys: pytest.CaptureFixture[str]) ->
     """A good file gives exit code 0, a line that says so, and its warnings with their places."""
     assert main(["check", str(file)]) == 0
     out, err = capsys.readouterr()
-    assert "good (2 services, 1 realms" in out
+    assert "good (2 services, 1 realm," in out
     assert "users.yaml:4:" in err
     assert "plain text" in err
 

@@ -53,6 +53,13 @@ def test_errors(source: Any, expected: str) -> None:
     assert f"0:0 {expected}" in problems(source)
 
 
+def test_what_is_in_a_list_is_told_once() -> None:
+    """A list of which nothing is valid is not called empty besides."""
+    found = [problem for problem in problems(document(service(accept=["chat"]))) if ".accept" in problem]
+    assert len(found) == 1
+    assert "neither a path nor a URL" in found[0]
+
+
 def test_choices_show_what_the_file_says() -> None:
     """A wrong choice is shown as it is spelt, not as what a reference expands to."""
     source = document(realms=(realm(**{"authorization-mode": "${mode}"}),))
