@@ -20,7 +20,8 @@ function exchange(where) {
     if (step.step === "outcome") item.className = step.status && step.status < 300 ? "good" : "bad";
     $("nothing").hidden = true;
     $("exchange").append(item);
-    item.scrollIntoView({ block: "nearest" });
+    const panel = $("exchange").parentElement;
+    panel.scrollTop = panel.scrollHeight;
   };
 }
 
