@@ -114,10 +114,10 @@ def test_bounds():
 @pytest.mark.parametrize("unit", [" ", ",", "a ", "a=", '"', "\\", 'a="\\a', "a=b ", "Application "])
 def test_time_is_linear(unit):
     """The longest hostile line is read or refused in a small fraction of a second."""
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(HeaderError):
         parse_challenges(["Basic " + unit * ((MAX_LENGTH - 8) // len(unit)) + "{"])
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 5  # quadratic would be minutes
 
 
 def test_repr_shows_no_challenge_data():

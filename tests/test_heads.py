@@ -94,9 +94,9 @@ def test_headers_cannot_be_injected(header):
 
 def test_time_is_linear():
     """A long hostile header is refused in a small fraction of a second."""
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(HeaderError):
         parse_request(b"GET / HTTP/1.1\r\na: " + b" \t" * 60_000 + b"\x00\r\n\r\n")
     with pytest.raises(HeaderError):
         parse_request(b"GET / HTTP/1.1\r\na: " + b"x \t" * 40_000 + b"\x00\r\n\r\n")
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 5  # quadratic would be minutes
