@@ -196,11 +196,15 @@ class Gateway:
             # where no rule looks at the Origin it is nobody's business, however often it is there
             ruled = service.origins or (request.kind == "websocket" and service.realms)
             origin = request.header(b"origin") if ruled else None
-            if origin is not None and not service.origins.allows(request, origin):
-                return self._deny(request, service, f"origin {origin.decode('latin-1')} is not allowed")
+            allowed = origin is None or service.origins.allows(request, origin)
         except HeaderError as error:
             return self._deny(request, None, str(error))
-        return service
+        if allowed:
+            return service
+        refusal = self._deny(request, service, f"origin {(origin or b'').decode('latin-1')} is not allowed")
+        if not service.origins:
+            return refusal
+        return Forbid(refusal.reason, service.origins.response(origin), refusal.service, refusal.realm)
 
     async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
         """Decide on a request.
@@ -213,10 +217,11 @@ class Gateway:
         if isinstance(service, Forbid):
             return service
         decision = await self._authenticate(request, service, observe)
-        origin = request.header(b"origin") if service.origins else None
-        if origin is not None:
-            decision = _with_headers(decision, service.origins.response(origin))
-        return decision
+        return (
+            _with_headers(decision, service.origins.response(request.header(b"origin")))
+            if service.origins
+            else decision
+        )
 
     def unavailable(self, request: AuthRequest, reason: str) -> Unavailable:
         """The decision on a request that could not be decided."""

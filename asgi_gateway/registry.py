@@ -155,7 +155,7 @@ def _target(kind: _Kind, name: str) -> str:
         return f"{points[0].module}:{points[0].attr}"
     if name in _LATER:
         raise _error(f"{kind.what} {name} ({_LATER[name]}) is not in this release")
-    raise _error(f"there is no {kind.what} {name!r}", f"known: {', '.join(_names(kind))}")
+    raise _error(f"there is no {kind.what} {name!r}")
 
 
 def _distributions(points: Iterable[EntryPoint]) -> str:

@@ -234,7 +234,11 @@ class _Builder:
         for detail in error.errors(include_url=False, include_input=False):
             where = (*path, "options", *detail["loc"])
             name = str(detail["loc"][0]) if detail["loc"] else ""
-            if detail["type"] == "extra_forbidden":
+            if detail["type"] == "extra_forbidden" and not config.options.get(name):
+                # YAML reads {password: a,b} as password and an empty option b, which must not be shown.
+                message = f"login module {config.type} does not know an option, and it has no value"
+                self._problem((*path, "options"), message, "a value with commas needs quotes")
+            elif detail["type"] == "extra_forbidden":
                 cure = did_you_mean(name, known) or "it has no options"
                 self._problem(where, f"login module {config.type} has no option {name!r}", cure)
             elif detail["type"] == "missing":
@@ -253,7 +257,7 @@ class _Builder:
             if problem.file is not None or problem.line:
                 self._problems.append(problem)
             else:
-                self._problem(path, problem.message, cure or problem.cure, problem.severity)
+                self._problem(path, problem.message, problem.cure or cure, problem.severity)
 
 
 def _words(text: str | None) -> list[str]:
