@@ -95,21 +95,25 @@ class ChallengeResponse:
         next_handler: who answers the next challenge of this attempt; None: the handler that was asked first.
         confirm: called with the challenges in the response that lets us in, to check what the server proves by them;
             raises MutualAuthenticationError.
+        reusable: whether the same credentials are good for further requests, as those of Basic are.
     """
 
-    __slots__ = ("confirm", "credentials", "next_handler")
+    __slots__ = ("confirm", "credentials", "next_handler", "reusable")
 
     def __init__(
         self,
         credentials: str,
         next_handler: ChallengeHandler | None = None,
         confirm: Callable[[tuple[OfferedChallenge, ...]], None] | None = None,
+        *,
+        reusable: bool = False,
     ) -> None:
         if not credentials.isprintable() or not credentials.isascii():
             raise ValueError("credentials for a header are printable ASCII")
         self.credentials = credentials
         self.next_handler = next_handler
         self.confirm = confirm
+        self.reusable = reusable
 
     def clear_credentials(self) -> None:
         """Forget the credentials. Copies that a transport made while sending are out of reach."""

@@ -7,12 +7,14 @@
 
 Its rules:
 
-1. The first request carries no credentials. Only a 401 is answered, at most ``max_attempts`` times.
+1. The first request carries no credentials, but those that the memory has. Only a 401 is answered, at most
+   ``max_attempts`` times.
 2. A 401 from another origin than the first request's is not answered: no credentials follow a redirect.
 3. The strongest challenge that a handler can handle and has an answer for is answered, once.
 4. An answer that was just refused is not sent again to the same challenge: it would only lock the account.
 5. ``Sec-Challenge-Identity`` of a 401 goes back with the answer to it (a further factor), and no further.
 6. A reply that lets us in is shown to whoever gave the last answer, to check what the server proves.
+7. What let us in is remembered if it may be used again and was not one factor of several.
 """
 
 from __future__ import annotations
@@ -24,21 +26,21 @@ from collections import Counter
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 
 from asgi_gateway.challenges import OfferedChallenge, parse_challenges
 from asgi_gateway.client.challenge import ChallengeHandler, ChallengeRequest, ChallengeResponse
+from asgi_gateway.client.locations import origin
+from asgi_gateway.client.memory import Memory
 from asgi_gateway.errors import HeaderError
 
-__all__ = ["Ask", "Flow", "Reply", "Send", "ask", "ask_async", "authenticate", "origin"]
+__all__ = ["Ask", "Flow", "Reply", "Send", "ask", "ask_async", "authenticate"]
 
 logger = logging.getLogger("asgi_gateway.client")
 
 _STRENGTH = {"negotiate": 3, "token": 2, "basic": 0}
 _UNKNOWN_STRENGTH = 1  # a scheme that only the application's own handler knows
-_DEFAULT_PORTS = {"http": 80, "https": 443}
 _IDENTITY = "sec-challenge-identity"
 
 
@@ -82,20 +84,14 @@ Flow: TypeAlias = Generator[Send | Ask, Reply | ChallengeResponse | None, None]
 _Answer: TypeAlias = tuple[ChallengeResponse, OfferedChallenge]
 
 
-def origin(location: str) -> tuple[str, str, int | None]:
-    """Scheme (ws counts as http), host and port of a URL."""
-    parts = urlsplit(location)
-    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    return scheme, parts.hostname or "", parts.port or _DEFAULT_PORTS.get(scheme)
-
-
-def authenticate(handler: ChallengeHandler, location: str, max_attempts: int) -> Flow:
+def authenticate(handler: ChallengeHandler, location: str, max_attempts: int, memory: Memory | None = None) -> Flow:
     """The flow for one request; see the module's docstring.
 
     Args:
         handler: who answers challenges.
         location: the request's URL.
         max_attempts: how many challenges are answered; 0: none.
+        memory: accepted credentials of earlier requests; None: nothing is remembered.
 
     Raises:
         MutualAuthenticationError: thrown by a handler that the server did not convince.
@@ -103,8 +99,12 @@ def authenticate(handler: ChallengeHandler, location: str, max_attempts: int) ->
     met: Counter[tuple[str, str]] = Counter()
     refused: set[tuple[str, str, bytes]] = set()
     current = handler
-    reply = yield Send()
+    several = False
+    known = memory.recall(location) if memory is not None and max_attempts else None
+    reply = yield Send((("Authorization", known),) if known else ())
     assert isinstance(reply, Reply)
+    if memory is not None and known is not None and reply.status == 401:
+        memory.forget(known)
     for _ in range(max_attempts):
         if reply.status != 401 or origin(reply.location) != origin(location):
             return
@@ -118,11 +118,14 @@ def authenticate(handler: ChallengeHandler, location: str, max_attempts: int) ->
         refused.add(key)
         headers = [("Authorization", response.credentials)]
         headers += [("Sec-Challenge-Identity", value) for value in reply.all(_IDENTITY)[:1]]
+        several = several or len(headers) > 1
         reply = yield Send(tuple(headers))
         assert isinstance(reply, Reply)
-        response.clear_credentials()
         if reply.status < 400 and response.confirm is not None:
             response.confirm(_challenges(reply))
+        if reply.status < 400 and memory is not None and response.reusable and not several:
+            memory.store(location, response.credentials)
+        response.clear_credentials()
         current = response.next_handler or handler
 
 

@@ -9,6 +9,7 @@ import httpx
 
 from asgi_gateway.client.challenge import ChallengeHandler
 from asgi_gateway.client.flow import Ask, Flow, Reply, Send, ask, ask_async, authenticate
+from asgi_gateway.client.memory import Memory
 
 __all__ = ["GatewayAuth"]
 
@@ -26,6 +27,9 @@ class GatewayAuth(httpx.Auth):
     Args:
         handler: who answers challenges.
         max_authentication_attempts: how many challenges of one request are answered; 0: none.
+        remember: whether accepted credentials that may be used again (those of Basic) are sent with later requests to
+            the same place at once, so that the handler is asked only once; they are kept in this object alone.
+        clock: seconds that never go back.
 
     Raises:
         ValueError: a negative number of attempts.
@@ -39,13 +43,20 @@ class GatewayAuth(httpx.Auth):
         handler: ChallengeHandler,
         max_authentication_attempts: int = 3,
         *,
+        remember: bool = True,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if max_authentication_attempts < 0:
             raise ValueError("max_authentication_attempts is 0 or more")
         self._handler = handler
         self._max_attempts = max_authentication_attempts
+        self._memory = Memory() if remember else None
         self._clock = clock
+
+    def forget(self) -> None:
+        """Forget all accepted credentials; the handler is asked again."""
+        if self._memory is not None:
+            self._memory.forget()
 
     def sync_auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         request.read()
@@ -86,7 +97,7 @@ class GatewayAuth(httpx.Auth):
             flow.close()
 
     def _flow(self, request: httpx.Request) -> Flow:
-        return authenticate(self._handler, str(request.url), self._max_attempts)
+        return authenticate(self._handler, str(request.url), self._max_attempts, self._memory)
 
     def _drain(self, response: httpx.Response) -> None:
         """Read an answered 401's body, so that its connection can be used again; not for ever."""

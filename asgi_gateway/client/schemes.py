@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 import base64
-import ipaddress
 import logging
 from collections.abc import Callable
-from urllib.parse import urlsplit
 
 from asgi_gateway.client.challenge import ChallengeHandler, ChallengeRequest, ChallengeResponse, MaybeAwaitable, then
+from asgi_gateway.client.locations import is_confidential
 from asgi_gateway.client.login import LoginSource, PasswordAuthentication, login_handler
 from asgi_gateway.errors import GatewayError
 
 __all__ = ["BasicChallengeHandler", "TokenChallengeHandler", "TokenSource"]
 
 logger = logging.getLogger("asgi_gateway.client")
-
-
-def is_confidential(location: str) -> bool:
-    """Whether what is sent there can be read by nobody on the way: TLS, or this machine itself."""
-    parts = urlsplit(location)
-    if parts.scheme in ("https", "wss"):
-        return True
-    host = (parts.hostname or "").rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 class _SecretChallengeHandler(ChallengeHandler):
@@ -94,7 +79,7 @@ def _basic(login: PasswordAuthentication | None) -> ChallengeResponse | None:
         pair = f"{login.username}:{login.password}"
         if any(character < " " or character == "\x7f" for character in pair):
             raise GatewayError("a user name or password for Basic cannot hold control characters")
-        return ChallengeResponse("Basic " + base64.b64encode(pair.encode()).decode())
+        return ChallengeResponse("Basic " + base64.b64encode(pair.encode()).decode(), reusable=True)
     finally:
         login.clear()
 

@@ -12,6 +12,7 @@ from asgi_gateway.client import (
     PasswordAuthentication,
 )
 from asgi_gateway.client.flow import Ask, Reply, Send, ask, ask_async, authenticate
+from asgi_gateway.client.memory import Memory
 
 URL = "https://host.example/echo"
 
@@ -32,9 +33,9 @@ class Answers(ChallengeHandler):
         return ChallengeResponse(answer) if isinstance(answer, str) else answer
 
 
-def run(handler, replies, attempts=3, location=URL):
+def run(handler, replies, attempts=3, location=URL, memory=None):
     """Drive the flow with these replies; returns the headers of every request that was sent."""
-    flow = authenticate(handler, location, attempts)
+    flow = authenticate(handler, location, attempts, memory)
     sent, replies = [], iter(replies)
     try:
         step = next(flow)
@@ -161,6 +162,22 @@ def test_a_server_that_proves_nothing_is_an_error():
     handler = Answers(negotiate=[ChallengeResponse("x", confirm=refuse)])
     with pytest.raises(MutualAuthenticationError):
         run(handler, [reply(401, "Negotiate"), reply(200)])
+
+
+def test_only_reusable_credentials_that_let_us_in_are_remembered():
+    """Basic's are, a token's are not, nor what was refused; refused ones are forgotten."""
+    for response, status, kept in (
+        (ChallengeResponse("x", reusable=True), 200, True),
+        (ChallengeResponse("x", reusable=True), 403, False),
+        (ChallengeResponse("x"), 200, False),
+    ):
+        memory = Memory()
+        run(Answers(own=[response]), [reply(401, "Own"), reply(status)], memory=memory)
+        assert (memory.recall(URL) == "x") is kept
+    memory.store(URL, "old")
+    assert run(Answers(), [reply(200)], memory=memory) == [{"Authorization": "old"}]
+    run(Answers(), [reply(401, "Own")], memory=memory)
+    assert memory.recall(URL) is None
 
 
 def test_credentials_are_cleared_once_sent():

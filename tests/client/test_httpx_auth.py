@@ -98,6 +98,35 @@ async def test_two_factors(gateway):
     assert [request.realm for request in asked] == ["one", "two"]
 
 
+@pytest.mark.anyio
+async def test_nobody_is_asked_twice(gateway):
+    """Accepted credentials go with later requests to the same place at once, until they are refused or forgotten."""
+    asked = []
+    auth = GatewayAuth(handler(*["welcome"] * 9, asked=asked))
+    for _ in range(3):
+        assert (await post(gateway, auth)).status_code == 200
+    assert len(asked) == 1
+    auth.forget()
+    assert (await post(gateway, auth)).status_code == 200
+    assert len(asked) == 2
+    asked.clear()
+    auth = GatewayAuth(handler(*["welcome"] * 9, asked=asked), remember=False)
+    auth.forget()
+    for _ in range(2):
+        assert (await post(gateway, auth)).status_code == 200
+    assert len(asked) == 2
+
+
+@pytest.mark.anyio
+async def test_one_factor_of_several_is_not_remembered(gateway):
+    """The password of a further realm would be wrong for the first one, so none of them is kept."""
+    asked = []
+    auth = GatewayAuth(handler(*["welcome"] * 9, asked=asked))
+    for _ in range(2):
+        assert (await post(gateway, auth, "https://gateway.example/both")).status_code == 200
+    assert [request.realm for request in asked] == ["one", "two", "one", "two"]
+
+
 def served(reply, auth, **options):
     """A request to a server that is a function."""
     with httpx.Client(transport=httpx.MockTransport(reply), auth=auth, **options) as client:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from asgi_gateway.client import BasicChallengeHandler, ChallengeRequest, PasswordAuthentication, TokenChallengeHandler
-from asgi_gateway.client.schemes import is_confidential
 from asgi_gateway.errors import GatewayError
 from asgi_gateway.headers import parse_authorization
 from asgi_gateway.model import AuthenticationToken
@@ -103,25 +102,3 @@ def test_secrets_do_not_travel_in_the_clear(make, caplog):
     assert not make(lambda request: None).can_handle(request)
     assert "allow_plain_http" in caplog.text
     assert make(lambda request: None, allow_plain_http=True).can_handle(request)
-
-
-@pytest.mark.parametrize(
-    ("location", "confidential"),
-    [
-        ("https://a/", True),
-        ("wss://a/", True),
-        ("http://localhost:8/", True),
-        ("ws://app.localhost/", True),
-        ("http://127.0.0.7/", True),
-        ("http://[::1]:8000/", True),
-        ("http://a/", False),
-        ("ws://localhost.evil.example/", False),
-        ("http://127.0.0.1.evil.example/", False),
-        ("http://10.0.0.1/", False),
-        ("http://localhost@evil.example/", False),
-        ("ftp://a/", False),
-    ],
-)
-def test_what_counts_as_confidential(location, confidential):
-    """TLS and this machine do; nothing else does."""
-    assert is_confidential(location) is confidential
