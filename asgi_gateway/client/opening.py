@@ -28,11 +28,6 @@ class Timer:
         self._left = seconds
         self._clock = clock
 
-    @property
-    def left(self) -> float | None:
-        """Seconds left; 0 or less when time is up."""
-        return self._left
-
     @contextmanager
     def running(self) -> Iterator[float | None]:
         """Let the timer run while the block runs; gives the seconds left.

@@ -59,6 +59,7 @@ def found(description: str, location: str) -> bool:
         ("[::1]:8000/*", "ws://[::1]:8000/echo"),
         ("host/a%20b", "http://host/a b"),
         ("host/path/", "http://host/path"),
+        ("tcp://host", "tcp://host"),
     ],
 )
 def test_locations_that_match(description, location):

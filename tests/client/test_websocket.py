@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import pytest
 from websockets.datastructures import Headers
@@ -23,6 +24,7 @@ from asgi_gateway.client import (
 )
 from asgi_gateway.client.opening import Timer
 from asgi_gateway.client.sync import connect as connect_in_thread
+from asgi_gateway.handshake import HANDSHAKE_PROTOCOL, Handshake, Limits, State, offers_of
 
 
 def handler(*passwords, asked=None):
@@ -40,6 +42,22 @@ def handler(*passwords, asked=None):
 RIGHT = "Basic " + base64.b64encode(b"joe:welcome").decode()
 
 
+def log_in_inside(connection):
+    """The server's side of the extended handshake; whether the client was let in with the right password."""
+    handshake = Handshake(urlsplit(connection.request.path).query.encode(), Limits(answers=3))
+    for message in handshake.greeting:
+        connection.send(message)
+    while handshake.state is State.EXPECTING:
+        head = handshake.request(connection.recv(timeout=5))
+        if head.all(b"authorization") == [RIGHT.encode()]:
+            answer = handshake.admit(next(iter(offers_of(head)), None), ())
+        else:
+            answer = handshake.refuse(401, [(b"www-authenticate", b'Application Basic realm="demo"')])
+        for message in answer:
+            connection.send(message)
+    return handshake.state is State.OPEN
+
+
 @contextmanager
 def server(check=None, subprotocols=None):
     """A WebSocket echo server behind a function from request headers to None or a status with headers."""
@@ -54,6 +72,8 @@ def server(check=None, subprotocols=None):
         return Response(status, "Refused", Headers([*headers, ("Content-Length", "0")]), b"")
 
     def echo(connection):
+        if connection.subprotocol == HANDSHAKE_PROTOCOL and not log_in_inside(connection):
+            return
         for message in connection:
             connection.send(message)
 
@@ -164,6 +184,34 @@ async def test_a_server_that_proves_nothing_is_left(talk):
     with server(guarded) as running:
         with pytest.raises(MutualAuthenticationError):
             await talk(running.uri, handler=Doubting())
+
+
+@pytest.mark.anyio
+async def test_the_extended_handshake(talk):
+    """Inside the socket the rounds go on until the password is right; the application's subprotocol shows, and
+    nothing of the login was in the opening.
+    """
+    with server(subprotocols=[HANDSHAKE_PROTOCOL]) as running:
+        options = {"handler": handler("a", "welcome"), "extended": True, "subprotocols": ["chat"]}
+        assert await talk(running.uri + "?a=b", **options) == ("hi", "chat")
+        assert await talk(running.uri, handler=handler("welcome"), extended=True) == ("hi", None)
+        opening = running.seen[0]
+        assert opening.path == "/echo?a=b&.kl=Y"
+        assert "Authorization" not in opening.headers
+        for giving, status in ((handler("a"), 401), (handler("a", "b", "c", "d"), 403)):
+            with pytest.raises(InvalidStatus) as caught:
+                await talk(running.uri, handler=giving, extended=True, max_authentication_attempts=9)
+            assert caught.value.response.status_code == status
+
+
+@pytest.mark.anyio
+async def test_an_opening_that_is_refused(talk):
+    """A server that answers the opening itself with 401 is not given credentials outside the socket."""
+    asked = []
+    with server(guarded, subprotocols=[HANDSHAKE_PROTOCOL]) as running:
+        with pytest.raises(InvalidStatus):
+            await talk(running.uri, handler=handler("welcome", asked=asked), extended=True)
+    assert asked == []
 
 
 @pytest.mark.anyio
