@@ -20,6 +20,7 @@ from asgi_gateway.factors import Factors
 from asgi_gateway.heads import HANDSHAKE_PROTOCOL
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
+from asgi_gateway.keystores import KeyStore
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
@@ -47,6 +48,7 @@ class Gateway:
         clock: where time comes from.
         audit: where events go.
         problems: warnings that the configuration left.
+        keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
         browser_client: the path at which the client for browsers is served, or None.
 
     Raises:
@@ -62,6 +64,7 @@ class Gateway:
         clock: Clock,
         audit: Audit,
         problems: Iterable[Problem] = (),
+        keystore: KeyStore | None = None,
         browser_client: str | None = None,
     ) -> None:
         self.services = tuple(services)
@@ -69,6 +72,7 @@ class Gateway:
         self.problems = tuple(problems)
         self.browser_client = browser_client
         self.clock = clock
+        self.keystore = keystore
         self._table = ServiceTable(self.services)
         self._pool = pool
         self._audit = audit

@@ -34,7 +34,10 @@ _MODULES = _Kind(
     "asgi_gateway.login_modules",
     {
         "file": "asgi_gateway.modules.file:FileLoginModule",
+        "keystore": "asgi_gateway.modules.keystore:KeyStoreLoginModule",
         "grant": "asgi_gateway.modules.grant:GrantLoginModule",
+        "jndi": "asgi_gateway.modules.jndi:JndiLoginModule",
+        "ldap": "asgi_gateway.modules.ldap:LdapLoginModule",
         "timeout": "asgi_gateway.modules.timeout:TimeoutLoginModule",
     },
 )
@@ -55,9 +58,6 @@ _STORES = _Kind(
     {"memory": "asgi_gateway.stores.memory:MemoryState"},
 )
 _LATER = {
-    "ldap": "LDAP directories",
-    "jndi": "RFC 2307 directories",
-    "keystore": "keystores",
     "kerberos5": "Kerberos",
     "gss": "Kerberos",
     "Negotiate": "Kerberos",
