@@ -17,6 +17,7 @@ from asgi_gateway.attempt import BlockingPool, Step
 from asgi_gateway.audit import Audit
 from asgi_gateway.errors import HeaderError, Problem
 from asgi_gateway.factors import Factors
+from asgi_gateway.heads import HANDSHAKE_PROTOCOL
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
 from asgi_gateway.keystores import KeyStore
@@ -25,7 +26,7 @@ from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
 from asgi_gateway.reauthorization import Reauthorizations
 from asgi_gateway.revocation import Revocations
-from asgi_gateway.services import Service, ServiceTable
+from asgi_gateway.services import Service, ServiceTable, unshared
 from asgi_gateway.sockets import LiveSockets
 from asgi_gateway.workers import OnlyWorker
 
@@ -55,6 +56,7 @@ class Gateway:
         problems: warnings that the configuration left.
         identity: what tells this configuration from others on the same host, such as its file.
         keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
+        browser_client: the path at which the client for browsers is served, or None.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -71,12 +73,15 @@ class Gateway:
         problems: Iterable[Problem] = (),
         identity: str = "",
         keystore: KeyStore | None = None,
+        browser_client: str | None = None,
     ) -> None:
         self.services = tuple(services)
         self.state = state
         self.problems = tuple(problems)
+        self.browser_client = browser_client
         self.clock = clock
         self.keystore = keystore
+        self._entrances = (*self.services, *(each.ticket.login for each in self.services if each.ticket is not None))
         self._table = ServiceTable(self.services)
         self._pool = pool
         self._audit = audit
@@ -100,23 +105,11 @@ class Gateway:
     @property
     def realms(self) -> tuple[Realm, ...]:
         """Every realm that a service uses, each once."""
-        logins = (service.ticket.login for service in self.services if service.ticket is not None)
-        return tuple(dict.fromkeys(realm for service in (*self.services, *logins) for realm in service.realms))
+        return tuple(dict.fromkeys(realm for service in self._entrances for realm in service.realms))
 
     def needs_shared_state(self) -> list[str]:
         """What several workers would have to share and do not, each as a few words; empty if all is well."""
-        if self.state.shared:
-            return []
-        modules = [
-            f"realm {realm.name}, login module {entry.name}: used tokens"
-            for realm in self.realms
-            for entry in realm.chain.entries
-            if entry.module.replay_protected
-        ]
-        logins = [service.ticket.login for service in self.services if service.ticket is not None]
-        sessions = [f"realm {realm.name}: sessions" for realm in self.realms if realm.sessions is not None]
-        several = [service.name for service in (*self.services, *logins) if len(service.realms) > 1]
-        return modules + sessions + [f"service {name}: the first of several realms" for name in several]
+        return [] if self.state.shared else unshared(self._entrances, self.realms)
 
     async def open(self, *, serving: bool = True) -> None:
         """Open the store and every login module; what was opened is closed again if one fails.
@@ -186,6 +179,8 @@ class Gateway:
             return None
         realm = service.realm
         if realm is None:
+            if kind == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
+                return None
             return service.allow_at_once
         if kind != "http":
             return None  # the Origin must be looked at
@@ -207,6 +202,18 @@ class Gateway:
             known[path] = service
         return service
 
+    def locate(self, request: AuthRequest) -> Service | Forbid:
+        """The service that a request is for, if its path has one reading and its Origin may use the service."""
+        try:
+            if (reason := confusion(request.path, request.raw_path)) is not None:
+                return self.deny(request, None, f"a path that can be read in two ways: {reason}")
+            service = self.find(request)
+        except HeaderError as error:
+            return self.deny(request, None, str(error))
+        if service is None:
+            return self.deny(request, None, "no service accepts this path")
+        return self._refuse_origin(request, service) or service
+
     async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
         """Decide on a request.
 
@@ -214,42 +221,41 @@ class Gateway:
             request: the request.
             observe: is told what each module of each realm did, for ``asgi-gateway explain``.
         """
-        try:
-            if (reason := confusion(request.path, request.raw_path)) is not None:
-                return self.deny(request, None, f"a path that can be read in two ways: {reason}")
-            service = self.find(request)
-            if service is None:
-                return self.deny(request, None, "no service accepts this path")
-        except HeaderError as error:
-            return self.deny(request, None, str(error))
-        return await self.decide_for(request, service, observe)
+        service = self.locate(request)
+        return service if isinstance(service, Forbid) else await self._decide_at(service, request, observe)
 
-    async def decide_for(
-        self, request: AuthRequest, service: Service, observe: Observer | None = None, *, fresh: bool = False
-    ) -> Decision:
+    async def decide_for(self, request: AuthRequest, service: Service, *, fresh: bool = False) -> Decision:
         """Decide on a request for a service, whatever its path.
 
         Args:
             request: the request.
             service: the service.
-            observe: is told what each module of each realm did.
             fresh: only credentials count, and they are verified now: no session, and nothing that is remembered.
         """
-        try:
-            # where no rule looks at the Origin it is nobody's business, however often it is there
-            ruled = service.origins or (request.kind == "websocket" and service.realms)
-            origin = request.header(b"origin") if ruled else None
-            allowed = origin is None or service.origins.allows(request, origin)
-        except HeaderError as error:
-            return self.deny(request, service, str(error))
-        decision: Decision
-        if allowed:
-            decision = await self._authenticate(request, service, observe, fresh)
-        else:
-            decision = self.deny(request, service, f"origin {(origin or b'').decode('latin-1')} is not allowed")
+        return self._refuse_origin(request, service) or await self._decide_at(service, request, fresh=fresh)
+
+    async def _decide_at(
+        self, service: Service, request: AuthRequest, observe: Observer | None = None, *, fresh: bool = False
+    ) -> Decision:
+        decision = await self._authenticate(request, service, observe, fresh)
         if not isinstance(decision, Allow) and any(realm.sessions is not None for realm in service.realms):
             decision = _with_headers(decision, _VARY)
-        return _with_headers(decision, service.origins.response(origin)) if service.origins else decision
+        if service.origins:
+            decision = _with_headers(decision, service.origins.response(request.header(b"origin")))
+        return decision
+
+    def _refuse_origin(self, request: AuthRequest, service: Service) -> Forbid | None:
+        # where no rule looks at the Origin it is nobody's business, however often it is there
+        if not (service.origins or (request.kind == "websocket" and service.realms)):
+            return None
+        try:
+            origin = request.header(b"origin")
+            if origin is None or service.origins.allows(request, origin):
+                return None
+        except HeaderError as error:
+            return self.deny(request, service, str(error))
+        headers = service.origins.response(origin) if service.origins else ()
+        return self.deny(request, service, f"origin {origin.decode('latin-1')} is not allowed", "", headers)
 
     def unavailable(self, request: AuthRequest, reason: str) -> Unavailable:
         """The decision on a request that could not be decided."""

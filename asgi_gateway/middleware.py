@@ -6,16 +6,20 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import sniffio
 
+from asgi_gateway.browser import BrowserClient
 from asgi_gateway.config import load_config
 from asgi_gateway.endpoints import TEXT, Endpoints, Reply
+from asgi_gateway.errors import HeaderError
 from asgi_gateway.gateway import Gateway
+from asgi_gateway.handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.identity import SCOPE_KEY
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
-from asgi_gateway.paths import path_below_root
+from asgi_gateway.paths import confusion, path_below_root
+from asgi_gateway.socket_login import SocketLogin
 from asgi_gateway.sockets import LiveSocket, Owner
 from asgi_gateway.subprotocols import without_credentials
 
@@ -25,6 +29,7 @@ Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+T = TypeVar("T")
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 logger = logging.getLogger(__name__)
@@ -51,66 +56,118 @@ class GatewayMiddleware:
     def __init__(self, app: App, config: str | Path | Mapping[str, Any] | Gateway) -> None:
         self.app = app
         self.gateway = config if isinstance(config, Gateway) else load_config(config)
-        self._recall = self.gateway.recall
         self._endpoints = Endpoints(self.gateway)
+        path = self.gateway.browser_client
+        self._browser_client = BrowserClient(path) if path is not None else None
+        self._recall = self.gateway.recall if path is None else self._recall_but_for_module
         self._open = False
         for problem in self.gateway.problems:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         allow = self._recall(scope)
-        if allow is None:
-            return await self._decide(scope, receive, send)
-        if allow.headers:
-            send = _adding(send, allow.headers)
-        return await self.app({**scope, **allow.additions}, receive, send)
+        if allow is not None:
+            if allow.headers:
+                send = _adding(send, allow.headers)
+            return await self.app({**scope, **allow.additions}, receive, send)
+        entered = await self._decide(scope, receive, send)
+        if entered is not None:  # awaited here, so that an open socket holds no frame of the decision
+            await entered
+        return None
 
-    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
+        """Decide; what is left to be awaited is the application, if it is entered."""
         if scope["type"] not in _KINDS:
-            return await self._other(scope, receive, send)
+            return self._other(scope, receive, send)
         request = request_of(scope)
         ended = self.gateway.sockets.ended
         if (preflight := self.gateway.preflight(request)) is not None:
-            return await _answer(send, 204, preflight, b"")
+            return _answer(send, 204, preflight, b"")
+        module = self._browser_client
+        if module is not None and request.path == module.path and request.kind == "http":
+            return _answer_file(send, *module.answer(request))
+        if scope["type"] == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
+            return await self._log_in_inside(scope, receive, send)
+        if request.path.endswith(COOKIE_REQUEST) and self._serves_sockets(request):
+            return _answer(send, 200, (), b"")
+        if request.kind == "http" and "/;" in request.path:
+            reply = await self._guarded(request, self._endpoints.answer)
+            if isinstance(reply, Reply):
+                return _answer(send, reply.status, reply.headers, reply.body, reply.content_type)
+            if reply is not None:
+                return _answer(send, *_status_headers_body(reply))
+        decision = await self._guarded(request, self.gateway.decide)
+        if isinstance(decision, Allow):
+            return self._enter(scope, receive, send, decision, ended)
+        if scope["type"] == "websocket":
+            return _deny_websocket(scope, receive, send, decision)
+        return _answer(send, *_status_headers_body(decision))
+
+    def _recall_but_for_module(self, scope: Scope) -> Allow | None:
+        own = scope["type"] == "http" and path_below_root(scope) == self.gateway.browser_client
+        return None if own else self.gateway.recall(scope)
+
+    async def _guarded(self, request: AuthRequest, decide: Callable[[AuthRequest], Awaitable[T]]) -> T | Unavailable:
         try:
             if not self._open:  # a server without lifespan
                 await self._open_gateway()
-            decision: Decision | Reply = await self._endpoints.answer(request) or await self.gateway.decide(request)
+            return await decide(request)
         except Exception:
             logger.exception("an unexpected error while deciding; the request is refused")
-            decision = self.gateway.unavailable(request, "unexpected error")
-        if isinstance(decision, Reply):
-            return await _answer(send, decision.status, decision.headers, decision.body, decision.content_type)
-        if not isinstance(decision, Allow):
-            if scope["type"] == "websocket":
-                return await _deny_websocket(scope, receive, send, decision)
-            return await _answer(send, *_status_headers_body(decision))
-        inner = {**scope, **decision.additions}  # whatever stood under these keys before is gone
-        if scope["type"] == "websocket":
-            return await self._websocket(inner, receive, send, decision, ended)
-        if decision.headers:
-            send = _adding(send, decision.headers)
-        return await self.app(inner, receive, send)
+            return self.gateway.unavailable(request, "unexpected error")
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow, ended: int) -> None:
-        """Run the application until the socket or its login ends; ``ended`` is from before the decision."""
-        if allow.subprotocols:
-            scope.update(without_credentials(scope, allow.subprotocols))
-        endless = allow.session_timeout is None and allow.authorization_timeout is None and allow.expires is None
-        if allow.subject is None or (endless and sniffio.current_async_library() != "asyncio"):
-            return await self.app(scope, receive, _adding(send, allow.headers) if allow.headers else send)
-        sockets = self.gateway.sockets
-        socket = self._live_socket(scope, receive, send, allow)
-        sockets.add(socket, ended)
+    def _enter(self, scope: Scope, receive: Receive, send: Send, allow: Allow, ended: int) -> Awaitable[None]:
+        """Run the application; ``ended`` is how often something was revoked when the decision began."""
+        scope = {**scope, **allow.additions}  # whatever stood under these keys before is gone
+        if scope["type"] == "websocket":
+            if allow.subprotocols:
+                scope.update(without_credentials(scope, allow.subprotocols))
+            endless = allow.session_timeout is None and allow.authorization_timeout is None and allow.expires is None
+            if allow.subject is not None and not (endless and sniffio.current_async_library() != "asyncio"):
+                return self._live(scope, self._live_socket(scope, receive, send, allow), ended)
+        if allow.headers:
+            send = _adding(send, allow.headers)
+        return self.app(scope, receive, send)
+
+    async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
+        """The extended handshake; what it decides, it decides as for a plain one."""
+        service = self.gateway.locate(request_of(scope))
+        if isinstance(service, Forbid):
+            return _deny_websocket(scope, receive, send, service)
+        if (await receive())["type"] != "websocket.connect":
+            return None
+        ended = 0
+
+        async def decide(inner: Scope) -> Decision:
+            nonlocal ended
+            ended = self.gateway.sockets.ended
+            return await self._guarded(request_of(inner), self.gateway.decide)
+
+        login = SocketLogin(scope.get("query_string", b""), receive, send)
+        entered = await login.run(scope, decide, _status_headers_body, service.credential_headers)
+        return None if entered is None else self._enter(entered[0], login.receive, login.send, entered[1], ended)
+
+    def _serves_sockets(self, request: AuthRequest) -> bool:
+        """Whether a path that ends as the Java client's request for cookies begins with that of a service's sockets."""
+        path = request.path.removesuffix(COOKIE_REQUEST)
+        if request.method != "GET" or confusion(path, request.raw_path) is not None:
+            return False
+        try:
+            return self.gateway.find(AuthRequest("websocket", "GET", path, headers=request.headers)) is not None
+        except HeaderError:
+            return False
+
+    async def _live(self, scope: Scope, socket: LiveSocket, ended: int) -> None:
+        """Run the application until the socket or its login ends."""
+        self.gateway.sockets.add(socket, ended)
         try:
             await self.app(scope, socket.receive, socket.send)
         except OSError:
             if not socket.ended:
                 raise  # the application's own
         finally:
-            sockets.discard(socket)
+            self.gateway.sockets.discard(socket)
             await socket.finish()
-        return None
 
     def _live_socket(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> LiveSocket:
         """The authenticated socket, its timer set."""
@@ -218,6 +275,11 @@ async def _answer(send: Send, status: int, headers: Headers, body: bytes, conten
     length = (b"content-length", str(len(body)).encode())
     content = ((b"content-type", content_type.encode()), length) if body else ()
     await send({"type": "http.response.start", "status": status, "headers": [*content, _NO_STORE, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _answer_file(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
     await send({"type": "http.response.body", "body": body})
 
 

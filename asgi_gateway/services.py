@@ -11,7 +11,7 @@ from asgi_gateway.origins import OriginRules
 from asgi_gateway.realm import Realm
 from asgi_gateway.tokens import TokenIssuer
 
-__all__ = ["Accept", "Service", "ServiceTable", "Ticket"]
+__all__ = ["Accept", "Service", "ServiceTable", "Ticket", "unshared"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,11 @@ class Service:
     """The only realm, if there is just one and nothing but its credentials decides on HTTP requests."""
     ticket: Ticket | None = None
     """How a login is traded for a ticket to the service; None where it is not."""
+
+    @property
+    def credential_headers(self) -> frozenset[bytes]:
+        """The names, in lower case, of the headers besides Authorization that its realms read credentials from."""
+        return frozenset(name.lower().encode("latin-1") for realm in self.realms for name in realm.reader.headers)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -120,6 +125,24 @@ class ServiceTable:
             if service is not None or not path:
                 return service
             path = path[: path.rindex("/")]
+
+
+def unshared(services: Sequence[Service], realms: Sequence[Realm]) -> list[str]:
+    """What several workers would have to share, each as a few words.
+
+    Args:
+        services: the services, those that tickets are had from included.
+        realms: their realms, each once.
+    """
+    modules = [
+        f"realm {realm.name}, login module {entry.name}: used tokens"
+        for realm in realms
+        for entry in realm.chain.entries
+        if entry.module.replay_protected
+    ]
+    sessions = [f"realm {realm.name}: sessions" for realm in realms if realm.sessions is not None]
+    several = [service.name for service in services if len(service.realms) > 1]
+    return modules + sessions + [f"service {name}: the first of several realms" for name in several]
 
 
 def _without_port(host: str) -> str:
