@@ -28,7 +28,7 @@ CONNECTIONS = 350
 def server(tmp_path: Path) -> Iterator[Process]:
     """A server whose hashes cost some milliseconds each: enough to keep all processors busy."""
     users = tmp_path / "users.yaml"
-    stored = PasswordHasher(time_cost=1, memory_cost=8 * 1024, parallelism=1).hash("wonderland")
+    stored = PasswordHasher(time_cost=1, memory_cost=19 * 1024, parallelism=1).hash("wonderland")
     users.write_text(f"users: [{{name: alice, password: {stored!r}}}]")
     with serve("faults:app", log=tmp_path / "log", env={"FAULTS_USERS": str(users)}) as process:
         yield process
@@ -56,14 +56,14 @@ def test_flood(server: Process) -> None:
         slow = []
         for _ in range(4):  # a machine with other work to do is slow in some tries, a server that waits in every one
             with flood(server, 2.0) as process:
-                while held(server)["tasks"] < before["tasks"] + 100:  # until it has come
+                while held(server)["tasks"] < before["tasks"] + 50:  # until it has come
                     assert process.poll() is None
                 times = {path: [latency(client, path) for _ in range(40)] for path in calm}
                 assert process.poll() is None, "the flood was over before the measurement"
                 output, _ = process.communicate(timeout=60)
             answers = json.loads(output)
             assert set(answers) == {"401", "503"}
-            slow = [path for path in calm if statistics.median(times[path]) > max(20 * calm[path], 0.05)]
+            slow = [path for path in calm if statistics.median(times[path]) > max(20 * calm[path], 0.1)]
             if not slow:
                 break
         assert slow == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
 import time
@@ -19,6 +20,9 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from asgi_gateway import GatewayMiddleware, Grant, LoginAttempt, LoginFailed, LoginModule
 
+logger = logging.getLogger("faults")
+logging.getLogger("asgi_gateway").addHandler(logging.StreamHandler())
+logging.getLogger("asgi_gateway").setLevel(logging.DEBUG)
 USERS = os.environ.get("FAULTS_USERS", str(Path(__file__).with_name("users.xml")))
 COUNTS = dict.fromkeys(("asked", "pending", "aborted", "entered", "left"), 0)
 
@@ -43,6 +47,7 @@ class Slow(LoginModule):
 
     async def abort(self, attempt: LoginAttempt) -> None:
         COUNTS["aborted"] += 1
+        logger.warning("aborted: %s", attempt)
 
 
 def realm(name: str, module: dict[str, Any], **authentication: Any) -> dict[str, Any]:
