@@ -34,7 +34,7 @@ async def main(port: int, connections: int, seconds: float) -> None:
     answers: Counter[str] = Counter()
     end = time.monotonic() + seconds
     await asyncio.gather(*(connection(number, port, end, answers) for number in range(connections)))
-    print(json.dumps(answers))  # noqa: T201
+    print(json.dumps(answers))
 
 
 if __name__ == "__main__":

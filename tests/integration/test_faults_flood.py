@@ -49,7 +49,7 @@ def latency(client: httpx.Client, path: str) -> float:
 
 
 def test_flood(server: Process) -> None:
-    """Under a flood remembered credentials and public requests stay fast, what is too much is 503, wrong stays wrong."""
+    """Under a flood remembered credentials and public requests stay fast, too much is 503, and wrong stays wrong."""
     with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", trust_env=False) as client:
         calm = {path: statistics.median(latency(client, path) for _ in range(50)) for path in ("/who", "/public")}
         before = held(server)

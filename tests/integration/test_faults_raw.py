@@ -1,4 +1,4 @@
-"""What no HTTP library would send: each request is refused or decided as the plain one, whatever the server's parser."""
+"""What no HTTP library would send: each request is refused or decided as the plain one, by every parser."""
 
 from __future__ import annotations
 

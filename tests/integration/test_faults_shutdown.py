@@ -45,7 +45,7 @@ def terminate(server: Process) -> float:
 
 @pytest.mark.parametrize("name", SERVERS)
 def test_logins_that_end_in_time(name: str, tmp_path: Path) -> None:
-    """Logins that end within the grace time are answered, open sockets are told 1012, and nothing is amiss in the log."""
+    """Logins that end within the grace time are answered, sockets are told 1012, and nothing is amiss in the log."""
     with serve("faults:app", name, log=tmp_path / "log") as server, ThreadPoolExecutor() as pool, ExitStack() as stack:
         sockets = [stack.enter_context(connect(server, "/who/echo", additional_headers=RIGHT)) for _ in range(5)]
         pending = begin(server, pool, 0.5)

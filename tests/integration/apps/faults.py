@@ -23,7 +23,7 @@ from asgi_gateway import GatewayMiddleware, Grant, LoginAttempt, LoginFailed, Lo
 logger = logging.getLogger("faults")
 logging.getLogger("asgi_gateway").addHandler(logging.StreamHandler())
 logging.getLogger("asgi_gateway").setLevel(logging.DEBUG)
-USERS = os.environ.get("FAULTS_USERS", str(Path(__file__).with_name("users.xml")))
+USERS = str(Path(__file__).with_name("users.xml"))
 COUNTS = dict.fromkeys(("asked", "pending", "aborted", "entered", "left"), 0)
 
 
@@ -58,13 +58,16 @@ def realm(name: str, module: dict[str, Any], **authentication: Any) -> dict[str,
     }
 
 
-FILE = {"type": "file", "options": {"file": USERS}}
+def file(users: str) -> dict[str, Any]:
+    return {"type": "file", "options": {"file": users}}
+
+
 PLACES = {"http-header": ["X-Key"], "http-query-parameter": ["ticket"], "http-cookie": ["pass"]}
 CONFIG: dict[str, Any] = {
     "security": {
         "realms": [
-            realm("demo", FILE),
-            realm("places", FILE, **PLACES),
+            realm("demo", file(os.environ.get("FAULTS_USERS", USERS))),
+            realm("places", file(USERS), **PLACES),
             realm("slow", {"type": f"class:{__name__}.Slow"}),
         ]
     },
