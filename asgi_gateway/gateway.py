@@ -19,6 +19,7 @@ from asgi_gateway.errors import HeaderError, Problem
 from asgi_gateway.factors import Factors
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
+from asgi_gateway.keystores import KeyStore
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.paths import confusion, path_below_root
 from asgi_gateway.realm import Realm, Verified
@@ -46,6 +47,7 @@ class Gateway:
         clock: where time comes from.
         audit: where events go.
         problems: warnings that the configuration left.
+        keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -60,11 +62,13 @@ class Gateway:
         clock: Clock,
         audit: Audit,
         problems: Iterable[Problem] = (),
+        keystore: KeyStore | None = None,
     ) -> None:
         self.services = tuple(services)
         self.state = state
         self.problems = tuple(problems)
         self.clock = clock
+        self.keystore = keystore
         self._table = ServiceTable(self.services)
         self._pool = pool
         self._audit = audit
@@ -195,14 +199,15 @@ class Gateway:
             # where no rule looks at the Origin it is nobody's business, however often it is there
             ruled = service.origins or (request.kind == "websocket" and service.realms)
             origin = request.header(b"origin") if ruled else None
-            if origin is not None and not service.origins.allows(request, origin):
-                return self._deny(request, service, f"origin {origin.decode('latin-1')} is not allowed")
+            allowed = origin is None or service.origins.allows(request, origin)
         except HeaderError as error:
             return self._deny(request, None, str(error))
-        decision = await self._authenticate(request, service, observe)
-        if origin is not None and service.origins:
-            decision = _with_headers(decision, service.origins.response(origin))
-        return decision
+        decision: Decision
+        if allowed:
+            decision = await self._authenticate(request, service, observe)
+        else:
+            decision = self._deny(request, service, f"origin {(origin or b'').decode('latin-1')} is not allowed")
+        return _with_headers(decision, service.origins.response(origin)) if service.origins else decision
 
     def unavailable(self, request: AuthRequest, reason: str) -> Unavailable:
         """The decision on a request that could not be decided."""

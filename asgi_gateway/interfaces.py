@@ -301,7 +301,7 @@ class PasswordLoginModule(LoginModule):
     dealt with here, for all of them alike.
     """
 
-    Options = PasswordOptions
+    Options: ClassVar[type[ModuleOptions]] = PasswordOptions
     needs_credentials = True
 
     async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:

@@ -79,10 +79,10 @@ class OriginRules:
             headers.append((b"access-control-max-age", str(constraint.max_age).encode()))
         return tuple(headers)
 
-    def response(self, origin: bytes) -> Headers:
-        """The headers that let a page of another, allowed origin read an answer; empty for others."""
-        constraint = self._constraint(origin.decode("latin-1").lower())
-        if constraint is None:
+    def response(self, origin: bytes | None) -> Headers:
+        """The headers that let a page of another, allowed origin read an answer; caches keep answers apart by them."""
+        constraint = None if origin is None else self._constraint(origin.decode("latin-1").lower())
+        if origin is None or constraint is None:
             return ((b"vary", b"Origin"),) if self._constraints else ()
         listed = origin.decode("latin-1").lower() in constraint.origins
         headers = [

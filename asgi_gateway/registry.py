@@ -34,7 +34,10 @@ _MODULES = _Kind(
     "asgi_gateway.login_modules",
     {
         "file": "asgi_gateway.modules.file:FileLoginModule",
+        "keystore": "asgi_gateway.modules.keystore:KeyStoreLoginModule",
         "grant": "asgi_gateway.modules.grant:GrantLoginModule",
+        "jndi": "asgi_gateway.modules.jndi:JndiLoginModule",
+        "ldap": "asgi_gateway.modules.ldap:LdapLoginModule",
         "timeout": "asgi_gateway.modules.timeout:TimeoutLoginModule",
     },
 )
@@ -55,9 +58,6 @@ _STORES = _Kind(
     {"memory": "asgi_gateway.stores.memory:MemoryState"},
 )
 _LATER = {
-    "ldap": "LDAP directories",
-    "jndi": "RFC 2307 directories",
-    "keystore": "keystores",
     "kerberos5": "Kerberos",
     "gss": "Kerberos",
     "Negotiate": "Kerberos",
@@ -155,7 +155,7 @@ def _target(kind: _Kind, name: str) -> str:
         return f"{points[0].module}:{points[0].attr}"
     if name in _LATER:
         raise _error(f"{kind.what} {name} ({_LATER[name]}) is not in this release")
-    raise _error(f"there is no {kind.what} {name!r}", f"known: {', '.join(_names(kind))}")
+    raise _error(f"there is no {kind.what} {name!r}")
 
 
 def _distributions(points: Iterable[EntryPoint]) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from bench import inprocess, served
+from bench import bench_ldap, inprocess, served
 
 inprocess.report("In one process, no sockets (medians of paired ratios)", asyncio.run(inprocess.main()))
 asyncio.run(served.main())
+asyncio.run(bench_ldap.main())

@@ -29,25 +29,25 @@ REQUEST = b"GET /app/hello HTTP/1.1\r\nHost: localhost\r\nAuthorization: " + BAS
 class Client(asyncio.Protocol):
     """One connection that asks again as soon as it was answered."""
 
-    def __init__(self, length: int) -> None:
-        self.length, self.got, self.count = length, 0, 0
+    def __init__(self, length: int, request: bytes) -> None:
+        self.length, self.request, self.got, self.count = length, request, 0, 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = transport
-        transport.write(REQUEST)  # type: ignore[attr-defined]
+        transport.write(self.request)  # type: ignore[attr-defined]
 
     def data_received(self, data: bytes) -> None:
         self.got += len(data)
         if self.got >= self.length:
             self.got -= self.length
             self.count += 1
-            self.transport.write(REQUEST)  # type: ignore[attr-defined]
+            self.transport.write(self.request)  # type: ignore[attr-defined]
 
 
-async def answer_length(port: int) -> int:
+async def answer_length(port: int, request: bytes) -> int:
     """The bytes of one answer, which must be the application's."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(REQUEST)
+    writer.write(request)
     head = await reader.readuntil(b"\r\n\r\n")
     if not head.startswith(b"HTTP/1.1 200"):
         raise RuntimeError(head.decode())
@@ -56,10 +56,10 @@ async def answer_length(port: int) -> int:
     return len(head) + len(body)
 
 
-async def requests(port: int) -> float:
+async def requests(port: int, request: bytes = REQUEST) -> float:
     """Requests a second."""
-    length, loop = await answer_length(port), asyncio.get_running_loop()
-    clients = [Client(length) for _ in range(CONNECTIONS)]
+    length, loop = await answer_length(port, request), asyncio.get_running_loop()
+    clients = [Client(length, request) for _ in range(CONNECTIONS)]
     for client in clients:
         await loop.create_connection(lambda client=client: client, "127.0.0.1", port)  # type: ignore[misc]
     start = time.perf_counter()

@@ -140,10 +140,12 @@ async def test_headers_for_other_sites(world: World) -> None:
         assert isinstance(decision, answer)
         assert decision.headers.count((b"access-control-allow-origin", b"https://a.example")) == 1
     own = await gateway.decide(request("/api", basic("joe")))
-    assert own.headers == ()
+    assert own.headers == ((b"vary", b"Origin"),)
     public = await gateway.decide(request("/shared", ORIGIN))
     assert isinstance(public, Allow)
-    assert (await gateway.decide(request("/shared"))).headers == ()
+    assert (await gateway.decide(request("/shared"))).headers == ((b"vary", b"Origin"),)
+    refused = await gateway.decide(request("/api", (b"origin", b"https://b.example")))
+    assert refused.headers == ((b"vary", b"Origin"),)
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])

@@ -107,6 +107,8 @@ async def test_recall_of_sockets_and_other_scopes(world: World) -> None:
     assert gateway.recall(scope("/a", basic("joe"), kind="websocket")) is None
     assert gateway.recall(scope("/public", kind="websocket")) is not None
     assert gateway.recall(scope("/shared")) is None
+    await gateway.decide(request("/api", basic("joe")))
+    assert gateway.recall(scope("/api", basic("joe"), (b"origin", b"https://evil.example"))) is None
     assert gateway.recall({"type": "lifespan"}) is None
     assert gateway.recall({"type": "quic", "path": "/public"}) is None
 

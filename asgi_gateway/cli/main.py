@@ -52,7 +52,8 @@ def parser() -> argparse.ArgumentParser:
         "run",
         "serve an application with uvicorn, the gateway in front",
         "  asgi-gateway run gateway.yaml example_app.app:app\n"
-        "  asgi-gateway run gateway.yaml mysite.asgi:application --host 0.0.0.0 --port 8080 --workers 4",
+        "  asgi-gateway run gateway.yaml mysite.asgi:application --host 0.0.0.0 --port 8080 --workers 4\n"
+        "  asgi-gateway run gateway.yaml mysite.asgi:application --port 8443 --tls gateway.example.com",
         run.run,
     )
     sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
@@ -60,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     sub.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
     sub.add_argument("--workers", type=int, default=1, help="worker processes (default: 1)")
+    sub.add_argument("--tls", metavar="HOST", help="serve https and wss, with the keystore's certificate for this host")
     sub.add_argument("--log-level", default="info", choices=("critical", "error", "warning", "info", "debug"))
 
     sub = command(

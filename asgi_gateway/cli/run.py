@@ -11,6 +11,8 @@ from typing import Any
 from asgi_gateway.cli.output import Output
 from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError, Problem
+from asgi_gateway.gateway import Gateway
+from asgi_gateway.keystores import uvicorn_tls
 from asgi_gateway.masking import MaskCredentials
 from asgi_gateway.middleware import GatewayMiddleware
 
@@ -47,8 +49,22 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         port=arguments.port,
         workers=arguments.workers,
         log_level=arguments.log_level,
+        **_tls(gateway, arguments.tls),
     )
     return 0
+
+
+def _tls(gateway: Gateway, host: str | None) -> dict[str, Any]:
+    """uvicorn's arguments for TLS; none without ``--tls``.
+
+    Raises:
+        ConfigError: there is no keystore, or no usable key in it for the host.
+    """
+    if host is None:
+        return {}
+    if gateway.keystore is None:
+        raise ConfigError(Problem("--tls needs a keystore", cure="add security/keystore to the configuration"))
+    return uvicorn_tls(gateway.keystore, host, gateway.clock.time())
 
 
 def application() -> GatewayMiddleware:

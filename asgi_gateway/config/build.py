@@ -21,12 +21,13 @@ from asgi_gateway.chain import Chain, ChainEntry
 from asgi_gateway.clock import SystemClock
 from asgi_gateway.config.accept import Accept as AcceptUrl
 from asgi_gateway.config.load import LoadedConfig, load
-from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig
+from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
 from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.credentials import CredentialReader
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, LoginModule, ModuleContext
+from asgi_gateway.keystores import KeyStore, open_store
 from asgi_gateway.origins import CrossSite, OriginRules
 from asgi_gateway.realm import Realm
 from asgi_gateway.services import Accept, Service
@@ -68,6 +69,8 @@ class _Builder:
         self._pool = BlockingPool()
         self._audit = Audit(clock)
         self._state: ExpiringState = MemoryState(clock)
+        self._keystore = self._store(loaded.config.security.keystore, "keystore")
+        self._truststore = self._store(loaded.config.security.truststore, "truststore")
 
     def gateway(self) -> Gateway:
         security = self._loaded.config.security
@@ -86,10 +89,28 @@ class _Builder:
                 clock=self._clock,
                 audit=self._audit,
                 problems=self._problems,
+                keystore=self._keystore,
             )
         except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
             self._problem(("services",), str(error), "change the path, or the host, of one of them")
             raise ConfigError(self._problems) from None
+
+    def _store(self, config: StoreConfig | None, element: str) -> KeyStore | None:
+        if config is None:
+            return None
+        path: Path_ = ("security", element)
+
+        def warn(message: str) -> None:
+            self._problem(path, message, severity="warning")
+
+        try:
+            store = open_store(config, self._loaded.directory, warn)
+        except ConfigError as error:
+            self._adopt(error, path)
+            return None
+        for message in store.problems(self._clock.time()):
+            warn(message)
+        return store
 
     # ------------------------------------------------------------------------------------------------------- services
 
@@ -210,6 +231,8 @@ class _Builder:
             realm=realm,
             state=self._state,
             clock=self._clock,
+            keystore=self._keystore,
+            truststore=self._truststore,
             logger=logging.getLogger(f"asgi_gateway.modules.{config.type.removeprefix('class:')}"),
             invalidate=invalidate,
             warn=warn,
@@ -233,7 +256,11 @@ class _Builder:
         for detail in error.errors(include_url=False, include_input=False):
             where = (*path, "options", *detail["loc"])
             name = str(detail["loc"][0]) if detail["loc"] else ""
-            if detail["type"] == "extra_forbidden":
+            if detail["type"] == "extra_forbidden" and not config.options.get(name):
+                # YAML reads {password: a,b} as password and an empty option b, which must not be shown.
+                message = f"login module {config.type} does not know an option, and it has no value"
+                self._problem((*path, "options"), message, "a value with commas needs quotes")
+            elif detail["type"] == "extra_forbidden":
                 cure = did_you_mean(name, known) or "it has no options"
                 self._problem(where, f"login module {config.type} has no option {name!r}", cure)
             elif detail["type"] == "missing":
@@ -252,7 +279,7 @@ class _Builder:
             if problem.file is not None or problem.line:
                 self._problems.append(problem)
             else:
-                self._problem(path, problem.message, cure or problem.cure, problem.severity)
+                self._problem(path, problem.message, problem.cure or cure, problem.severity)
 
 
 def _words(text: str | None) -> list[str]:

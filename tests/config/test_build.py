@@ -212,6 +212,13 @@ def test_problems_of_modules(modules: list[Any], expected: str) -> None:
     assert any(line.startswith(expected) for line in found), found
 
 
+def test_what_a_comma_cut_off_is_not_shown() -> None:
+    """The rest of an unquoted secret, which YAML takes for an option of its own, is not in the error."""
+    found = refused(modules=(plugin(canary=""),))
+    assert "needs quotes" in found[0]
+    assert not any("canary" in line for line in found)
+
+
 def test_no_options_at_all() -> None:
     """A module without options says so."""
     found = refused(modules=({"type": f"{HERE}.Adds", "success": "required", "options": {"x": "1"}},))

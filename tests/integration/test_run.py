@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import ssl
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,8 @@ from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.integration.process import LOOPBACK, Process, free_port, running
-from tests.integration.servers import ROOT
+from tests.integration.servers import ROOT, basic
+from tests.keystores import PASSWORD, STORES
 
 pytestmark = pytest.mark.integration
 
@@ -63,3 +66,32 @@ def test_serves_and_masks(server: Process) -> None:
     failure = next(event for event in events if event["outcome"] == "failure")
     assert failure["reason"] == "wrong password"
     assert failure["principal"].startswith("hashed:")
+
+
+def test_serves_tls_from_the_keystore(tmp_path: Path) -> None:
+    """With --tls the keystore's certificate for the host serves https and wss, and clients verify it."""
+    shutil.copy(STORES / "server.p12", tmp_path)
+    (tmp_path / "users.yaml").write_text("users: [{name: joe, password: open-sesame}]")
+    (tmp_path / "store.pw").write_text(PASSWORD)
+    config = tmp_path / "gateway.yaml"
+    config.write_text(
+        "security:\n"
+        "  keystore: {file: server.p12, password-file: store.pw}\n"
+        "  realms:\n"
+        "    - name: demo\n"
+        "      authentication:\n"
+        "        http-challenge-scheme: Basic\n"
+        "        login-modules: [{type: file, success: required, options: {file: users.yaml}}]\n"
+    )
+    port = free_port()
+    command = [sys.executable, "-W", "ignore", "-m", "asgi_gateway", "run", str(config), "example_app.app:bare"]
+    trust = ssl.create_default_context(cafile=str(STORES / "ca.pem"))
+    with running([*command, "--port", str(port), "--tls", "localhost"], port=port, log=tmp_path / "log", cwd=ROOT):
+        with httpx.Client(base_url=f"https://localhost:{port}", verify=trust, trust_env=False) as client:
+            assert client.get("/basic").status_code == 401
+            assert client.get("/basic", auth=("joe", "open-sesame")).json()["user"] == "joe"
+        with connect(
+            f"wss://localhost:{port}/echo", ssl=trust, additional_headers=basic("joe", "open-sesame")
+        ) as socket:
+            socket.send("hello")
+            assert socket.recv() == "joe: hello"

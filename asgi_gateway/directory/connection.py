@@ -1,0 +1,316 @@
+"""One connection to one directory server: python-ldap behind four calls, every one of which ends in time."""
+
+from __future__ import annotations
+
+import errno
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from asgi_gateway.directory import library
+from asgi_gateway.directory.diagnosis import explain
+from asgi_gateway.directory.urls import Address
+from asgi_gateway.errors import LoginError, LoginFailed, LoginUnavailable
+
+__all__ = [
+    "Connection",
+    "Deadline",
+    "DirectoryTimeout",
+    "Entry",
+    "NotThere",
+    "OutOfTime",
+    "Referred",
+    "Refused",
+    "ServerLost",
+    "Settings",
+    "TooMany",
+]
+
+_DIAGNOSIS_SECONDS = 1.0
+
+# What says that the server, or the way to it, is at fault: another one may do better.
+_LOST = ("BUSY", "CONNECT_ERROR", "DECODING_ERROR", "LOCAL_ERROR", "PROTOCOL_ERROR", "SERVER_DOWN", "UNAVAILABLE")
+# What says that name and password do not go together, or that this account may not log in now.
+_REFUSED = (
+    "CONSTRAINT_VIOLATION",  # 389 Directory Server: too many failures
+    "INAPPROPRIATE_AUTH",  # the entry has no password
+    "INSUFFICIENT_ACCESS",
+    "INVALID_CREDENTIALS",
+    "INVALID_DN_SYNTAX",
+    "NO_SUCH_OBJECT",
+    "UNWILLING_TO_PERFORM",
+)
+
+
+class ServerLost(LoginUnavailable):
+    """The server cannot be asked: unreachable, too slow, busy, or gone in mid-answer. Another one may do better."""
+
+
+class DirectoryTimeout(ServerLost):
+    """The server did not answer in time. Asking it again would only take as long again."""
+
+
+class OutOfTime(LoginUnavailable):
+    """The login's time is used up, which says nothing about the server at hand."""
+
+
+class NotThere(LoginUnavailable):
+    """What a search begins at is not there, or must not be seen."""
+
+
+class Refused(LoginFailed):
+    """The server refused a bind."""
+
+
+class TooMany(LoginFailed):
+    """More entries than were asked for."""
+
+
+class Referred(LoginUnavailable):
+    """The server does not hold the entry and names others that may.
+
+    Args:
+        urls: LDAP URLs as the server gave them.
+    """
+
+    def __init__(self, urls: tuple[str, ...]) -> None:
+        super().__init__("the server refers to another one, which is not followed")
+        self.urls = urls
+
+
+class Deadline:
+    """When a login must have ended. Real time, like the timeouts of sockets, not the injected clock."""
+
+    def __init__(self, seconds: float) -> None:
+        self._end = time.monotonic() + seconds
+
+    def left(self, most: float) -> float:
+        """Seconds until then, at most so many.
+
+        Raises:
+            OutOfTime: none are left.
+        """
+        seconds = self._end - time.monotonic()
+        if seconds <= 0:
+            raise OutOfTime("the login's time is used up")
+        return min(seconds, most)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How to speak to the servers.
+
+    Args:
+        connect_timeout: seconds for reaching a server, TLS included.
+        read_timeout: seconds for one answer.
+        ca_file: CA certificates; None for the system's.
+        principal: DN of the bind account, or None.
+        password: its password.
+    """
+
+    connect_timeout: float
+    read_timeout: float
+    ca_file: Path | None = None
+    principal: str | None = None
+    password: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry of a directory.
+
+    Args:
+        dn: its distinguished name.
+        attributes: values by attribute name in lower case.
+    """
+
+    dn: str
+    attributes: dict[str, list[bytes]] = field(default_factory=dict, repr=False)
+
+    def texts(self, attribute: str) -> list[str]:
+        """An attribute's values that are text, in the server's order."""
+        found = []
+        for value in self.attributes.get(attribute.lower(), ()):
+            try:
+                found.append(value.decode())
+            except UnicodeDecodeError:
+                continue
+        return [text for text in found if text]
+
+    def text(self, attribute: str) -> str | None:
+        """One value of an attribute; None if it has none."""
+        return next(iter(self.texts(attribute)), None)
+
+
+class Connection:
+    """An open connection; TLS is up where it is asked for, and certificate and host name are verified. Blocks.
+
+    Args:
+        address: the server.
+        settings: timeouts and trust.
+        deadline: the end of the login that opens it.
+
+    Raises:
+        ServerLost: it cannot be reached, or TLS fails; the message says which.
+    """
+
+    def __init__(self, address: Address, settings: Settings, deadline: Deadline) -> None:
+        self.address = address
+        self._ldap = library.load()
+        self._settings = settings
+        self._raw = self._prepare(deadline)
+        try:
+            self._open()
+        except self._ldap.LDAPError as error:
+            self.close()
+            raise self._cannot_connect(error, deadline) from None
+
+    def _prepare(self, deadline: Deadline) -> Any:
+        ldap, address, seconds = self._ldap, self.address, deadline.left(self._settings.connect_timeout)
+        raw = ldap.initialize(address.uri)
+        options = {
+            ldap.OPT_PROTOCOL_VERSION: 3,
+            ldap.OPT_NETWORK_TIMEOUT: seconds,
+            ldap.OPT_TIMEOUT: seconds,
+            ldap.OPT_CONNECT_ASYNC: 1,  # else a TLS handshake never ends that the server does not answer
+            ldap.OPT_REFERRALS: 0,  # libldap would send the bind's password on, without TLS
+            ldap.OPT_RESTART: 1,
+            ldap.OPT_X_KEEPALIVE_IDLE: 60,
+            ldap.OPT_X_KEEPALIVE_PROBES: 3,
+            ldap.OPT_X_KEEPALIVE_INTERVAL: 10,
+        }
+        for option, value in options.items():
+            raw.set_option(option, value)
+        if address.security != "plain":
+            raw.set_option(ldap.OPT_X_TLS_REQUIRE_CERT, ldap.OPT_X_TLS_DEMAND)
+            if self._settings.ca_file is not None:
+                raw.set_option(ldap.OPT_X_TLS_CACERTFILE, str(self._settings.ca_file))
+            raw.set_option(ldap.OPT_X_TLS_NEWCTX, 0)  # makes the two lines above count
+        raw.timeout = seconds
+        return raw
+
+    def _open(self) -> None:
+        if self.address.security == "starttls":
+            self._raw.start_tls_s()
+            return
+        try:  # libldap connects with the first request
+            self._raw.search_ext_s("", self._ldap.SCOPE_BASE, "(objectClass=*)", ["1.1"])
+        except self._ldap.LDAPError as error:
+            if isinstance(self._translated(error, "first request"), ServerLost):
+                raise
+
+    def _cannot_connect(self, error: Exception, deadline: Deadline) -> ServerLost:
+        info = _details(error)
+        if isinstance(error, self._ldap.TIMEOUT) or info.get("errno") == errno.ETIMEDOUT:
+            return DirectoryTimeout(f"{self.address}: no answer within {self._settings.connect_timeout:g} s")
+        try:
+            reason = explain(self.address, self._settings.ca_file, deadline.left(_DIAGNOSIS_SECONDS))
+        except OutOfTime:
+            reason = None
+        if reason is None and self.address.security != "plain" and self.address.host.lower() == "localhost":
+            reason = "TLS: libldap compares 'localhost' with this machine's own name: write that name, or 127.0.0.1"
+        return ServerLost(f"{self.address}: {reason or _words(error)}")
+
+    def bind(self, dn: str, password: str, deadline: Deadline) -> None:
+        """Become the account with this DN (or other name that the server takes); a simple bind (RFC 4513 section 5.1).
+
+        Raises:
+            Refused: wrong password, or an account that cannot log in.
+            ServerLost, LoginUnavailable: it could not be found out.
+        """
+        if not dn or not password:  # the server would call it an anonymous bind, and succeed (RFC 4513 section 5.1.2)
+            raise Refused("a bind needs a name and a password")
+        self._raw.timeout = deadline.left(self._settings.read_timeout)
+        try:
+            self._raw.simple_bind_s(dn, password)
+        except self._ldap.LDAPError as error:
+            raise self._translated(error, "bind") from None
+
+    def search(
+        self,
+        base: str,
+        scope: int,
+        filter_text: str,
+        attributes: Iterable[str],
+        limit: int,
+        deadline: Deadline,
+        *,
+        follow: bool = False,
+    ) -> list[Entry]:
+        """Search for at most ``limit`` entries; the limit is sent along, so that no more are ever on their way.
+
+        Args:
+            base: where to begin.
+            scope: ``ldap.SCOPE_BASE`` and so on.
+            filter_text: an RFC 4515 filter.
+            attributes: what to ask for; none at all asks for the names only.
+            limit: how many entries there may be.
+            deadline: the login's end.
+            follow: names of other servers that may hold more count, where nothing is found on this one. Active
+                Directory gives such names with every search from a domain's root.
+
+        Raises:
+            TooMany: there are more.
+            Referred: the server does not hold the base, or ``follow`` and it has nothing but names of others.
+            ServerLost, LoginUnavailable: it could not be found out.
+        """
+        seconds = deadline.left(self._settings.read_timeout)
+        try:
+            answer = self._raw.search_ext_s(
+                base, scope, filter_text, list(attributes) or ["1.1"], timeout=seconds, sizelimit=limit
+            )
+        except self._ldap.LDAPError as error:
+            raise self._translated(error, f"search below {base!r}") from None
+        entries = [Entry(dn, {k.lower(): v for k, v in found.items()}) for dn, found in answer if dn is not None]
+        if len(entries) > limit:
+            raise TooMany(f"a server ignores the size limit of {limit}")
+        if follow and not entries and (urls := tuple(url for dn, found in answer if dn is None for url in found)):
+            raise Referred(urls)
+        return entries
+
+    def alive(self, deadline: Deadline) -> bool:
+        """Whether the server still answers on this connection: a look at its root entry."""
+        try:
+            seconds = deadline.left(self._settings.connect_timeout)
+            self._raw.search_ext_s("", self._ldap.SCOPE_BASE, "(objectClass=*)", ["1.1"], timeout=seconds)
+        except self._ldap.LDAPError as error:
+            # an answer that refuses is an answer
+            return not isinstance(self._translated(error, "health check"), ServerLost)
+        return True
+
+    def close(self) -> None:
+        """Say goodbye; never fails."""
+        try:
+            self._raw.unbind_ext_s()
+        except (self._ldap.LDAPError, AttributeError):  # the latter: unbound already
+            return
+
+    def _translated(self, error: Exception, doing: str) -> LoginError:
+        ldap, text = self._ldap, f"{self.address}: {doing}: {_words(error)}"
+        if isinstance(error, ldap.TIMEOUT | ldap.TIMELIMIT_EXCEEDED):
+            return DirectoryTimeout(f"{self.address}: {doing}: no answer in time")
+        if isinstance(error, ldap.SIZELIMIT_EXCEEDED):
+            return TooMany(text)
+        if isinstance(error, ldap.REFERRAL):
+            urls = str(_details(error).get("info", "")).removeprefix("Referral:").split()
+            return Referred(tuple(urls))
+        if isinstance(error, tuple(getattr(ldap, name) for name in _LOST)):
+            return ServerLost(text)
+        if doing == "bind" and isinstance(error, tuple(getattr(ldap, name) for name in _REFUSED)):
+            return Refused(text)
+        return (
+            NotThere(text)
+            if isinstance(error, ldap.NO_SUCH_OBJECT | ldap.INSUFFICIENT_ACCESS)
+            else LoginUnavailable(text)
+        )
+
+
+def _details(error: Exception) -> dict[str, Any]:
+    return error.args[0] if error.args and isinstance(error.args[0], dict) else {}
+
+
+def _words(error: Exception) -> str:
+    details = _details(error)
+    return "; ".join(str(details[key]) for key in ("desc", "info") if details.get(key)) or type(error).__name__

@@ -1,0 +1,87 @@
+"""What a client typed, made safe to stand in a search filter or in a distinguished name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from asgi_gateway.errors import LoginFailed
+from asgi_gateway.passwords import MAX_PASSWORD_BYTES
+
+__all__ = ["MAX_NAME_LENGTH", "Template", "check_name", "check_password", "escape_dn", "escape_filter"]
+
+MAX_NAME_LENGTH = 1024
+"""No directory has a longer name, and the server need not be asked for one."""
+
+_FILTER_SPECIAL = re.compile(r"[\\*()\x00]")
+_DN_SPECIAL = re.compile(r'[\\,+"<>;=]')
+_PLACEHOLDER = re.compile(r"\{([A-Za-z]+)\}")
+
+
+def escape_filter(value: str) -> str:
+    """A value as it stands in a search filter (RFC 4515 section 3)."""
+    return _FILTER_SPECIAL.sub(lambda match: f"\\{ord(match[0]):02x}", value)
+
+
+def escape_dn(value: str) -> str:
+    """An attribute value as it stands in a distinguished name (RFC 4514 section 2.4)."""
+    escaped = _DN_SPECIAL.sub(r"\\\g<0>", value).replace("\0", r"\00")
+    if escaped.startswith(("#", " ")):
+        escaped = "\\" + escaped
+    if escaped.endswith(" ") and not escaped.endswith("\\ "):
+        escaped = escaped[:-1] + "\\ "
+    return escaped
+
+
+def check_name(name: str) -> None:
+    """Refuse, without asking any server, a name that no directory entry can have.
+
+    Raises:
+        LoginFailed: it is empty, too long, no Unicode text, or holds control characters.
+    """
+    if not name.strip():
+        raise LoginFailed("the user name is empty")
+    if len(name) > MAX_NAME_LENGTH:
+        raise LoginFailed(f"the user name is longer than {MAX_NAME_LENGTH} characters")
+    if not name.isprintable():  # lone surrogates are not printable either
+        raise LoginFailed("the user name holds characters that cannot be printed")
+
+
+def check_password(password: str) -> None:
+    """Refuse, without a bind, what no password can be. An empty one would make the bind an anonymous one.
+
+    Raises:
+        LoginFailed: it is empty, too long, no Unicode text, or holds a NUL.
+    """
+    try:
+        size = len(password.encode())
+    except UnicodeEncodeError:
+        raise LoginFailed("the password is no Unicode text") from None
+    if not 0 < size <= MAX_PASSWORD_BYTES or "\0" in password:
+        raise LoginFailed("the password is empty, too long, or holds a NUL")
+
+
+class Template:
+    """A text with placeholders such as ``{USERNAME}``, filled in with escaped values.
+
+    Args:
+        text: the text.
+        known: the placeholders it may have.
+        escape: how values are escaped.
+
+    Raises:
+        ValueError: it has another placeholder.
+    """
+
+    def __init__(self, text: str, known: Iterable[str], escape: Callable[[str], str]) -> None:
+        self.text = text
+        self.names = frozenset(_PLACEHOLDER.findall(text))
+        self._escape = escape
+        allowed = sorted(known)
+        if unknown := sorted(self.names.difference(allowed)):
+            choices = ", ".join(f"{{{name}}}" for name in allowed)
+            raise ValueError(f"{{{unknown[0]}}} is not known here; what can be filled in is {choices}")
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The text with every placeholder replaced by its value, escaped; a value is never looked into again."""
+        return _PLACEHOLDER.sub(lambda match: self._escape(values[match[1]]), self.text)

@@ -1,0 +1,136 @@
+"""One directory server and its idle connections. Thread-safe; every call blocks, and ends in time."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+from asgi_gateway.directory.connection import Connection, Deadline, DirectoryTimeout, Refused, ServerLost, Settings
+from asgi_gateway.directory.urls import Address
+from asgi_gateway.errors import LoginError, LoginUnavailable
+from asgi_gateway.interfaces import Clock
+
+__all__ = ["Purpose", "Server"]
+
+T = TypeVar("T")
+
+Purpose = Literal["search", "login"]
+"""Connections that stay bound as the bind account, and connections that each login binds again."""
+
+_CHECK_AFTER = 10.0
+_MAX_AGE = 600.0
+_REMEMBER_REFUSAL = 3.0
+
+
+@dataclass(slots=True)
+class _Idle:
+    connection: Connection
+    opened: float
+    used: float
+
+
+class Server:
+    """A server, its pool, and what is remembered of its failures.
+
+    Args:
+        address: where it is.
+        settings: how to speak to it.
+        clock: the time, for ages and memories.
+        size: how many idle connections of each purpose are kept.
+    """
+
+    def __init__(self, address: Address, settings: Settings, clock: Clock, size: int) -> None:
+        self.address = address
+        self.settings = settings
+        self.dead_until = 0.0
+        """While the clock shows less, other servers are preferred."""
+        self._clock = clock
+        self._size = size
+        self._lock = threading.Lock()
+        self._idle: dict[Purpose, deque[_Idle]] = {"search": deque(), "login": deque()}
+        self._refusal: tuple[float, str] = (0.0, "")
+        self._closed = False
+
+    def use(self, purpose: Purpose, job: Callable[[Connection], T], deadline: Deadline) -> T:
+        """Run a job on a connection, and once more on a new one if the server had ended the pooled one meanwhile.
+
+        Raises:
+            ServerLost: the server cannot be asked.
+            LoginError: what the job raises.
+        """
+        while True:
+            pooled = self._take(purpose, deadline)
+            entry = pooled or self._connect(purpose, deadline)
+            try:
+                result = job(entry.connection)
+            except ServerLost as error:
+                entry.connection.close()
+                if pooled is None or isinstance(error, DirectoryTimeout):
+                    raise
+                self.forget_connections()
+                continue
+            except LoginError:
+                self._give_back(purpose, entry)  # an answer, if not the one hoped for
+                raise
+            except BaseException:
+                entry.connection.close()
+                raise
+            self._give_back(purpose, entry)
+            return result
+
+    def forget_connections(self) -> None:
+        """Close what is idle."""
+        with self._lock:
+            idle = [entry for entries in self._idle.values() for entry in entries]
+            for entries in self._idle.values():
+                entries.clear()
+        for entry in idle:
+            entry.connection.close()
+
+    def close(self) -> None:
+        """Close what is idle, and from now on whatever comes back."""
+        self._closed = True
+        self.forget_connections()
+
+    def _take(self, purpose: Purpose, deadline: Deadline) -> _Idle | None:
+        """The idle connection used last; ones too old, or found dead, are closed on the way."""
+        while True:
+            with self._lock:
+                if not self._idle[purpose]:
+                    return None
+                entry = self._idle[purpose].pop()
+            now = self._clock.monotonic()
+            fresh = now - entry.used < _CHECK_AFTER
+            if now - entry.opened < _MAX_AGE and (fresh or entry.connection.alive(deadline)):
+                return entry
+            entry.connection.close()
+
+    def _give_back(self, purpose: Purpose, entry: _Idle) -> None:
+        entry.used = self._clock.monotonic()
+        with self._lock:
+            if not self._closed and len(self._idle[purpose]) < self._size:
+                self._idle[purpose].append(entry)
+                return
+        entry.connection.close()
+
+    def _connect(self, purpose: Purpose, deadline: Deadline) -> _Idle:
+        now = self._clock.monotonic()
+        until, refusal = self._refusal
+        if purpose == "search" and now < until:  # asking on would keep a locked account locked
+            raise LoginUnavailable(refusal)
+        connection = Connection(self.address, self.settings, deadline)
+        if purpose == "search" and self.settings.principal is not None:
+            try:
+                connection.bind(self.settings.principal, self.settings.password or "", deadline)
+            except Refused as error:
+                connection.close()
+                refusal = f"the bind account {self.settings.principal!r} is refused: {error}"
+                self._refusal = (now + _REMEMBER_REFUSAL, refusal)
+                raise LoginUnavailable(refusal) from None
+            except BaseException:
+                connection.close()
+                raise
+        return _Idle(connection, now, now)

@@ -1,0 +1,29 @@
+"""Keystores and truststores: ``security/keystore``, ``security/truststore``, and those of the keystore login module."""
+
+from __future__ import annotations
+
+from asgi_gateway.keystores.credential import ServerTLS, X500PrivateCredential
+from asgi_gateway.keystores.faults import WrongPassword
+from asgi_gateway.keystores.loading import (
+    StoreSettings,
+    check_keystore,
+    load_keystore,
+    open_store,
+    read_password,
+    uvicorn_tls,
+)
+from asgi_gateway.keystores.store import KeyStore, validity_problem
+
+__all__ = [
+    "KeyStore",
+    "ServerTLS",
+    "StoreSettings",
+    "WrongPassword",
+    "X500PrivateCredential",
+    "check_keystore",
+    "load_keystore",
+    "open_store",
+    "read_password",
+    "uvicorn_tls",
+    "validity_problem",
+]

@@ -1,0 +1,119 @@
+"""Options of the ``ldap`` login module."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+
+from asgi_gateway.directory.groups import parse_mapping
+from asgi_gateway.directory.options import DirectoryOptions
+from asgi_gateway.values import Switch
+
+__all__ = ["ATTRIBUTE", "LdapOptions", "Mode"]
+
+ATTRIBUTE = re.compile(r"\{([A-Za-z][A-Za-z0-9;-]*)\}")
+"""An authzIdentity that names an attribute of the user's entry."""
+
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+Mode = Literal["search-first", "authentication-first", "authentication-only", "lookup"]
+
+
+def _mapping(value: object) -> object:
+    if isinstance(value, str):
+        return parse_mapping(value)
+    if isinstance(value, list | tuple) and all(isinstance(pair, str) for pair in value):
+        return parse_mapping("\n".join(value))
+    if isinstance(value, Mapping):
+        roles = {str(k).lower(): (v,) if isinstance(v, str) else v for k, v in value.items()}
+        if len(roles) != len(value):
+            raise ValueError("the same group stands there twice, in different letter case")
+        return roles
+    return value
+
+
+class LdapOptions(DirectoryOptions):
+    """Options of ``ldap``.
+
+    Args:
+        userProvider: LDAP URLs separated by spaces, tried in order.
+        userFilter: finds the user's entry, with ``{USERNAME}`` and ``{REALM}``.
+        authIdentity: the name to bind with, with ``{USERNAME}`` and ``{REALM}``.
+        authzIdentity: one more role: a text, or ``{ATTRIBUTE}`` for an attribute of the user's entry.
+        userNameAttribute: the attribute that gives the user principal's name; None: as it was typed.
+        lookupOnly: look up the roles of the user whom an earlier module established; no password is asked.
+        stripRealm: realms separated by spaces; only users ``name@REALM`` of these get in, ``{USERNAME}`` is name.
+        groupSearchBase: DN below which groups are searched.
+        groupFilter: what the user's groups match, with ``{USERDN}``, ``{USERNAME}`` and ``{REALM}``.
+        groupInChain: let Active Directory follow nested groups itself.
+        groupRoleAttribute: the attribute of a group that names the role.
+        memberOfAttribute: the attribute of the user's entry that lists groups' DNs.
+        nestedGroupDepth: how many levels of groups within groups are followed.
+        rolePrefix: put before the name of each group.
+        roleMapping: ``group=ROLE`` pairs, or a mapping; other groups then give no role.
+    """
+
+    userProvider: Text
+    userFilter: Text | None = None
+    authIdentity: Text | None = None
+    authzIdentity: Text | None = None
+    userNameAttribute: Text | None = None
+    lookupOnly: Switch = False
+    stripRealm: Text | None = None
+    groupSearchBase: Text | None = None
+    groupFilter: Text | None = None
+    groupInChain: Switch = False
+    groupRoleAttribute: Text = "cn"
+    memberOfAttribute: Text | None = None
+    nestedGroupDepth: int = Field(0, ge=0, le=20)
+    rolePrefix: str = ""
+    roleMapping: Annotated[dict[str, tuple[str, ...]] | None, BeforeValidator(_mapping)] = None
+
+    @property
+    def mode(self) -> Mode:
+        """What the options given amount to."""
+        if self.lookupOnly:
+            return "lookup"
+        if self.authIdentity is None:
+            return "search-first"
+        return "authentication-only" if self.userFilter is None else "authentication-first"
+
+    @model_validator(mode="after")
+    def _options_fit_together(self) -> LdapOptions:
+        reads_entry = self.userNameAttribute or self.memberOfAttribute or ATTRIBUTE.fullmatch(self.authzIdentity or "")
+        groups = self.groupFilter is not None or self.nestedGroupDepth > 0
+        uses_password = self.useFirstPass or self.tryFirstPass or self.storePass or self.clearPass
+        rules = (
+            (self.userFilter is None and self.authIdentity is None, "give userFilter, authIdentity, or both"),
+            (
+                self.lookupOnly and (self.userFilter is None or self.authIdentity is not None),
+                "lookupOnly needs userFilter, and no authIdentity",
+            ),
+            (
+                self.lookupOnly and uses_password,
+                "lookupOnly asks for no password: leave out useFirstPass, tryFirstPass, storePass and clearPass",
+            ),
+            (
+                self.userFilter is None and bool(reads_entry),
+                "without userFilter no entry is read: an {ATTRIBUTE} as authzIdentity, userNameAttribute and "
+                "memberOfAttribute need it",
+            ),
+            (
+                self.groupSearchBase is None and (groups or self.groupInChain),
+                "groupFilter, groupInChain and nestedGroupDepth need groupSearchBase",
+            ),
+            (
+                self.groupInChain and groups,
+                "groupInChain has its own filter and nesting: leave out groupFilter and nestedGroupDepth",
+            ),
+            (
+                self.referral == "follow" and self.authIdentity is not None,
+                "java.naming.referral=follow needs userFilter alone: authIdentity binds before anything is searched",
+            ),
+            (bool(self.rolePrefix) and self.roleMapping is not None, "give rolePrefix or roleMapping, not both"),
+        )
+        if found := [message for wrong, message in rules if wrong]:
+            raise ValueError("; ".join(found))
+        return self
