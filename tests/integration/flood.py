@@ -1,6 +1,7 @@
 """A flood of logins from a process of its own, so that its work does not count as the server's slowness.
 
-``python -m tests.integration.flood PORT CONNECTIONS SECONDS`` prints how often which answer came, as JSON.
+``python -m tests.integration.flood PORT CONNECTIONS`` goes on until its standard input ends, and prints how often which
+answer came, as JSON.
 """
 
 from __future__ import annotations
@@ -8,13 +9,12 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from base64 import b64encode
 from collections import Counter
 
 
-async def connection(number: int, port: int, end: float, answers: Counter[str]) -> None:
-    """Ask with ever new wrong passwords over one connection, for as long as there is time."""
+async def connection(number: int, port: int, ended: asyncio.Event, answers: Counter[str]) -> None:
+    """Ask with ever new wrong passwords over one connection, until told to end."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for turn in range(1_000_000):
         credentials = b64encode(f"alice:wrong-{number}-{turn}".encode()).decode()
@@ -24,18 +24,22 @@ async def connection(number: int, port: int, end: float, answers: Counter[str]) 
         answers[status if status != "503" or "\r\nretry-after: " in head else "503 without retry-after"] += 1
         length = next(line for line in head.split("\r\n") if line.startswith("content-length:"))
         await reader.readexactly(int(length.partition(":")[2]))
-        if time.monotonic() > end:
+        if ended.is_set():
             break
         await asyncio.sleep(0.1)  # a client that was refused does not come back at once
     writer.close()
 
 
-async def main(port: int, connections: int, seconds: float) -> None:
+async def main(port: int, connections: int) -> None:
     answers: Counter[str] = Counter()
-    end = time.monotonic() + seconds
-    await asyncio.gather(*(connection(number, port, end, answers) for number in range(connections)))
+    ended = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for number in range(connections):
+            group.create_task(connection(number, port, ended, answers))
+        await asyncio.to_thread(sys.stdin.read)
+        ended.set()
     print(json.dumps(answers))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])))
+    asyncio.run(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -35,9 +35,9 @@ def server(tmp_path: Path) -> Iterator[Process]:
 
 
 @contextmanager
-def flood(server: Process, seconds: float) -> Iterator[subprocess.Popen[bytes]]:
-    command = [sys.executable, "-m", "tests.integration.flood", str(server.port), str(CONNECTIONS), str(seconds)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT) as process:
+def flood(server: Process) -> Iterator[subprocess.Popen[bytes]]:
+    command = [sys.executable, "-m", "tests.integration.flood", str(server.port), str(CONNECTIONS)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:
         yield process
 
 
@@ -50,16 +50,16 @@ def latency(client: httpx.Client, path: str) -> float:
 
 def test_flood(server: Process) -> None:
     """Under a flood remembered credentials and public requests stay fast, too much is 503, and wrong stays wrong."""
-    with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", trust_env=False) as client:
+    with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", trust_env=False, timeout=30) as client:
         calm = {path: statistics.median(latency(client, path) for _ in range(50)) for path in ("/who", "/public")}
         before = held(server)
         slow = []
-        for _ in range(4):  # a machine with other work to do is slow in some tries, a server that waits in every one
-            with flood(server, 2.0) as process:
+        for _ in range(3):  # a machine with other work to do is slow in some tries, a server that waits in every one
+            latency(client, "/who")  # remembered anew
+            with flood(server) as process:
                 while held(server)["tasks"] < before["tasks"] + 50:  # until it has come
                     assert process.poll() is None
-                times = {path: [latency(client, path) for _ in range(40)] for path in calm}
-                assert process.poll() is None, "the flood was over before the measurement"
+                times = {path: [latency(client, path) for _ in range(20)] for path in calm}
                 output, _ = process.communicate(timeout=60)
             answers = json.loads(output)
             assert set(answers) == {"401", "503"}

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.integration.process import LOOPBACK, Process, free_port, running
+from tests.integration.process import Process, free_port, running
 from tests.integration.raw import UPGRADE, exchange, head, status_of
 from tests.integration.servers import ROOT, connect
 

@@ -54,7 +54,7 @@ def test_memory_of_oversize(server: Process) -> None:
     def work(number: int) -> None:
         requests = [
             head("/places", f"X-Key: {number}-{turn}-{key}\r\n")
-            if turn % 2
+            if turn % 10
             else head(f"/places?ticket={number}-{turn}-{key}")
             for turn in range(250)
         ]
@@ -67,8 +67,8 @@ def test_memory_of_new_names(server: Process) -> None:
     """Twenty thousand requests and handshakes, each with a path and wrong credentials of its own, leave nothing."""
 
     def work(number: int) -> None:
-        names = [f"{number}-{turn}" for turn in range(750)]
-        wrong = [head(f"/who/{name}", credentials(name, name)) for name in names[:250]]
+        names = [f"{number}-{turn}" for turn in range(900)]
+        wrong = [head(f"/who/{name}", credentials(name, name)) for name in names[:100]]
         public = [head(f"/public/{name}/{'a' * 100}") for name in names]
         assert set(pipelined(server, wrong)) <= {401, 503}
         assert set(pipelined(server, public)) == {200}
