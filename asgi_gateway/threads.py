@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 __all__ = ["DaemonThreads"]
+
+_NICENESS = 10
+"""How far the threads stand back on Linux, where priority is each thread's own (setpriority(2), Notes)."""
 
 T = TypeVar("T")
 
@@ -19,7 +25,8 @@ class DaemonThreads:
     """Some threads, started as they are needed, and an unbounded queue before them.
 
     Python waits at its end for every thread of a ``ThreadPoolExecutor``, so that a directory which says nothing would
-    hold up a server that was told to stop. It does not wait for these.
+    hold up a server that was told to stop. It does not wait for these. On Linux they give way to the event loop's
+    thread, so that password hashes on every processor leave it its time.
 
     Args:
         most: how many threads there may be.
@@ -56,6 +63,11 @@ class DaemonThreads:
                 self._calls.put(None)
 
     def _work(self) -> None:
+        if sys.platform == "linux":
+            with suppress(OSError):  # a sandbox may forbid it
+                thread = threading.get_native_id()
+                niceness = os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS
+                os.setpriority(os.PRIO_PROCESS, thread, min(niceness, 19))
         while (call := self._calls.get()) is not None:
             _run(*call)
             del call  # or an idle thread would keep the last password

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -94,3 +95,15 @@ def test_the_process_ends() -> None:
         "DaemonThreads(1, 't').submit(silent); entered.wait()"
     )
     subprocess.run([sys.executable, "-c", program], timeout=20, check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
+def test_priority() -> None:
+    """The threads give way to the others of the process, whose own priority stays what it was."""
+    before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    threads = DaemonThreads(1, "nice")
+    assert threads.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result(5) == min(
+        before + 10, 19
+    )
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
+    threads.close()
