@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from bench import bench_ldap, handshake, inprocess, served
+from bench import directory, handshake, inprocess, kerberos, served
 
 inprocess.report("In one process, no sockets (medians of paired ratios)", asyncio.run(inprocess.main()))
 asyncio.run(served.main())
-asyncio.run(bench_ldap.main())
+asyncio.run(directory.main())
+asyncio.run(kerberos.main())
 asyncio.run(handshake.main())
