@@ -40,7 +40,7 @@ class CredentialReader:
         self._query_names, self._cookie_names = frozenset(self.query_parameters), frozenset(self.cookies)
         wanted = {b"authorization", *self._header_names}
         self._wanted = frozenset(wanted | {b"cookie"} if self.cookies else wanted)
-        self._plain = not (self.headers or self.query_parameters or self.cookies)
+        self.plain = not (self.headers or self.query_parameters or self.cookies)
 
     def read(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> RawCredentials:
         """The credentials as they were sent.
@@ -48,7 +48,7 @@ class CredentialReader:
         Raises:
             HeaderError: one of them is there twice, or is not what strict parsing takes.
         """
-        if self._plain:
+        if self.plain:
             authorization = None
             for name, value in headers:
                 if name == b"authorization":
@@ -77,24 +77,6 @@ class CredentialReader:
             *(queried.get(name) for name in self.query_parameters),
             *(cookies.get(name) for name in self.cookies),
         )
-
-    def read_with_cookie(
-        self, headers: Iterable[tuple[bytes, bytes]], query: bytes
-    ) -> tuple[RawCredentials, bytes | None]:
-        """The credentials as they were sent, and the whole Cookie header.
-
-        Raises:
-            HeaderError: one of the credentials is there twice, or is not what strict parsing takes.
-        """
-        authorization = cookie = None
-        for name, value in headers:
-            if name == b"cookie":
-                cookie = value if cookie is None else cookie + b"; " + value  # HTTP/2 may send a line for each cookie
-            elif name == b"authorization":
-                if authorization is not None:
-                    raise HeaderError("header authorization occurs twice")
-                authorization = value
-        return (authorization,) if self._plain else self.read(headers, query), cookie
 
     def token(self, raw: RawCredentials) -> AuthenticationToken:
         """The authentication token that login modules see.

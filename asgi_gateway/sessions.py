@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -114,15 +114,24 @@ class Sessions(Generic[V]):
         self._known: tuple[dict[bytes, _Known[V]], dict[bytes, _Known[V]]] = ({}, {})
         self._forgotten = 0
 
-    def recall(self, cookie: bytes, *, secure: bool) -> V | None:
-        """What was verified a moment ago for these cookies; asks nobody and waits for nothing.
+    def recall(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> V | None:
+        """What was verified a moment ago for this cookie; asks nobody and waits for nothing.
 
         Args:
-            cookie: the request's Cookie header; several lines joined with ``; ``.
+            headers: the request's. Where Cookie or Authorization is there twice, nothing is recalled.
             secure: whether it came over TLS.
         """
-        known = self._known[secure].get(cookie)
-        return known.value if known is not None and self._monotonic() < known.until else None
+        cookie = authorization = None
+        for name, value in headers:
+            if name == b"cookie":
+                if cookie is not None:
+                    return None
+                cookie = value
+            elif name == b"authorization":
+                if authorization is not None:
+                    return None
+                authorization = value
+        return None if cookie is None else self._remembered(cookie, secure)
 
     async def find(self, cookie: bytes, *, secure: bool) -> V | None:
         """The session that a request's cookie stands for, if it is good; this counts as its use.
@@ -135,6 +144,8 @@ class Sessions(Generic[V]):
             HeaderError: the cookie is there twice or has control characters.
             StateError: whether it is good cannot be told now.
         """
+        if (remembered := self._remembered(cookie, secure)) is not None:
+            return remembered
         text = cookie_values(cookie, frozenset((self._names[secure],))).get(self._names[secure])
         data = self._signer.read(text) if text is not None else None
         if data is None or not isinstance(data.get("id"), str):
@@ -217,6 +228,10 @@ class Sessions(Generic[V]):
         for remembered in self._known:
             for cookie in [cookie for cookie, known in remembered.items() if concerned(known.session)]:
                 del remembered[cookie]
+
+    def _remembered(self, cookie: bytes, secure: bool) -> V | None:
+        known = self._known[secure].get(cookie)
+        return known.value if known is not None and self._monotonic() < known.until else None
 
     def _remember(self, cookie: bytes, secure: bool, known: _Known[V]) -> None:
         remembered = self._known[secure]
