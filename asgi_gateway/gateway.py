@@ -17,6 +17,7 @@ from asgi_gateway.attempt import BlockingPool, Step
 from asgi_gateway.audit import Audit
 from asgi_gateway.errors import HeaderError, Problem
 from asgi_gateway.factors import Factors
+from asgi_gateway.heads import HANDSHAKE_PROTOCOL
 from asgi_gateway.identity import scope_additions
 from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
 from asgi_gateway.keystores import KeyStore
@@ -51,6 +52,7 @@ class Gateway:
         audit: where events go.
         problems: warnings that the configuration left.
         keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
+        browser_client: the path at which the client for browsers is served, or None.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -66,10 +68,12 @@ class Gateway:
         audit: Audit,
         problems: Iterable[Problem] = (),
         keystore: KeyStore | None = None,
+        browser_client: str | None = None,
     ) -> None:
         self.services = tuple(services)
         self.state = state
         self.problems = tuple(problems)
+        self.browser_client = browser_client
         self.clock = clock
         self.keystore = keystore
         self._table = ServiceTable(self.services)
@@ -170,6 +174,8 @@ class Gateway:
             return None
         realm = service.realm
         if realm is None:
+            if kind == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
+                return None
             return service.allow_at_once
         if kind != "http":
             return None  # the Origin must be looked at
@@ -191,13 +197,8 @@ class Gateway:
             known[path] = service
         return service
 
-    async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
-        """Decide on a request.
-
-        Args:
-            request: the request.
-            observe: is told what each module of each realm did, for ``asgi-gateway explain``.
-        """
+    def locate(self, request: AuthRequest) -> Service | Forbid:
+        """The service that a request is for, if its path has one reading and its Origin may use the service."""
         try:
             if (reason := confusion(request.path, request.raw_path)) is not None:
                 return self._deny(request, None, f"a path that can be read in two ways: {reason}")
@@ -210,14 +211,31 @@ class Gateway:
             allowed = origin is None or service.origins.allows(request, origin)
         except HeaderError as error:
             return self._deny(request, None, str(error))
-        decision: Decision
         if allowed:
-            decision = await self._authenticate(request, service, observe)
-        else:
-            decision = self._deny(request, service, f"origin {(origin or b'').decode('latin-1')} is not allowed")
+            return service
+        refusal = self._deny(request, service, f"origin {(origin or b'').decode('latin-1')} is not allowed")
+        if not service.origins:
+            return refusal
+        return Forbid(refusal.reason, service.origins.response(origin), refusal.service, refusal.realm)
+
+    async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
+        """Decide on a request.
+
+        Args:
+            request: the request.
+            observe: is told what each module of each realm did, for ``asgi-gateway explain``.
+        """
+        service = self.locate(request)
+        if isinstance(service, Forbid):
+            return service
+        decision = await self._authenticate(request, service, observe)
         if not isinstance(decision, Allow) and any(realm.sessions is not None for realm in service.realms):
             decision = _with_headers(decision, _VARY)
-        return _with_headers(decision, service.origins.response(origin)) if service.origins else decision
+        return (
+            _with_headers(decision, service.origins.response(request.header(b"origin")))
+            if service.origins
+            else decision
+        )
 
     def unavailable(self, request: AuthRequest, reason: str) -> Unavailable:
         """The decision on a request that could not be decided."""

@@ -9,11 +9,15 @@ from typing import Any
 
 import sniffio
 
+from asgi_gateway.browser import BrowserClient
 from asgi_gateway.config import load_config
+from asgi_gateway.errors import HeaderError
 from asgi_gateway.gateway import Gateway
+from asgi_gateway.handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.lifetime import SocketLifetime
-from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Unavailable
-from asgi_gateway.paths import path_below_root
+from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
+from asgi_gateway.paths import confusion, path_below_root
+from asgi_gateway.socket_login import SocketLogin
 
 __all__ = ["GatewayMiddleware"]
 
@@ -45,65 +49,115 @@ class GatewayMiddleware:
     def __init__(self, app: App, config: str | Path | Mapping[str, Any] | Gateway) -> None:
         self.app = app
         self.gateway = config if isinstance(config, Gateway) else load_config(config)
-        self._recall = self.gateway.recall
+        path = self.gateway.browser_client
+        self._browser_client = BrowserClient(path) if path is not None else None
+        self._recall = self.gateway.recall if path is None else self._recall_but_for_module
         self._open = False
         for problem in self.gateway.problems:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         allow = self._recall(scope)
-        if allow is None:
-            return await self._decide(scope, receive, send)
-        if allow.headers:
-            send = _adding(send, allow.headers)
-        return await self.app({**scope, **allow.additions}, receive, send)
+        if allow is not None:
+            if allow.headers:
+                send = _adding(send, allow.headers)
+            return await self.app({**scope, **allow.additions}, receive, send)
+        entered = await self._decide(scope, receive, send)
+        if entered is not None:  # awaited here, so that an open socket holds no frame of the decision
+            await entered
+        return None
 
-    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
+        """Decide; what is left to be awaited is the application, if it is entered."""
         if scope["type"] not in _KINDS:
-            return await self._other(scope, receive, send)
+            return self._other(scope, receive, send)
         request = request_of(scope)
         ended = self.gateway.sockets.ended
         if (preflight := self.gateway.preflight(request)) is not None:
-            return await _answer(send, 204, preflight, b"")
+            return _answer(send, 204, preflight, b"")
+        module = self._browser_client
+        if module is not None and request.path == module.path and request.kind == "http":
+            return _answer_file(send, *module.answer(request))
+        if scope["type"] == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
+            return await self._log_in_inside(scope, receive, send)
+        if request.path.endswith(COOKIE_REQUEST) and self._serves_sockets(request):
+            return _answer(send, 200, (), b"")
+        decision = await self._decision(request)
+        if isinstance(decision, Allow):
+            return self._enter(scope, receive, send, decision, ended)
+        if scope["type"] == "websocket":
+            return _deny_websocket(scope, receive, send, decision)
+        return _answer(send, *_status_headers_body(decision))
+
+    def _recall_but_for_module(self, scope: Scope) -> Allow | None:
+        own = scope["type"] == "http" and path_below_root(scope) == self.gateway.browser_client
+        return None if own else self.gateway.recall(scope)
+
+    async def _decision(self, request: AuthRequest) -> Decision:
         try:
             if not self._open:  # a server without lifespan
                 await self._open_gateway()
-            decision = await self.gateway.decide(request)
+            return await self.gateway.decide(request)
         except Exception:
             logger.exception("an unexpected error while deciding; the request is refused")
-            decision = self.gateway.unavailable(request, "unexpected error")
-        if not isinstance(decision, Allow):
-            if scope["type"] == "websocket":
-                return await _deny_websocket(scope, receive, send, decision)
-            return await _answer(send, *_status_headers_body(decision))
-        inner = {**scope, **decision.additions}  # whatever stood under these keys before is gone
-        if decision.headers:
-            send = _adding(send, decision.headers)
-        if scope["type"] == "http":
-            return await self.app(inner, receive, send)
-        return await self._websocket(inner, receive, send, decision, ended)
+            return self.gateway.unavailable(request, "unexpected error")
 
-    async def _websocket(self, scope: Scope, receive: Receive, send: Send, allow: Allow, ended: int) -> None:
-        """Run the application until the socket or its login ends; ``ended`` is from before the decision."""
+    def _enter(self, scope: Scope, receive: Receive, send: Send, allow: Allow, ended: int) -> Awaitable[None]:
+        """Run the application; ``ended`` is how many revocations there had been before the decision."""
+        scope = {**scope, **allow.additions}  # whatever stood under these keys before is gone
+        if allow.headers:
+            send = _adding(send, allow.headers)
+        if scope["type"] == "websocket":
+            limited = allow.session_timeout is not None or allow.authorization_timeout is not None
+            if limited or (allow.ends_with and sniffio.current_async_library() == "asyncio"):
+                return self._limited(scope, receive, send, allow, ended)
+        return self.app(scope, receive, send)
+
+    async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
+        """The extended handshake; what it decides, it decides as for a plain one."""
+        service = self.gateway.locate(request_of(scope))
+        if isinstance(service, Forbid):
+            return _deny_websocket(scope, receive, send, service)
+        if (await receive())["type"] != "websocket.connect":
+            return None
+        login = SocketLogin(scope.get("query_string", b""), receive, send)
+        ended = 0
+
+        async def decide(inner: Scope) -> Decision:
+            nonlocal ended
+            ended = self.gateway.sockets.ended
+            return await self._decision(request_of(inner))
+
+        entered = await login.run(scope, decide, _status_headers_body, service.credential_headers)
+        return None if entered is None else self._enter(entered[0], login.receive, login.send, entered[1], ended)
+
+    def _serves_sockets(self, request: AuthRequest) -> bool:
+        """Whether a path that ends as the Java client's request for cookies begins with that of a service's sockets."""
+        path = request.path.removesuffix(COOKIE_REQUEST)
+        if request.method != "GET" or confusion(path, request.raw_path) is not None:
+            return False
+        try:
+            return self.gateway.find(AuthRequest("websocket", "GET", path, headers=request.headers)) is not None
+        except HeaderError:
+            return False
+
+    async def _limited(self, scope: Scope, receive: Receive, send: Send, allow: Allow, ended: int) -> None:
+        """Run the application in a socket that ends with its session, its authorization or its login."""
         limits = [limit for limit in (allow.session_timeout, allow.authorization_timeout) if limit is not None]
-        revocable = allow.ends_with if sniffio.current_async_library() == "asyncio" else ()
-        if not limits and not revocable:
-            return await self.app(scope, receive, send)
         lifetime = SocketLifetime(receive, send)
         if limits:
             reason = "session timeout" if min(limits) == allow.session_timeout else "authorization timeout"
             lifetime.end_after(min(limits), reason)
         end = lifetime.end
-        self.gateway.sockets.add(revocable, end, ended)
+        self.gateway.sockets.add(allow.ends_with, end, ended)
         try:
             await self.app(scope, lifetime.receive, lifetime.send)
         except OSError:
             if not lifetime.ended:
                 raise  # the application's own
         finally:
-            self.gateway.sockets.discard(revocable, end)
+            self.gateway.sockets.discard(allow.ends_with, end)
             await lifetime.finish()
-        return None
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "lifespan":
@@ -196,6 +250,11 @@ async def _answer(send: Send, status: int, headers: Headers, body: bytes) -> Non
     # RFC 9110 section 8.6: a 204 has no Content-Length
     content = (_PLAIN, (b"content-length", str(len(body)).encode())) if body else ()
     await send({"type": "http.response.start", "status": status, "headers": [*content, _NO_STORE, *headers]})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _answer_file(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
     await send({"type": "http.response.body", "body": body})
 
 

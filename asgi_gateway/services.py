@@ -53,6 +53,11 @@ class Service:
     realm: Realm | None = None
     """The only realm, if there is just one and nothing but its credentials decides on HTTP requests."""
 
+    @property
+    def credential_headers(self) -> frozenset[bytes]:
+        """The names, in lower case, of the headers besides Authorization that its realms read credentials from."""
+        return frozenset(name.lower().encode("latin-1") for realm in self.realms for name in realm.reader.headers)
+
 
 class ServiceTable:
     """Finds a request's service. Costs a dictionary look-up for each segment of the path, however many services."""

@@ -76,6 +76,11 @@ async def chat_page(request: Request) -> Response:
     return FileResponse(HERE / "static" / "chat.html")
 
 
+async def inside(request: Request) -> Response:
+    """A page whose logins happen inside it, with the gateway's client for browsers."""
+    return FileResponse(HERE / "static" / "inside.html")
+
+
 bare = Starlette(
     routes=[
         Route("/", home),
@@ -89,6 +94,8 @@ bare = Starlette(
         WebSocketRoute("/echo", echo),
         Route("/chat", chat_page),
         WebSocketRoute("/chat/socket", chat),
+        Route("/inside", inside),
+        WebSocketRoute("/inside/chat", chat),
         Mount("/static", StaticFiles(directory=HERE / "static")),
     ]
 )

@@ -93,6 +93,7 @@ class _Builder:
                 audit=self._audit,
                 problems=self._problems,
                 keystore=self._keystore,
+                browser_client=self._loaded.config.browser_client,
             )
         except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
             self._problem(("services",), str(error), "change the path, or the host, of one of them")

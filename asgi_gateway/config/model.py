@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -165,8 +166,18 @@ class ServiceConfig(Element):
         return tuple(map(parse_accept, self.accept))
 
 
+def _plain_path(path: str) -> str:
+    if re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", path) is None:
+        raise ValueError("needs a path that has one reading only, such as /asgi-gateway-client.js")
+    return path
+
+
 class GatewayConfig(Element):
-    """The whole file. Without services, the one realm protects everything."""
+    """The whole file. Without services, the one realm protects everything.
+
+    ``browser-client`` is ours: the path at which the gateway serves its client for browsers, an ES module, to anybody.
+    """
 
     security: SecurityConfig = SecurityConfig()
     services: tuple[ServiceConfig, ...] | None = None
+    browser_client: Annotated[str, AfterValidator(_plain_path)] | None = None

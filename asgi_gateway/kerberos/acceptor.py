@@ -12,6 +12,7 @@ from gssapi.raw import accept_sec_context, display_name, krb5_export_lucid_sec_c
 from gssapi.raw.ext_rfc4178 import set_neg_mechs
 
 from asgi_gateway.errors import ConfigError, LoginFailed
+from asgi_gateway.kerberos import libkrb5
 from asgi_gateway.kerberos.keytab import Keytab
 from asgi_gateway.kerberos.problems import explain
 
@@ -62,6 +63,7 @@ class Acceptor:
             store = {"keytab": keytab.name, "rcache": "none:"}
             self.credentials = gssapi.Credentials(name=name, usage="accept", mechs=[SPNEGO, KRB5], store=store)
             set_neg_mechs(self.credentials, [KRB5])
+            libkrb5.keep_configuration()
         except gssapi.exceptions.GSSError as error:
             raise ConfigError(f"keytab {keytab.path} cannot be used for {found}: {explain(error)}") from None
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from asgi_gateway.errors import ConfigError, LoginFailed
 
-__all__ = ["clock_skew", "default_keytab_name", "default_realm", "local_name"]
+__all__ = ["clock_skew", "default_keytab_name", "default_realm", "keep_configuration", "local_name"]
 
 DEFAULT_CLOCK_SKEW = 300
 """Seconds; libkrb5's own default."""
@@ -39,6 +39,17 @@ def _context() -> Iterator[tuple[Any, c_void_p]]:
         yield library, context
     finally:
         library.krb5_free_context(context)
+
+
+@cache
+def keep_configuration() -> None:
+    """Have libkrb5 keep what it read of krb5.conf.
+
+    It forgets the file with the last context that uses it, and would read it twice for each ticket. One context that
+    stays is enough; the library still looks every second whether the file has changed.
+    """
+    context = c_void_p()
+    _library().krb5_init_context(byref(context))
 
 
 def default_realm() -> str | None:

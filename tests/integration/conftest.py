@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,3 +25,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     if report.failed:
         report.sections += [(f"log of {process.name}", process.output()[-20_000:]) for process in live]
     return report
+
+
+@pytest.fixture(scope="module")  # no longer: playwright keeps an event loop running in this thread
+def browser() -> Iterator[Any]:
+    """Chromium; each test makes a context of its own."""
+    from tests.integration.chromium import chromium
+
+    with chromium() as found:
+        yield found

@@ -82,6 +82,7 @@ class LdapLoginModule(PasswordLoginModule):
         if options.lookupOnly:
             self.authenticates = False
             self.needs_credentials = False
+            self.needs_user = True
         if options.useSSL is False and any(not url.secure for url in self._directory.urls):
             context.warn("useSSL=false: passwords travel to the directory in plain text")
 

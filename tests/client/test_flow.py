@@ -1,0 +1,219 @@
+"""The authentication flow, driven by hand."""
+
+from __future__ import annotations
+
+import pytest
+
+from asgi_gateway.client import (
+    BasicChallengeHandler,
+    ChallengeHandler,
+    ChallengeResponse,
+    MutualAuthenticationError,
+    PasswordAuthentication,
+)
+from asgi_gateway.client.flow import Ask, Reply, Send, ask, ask_async, authenticate
+from asgi_gateway.client.memory import Memory
+
+URL = "https://host.example/echo"
+
+
+class Answers(ChallengeHandler):
+    """Handles every scheme it was given, each with its own answers, in turn."""
+
+    def __init__(self, **answers) -> None:
+        self.answers = {scheme: iter(each if isinstance(each, list) else [each]) for scheme, each in answers.items()}
+        self.requests = []
+
+    def can_handle(self, request):
+        return request.scheme in self.answers
+
+    def handle(self, request):
+        self.requests.append(request)
+        answer = next(self.answers[request.scheme], None)
+        return ChallengeResponse(answer) if isinstance(answer, str) else answer
+
+
+def run(handler, replies, attempts=3, location=URL, memory=None):
+    """Drive the flow with these replies; returns the headers of every request that was sent."""
+    flow = authenticate(handler, location, attempts, memory)
+    sent, replies = [], iter(replies)
+    try:
+        step = next(flow)
+        while True:
+            if isinstance(step, Ask):
+                step = flow.send(ask(step))
+            else:
+                assert isinstance(step, Send)
+                sent.append(dict(step.headers))
+                step = flow.send(next(replies))
+    except StopIteration:
+        return sent
+
+
+def reply(status, *challenges, location=URL, **headers):
+    lines = [("WWW-Authenticate", challenge) for challenge in challenges]
+    return Reply(status, [*lines, *((name.replace("_", "-"), value) for name, value in headers.items())], location)
+
+
+def test_no_credentials_before_a_challenge():
+    """The first request carries nothing, and a reply other than 401 ends the flow."""
+    for status in (200, 403, 407, 500):
+        assert run(Answers(basic="x"), [reply(status, "Basic realm=a")]) == [{}]
+
+
+def test_the_strongest_challenge_is_answered_first():
+    """Negotiate goes before Token before others before Basic, in whatever order and lines they stand."""
+    handler = Answers(negotiate="n", token="t", basic="b")
+    challenges = ("Basic realm=a", "Application Token, Application Negotiate")
+    assert run(handler, [reply(401, *challenges), reply(200)]) == [{}, {"Authorization": "n"}]
+    handler = Answers(token="t", basic="b")
+    assert run(handler, [reply(401, *challenges), reply(200)]) == [{}, {"Authorization": "t"}]
+    handler = Answers(basic="b", own="o")
+    assert run(handler, [reply(401, "Basic realm=a, Own"), reply(200)]) == [{}, {"Authorization": "o"}]
+
+
+def test_a_weaker_challenge_is_tried_if_there_is_no_answer():
+    """A handler that gives no answer leaves the weaker challenge; no answer at all ends the flow."""
+    refused = reply(401, "Basic realm=a, Negotiate")
+    assert run(Answers(negotiate=None, basic="b"), [refused, reply(200)]) == [{}, {"Authorization": "b"}]
+    assert run(Answers(negotiate=None, basic=None), [refused]) == [{}]
+    assert run(Answers(), [refused]) == [{}]
+
+
+def test_endless_challenges_end():
+    """After the given number of answers a further 401 is final; 0 attempts answer nothing."""
+    answers = [f"a{n}" for n in range(100)]
+    refused = [reply(401, "Own")] * 100
+    assert len(run(Answers(own=answers), refused)) == 4
+    assert len(run(Answers(own=answers), refused, attempts=7)) == 8
+    assert len(run(Answers(own=answers), refused, attempts=0)) == 1
+
+
+def test_the_same_answer_is_not_sent_twice_to_one_challenge():
+    """Credentials that were refused are not sent again, so that no account gets locked."""
+    refused = [reply(401, "Basic realm=a")] * 9
+    assert len(run(Answers(basic=["same"] * 9), refused)) == 2
+    factors = [reply(401, "Basic realm=a"), reply(401, "Basic realm=b"), reply(200)]
+    assert len(run(Answers(basic=["same"] * 9), factors)) == 3
+
+
+def test_attempts_are_counted_for_each_challenge():
+    """A handler learns how often its challenge was refused before."""
+    handler = Answers(basic=["1", "2", "3"])
+    run(handler, [reply(401, "Basic realm=a"), reply(401, "Basic realm=a"), reply(401, "Basic realm=b"), reply(200)])
+    assert [(request.realm, request.attempt) for request in handler.requests] == [("a", 1), ("a", 2), ("b", 1)]
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    ["https://evil.example/echo", "http://host.example/echo", "https://host.example:444/", "wss://host.example.:443/"],
+)
+def test_credentials_stay_at_their_origin(elsewhere):
+    """A 401 that comes from another host, port or scheme after a redirect is not answered."""
+    assert run(Answers(basic="x"), [reply(401, "Basic realm=a", location=elsewhere)]) == [{}]
+
+
+def test_a_redirect_within_the_origin_is_answered():
+    """A 401 from another path of the same origin is answered, and ws counts as http."""
+    moved = reply(401, "Basic realm=a", location="https://host.example:443/other")
+    assert len(run(Answers(basic="x"), [moved, reply(101)], location="wss://host.example/echo")) == 2
+
+
+def test_the_challenge_identity_is_echoed():
+    """Sec-Challenge-Identity goes back with the answer to its challenge, and only with that one."""
+    first = reply(401, "Basic realm=a")
+    second = reply(401, "Basic realm=b", sec_challenge_identity="opaque")
+    third = reply(401, "Basic realm=c")
+    sent = run(Answers(basic=["1", "2", "3"]), [first, second, third, reply(200)])
+    assert [request.get("Sec-Challenge-Identity") for request in sent] == [None, None, "opaque", None]
+
+
+def test_malformed_challenges_are_not_answered(caplog):
+    """A challenge that cannot be read is left alone and logged."""
+    assert run(Answers(basic="x"), [reply(401, 'Basic realm="open')]) == [{}]
+    assert "not answered" in caplog.text
+
+
+def test_the_next_handler_answers_the_next_challenge():
+    """A response can name who continues; where that one cannot, the first handler is asked again."""
+    follow_up = Answers(negotiate=["second"])
+    first = Answers(negotiate=[ChallengeResponse("first", follow_up)], basic=["fallback"])
+    again = reply(401, "Negotiate abc")
+    sent = run(first, [reply(401, "Negotiate"), again, reply(401, "Basic realm=a"), reply(200)])
+    assert [request.get("Authorization") for request in sent] == [None, "first", "second", "fallback"]
+
+
+def test_success_is_confirmed_and_failure_is_not():
+    """The last response's check sees the challenges of a reply that lets us in, and of no other."""
+    seen = []
+    handler = lambda: Answers(negotiate=[ChallengeResponse("x", confirm=seen.append)])  # noqa: E731
+    run(handler(), [reply(401, "Negotiate"), reply(403, "Negotiate abc")])
+    assert seen == []
+    run(handler(), [reply(401, "Negotiate"), reply(101, "Negotiate abc")])
+    assert seen[0][0].words == ("abc",)
+
+
+def test_a_server_that_proves_nothing_is_an_error():
+    """The check's error comes out of the flow."""
+
+    def refuse(challenges):
+        raise MutualAuthenticationError("no proof")
+
+    handler = Answers(negotiate=[ChallengeResponse("x", confirm=refuse)])
+    with pytest.raises(MutualAuthenticationError):
+        run(handler, [reply(401, "Negotiate"), reply(200)])
+
+
+def test_only_reusable_credentials_that_let_us_in_are_remembered():
+    """Basic's are, a token's are not, nor what was refused; refused ones are forgotten."""
+    for response, status, kept in (
+        (ChallengeResponse("x", reusable=True), 200, True),
+        (ChallengeResponse("x", reusable=True), 403, False),
+        (ChallengeResponse("x"), 200, False),
+    ):
+        memory = Memory()
+        run(Answers(own=[response]), [reply(401, "Own"), reply(status)], memory=memory)
+        assert (memory.recall(URL) == "x") is kept
+    memory.store(URL, "old")
+    assert run(Answers(), [reply(200)], memory=memory) == [{"Authorization": "old"}]
+    run(Answers(), [reply(401, "Own")], memory=memory)
+    assert memory.recall(URL) is None
+
+
+def test_credentials_are_cleared_once_sent():
+    """After the request the response holds its credentials no longer."""
+    response = ChallengeResponse("secret")
+    run(Answers(own=[response]), [reply(401, "Own"), reply(200)])
+    assert response.credentials == ""
+
+
+def test_steps_print_no_secret():
+    """Neither a step with headers nor a question shows credentials."""
+    assert "canary" not in repr(Send((("Authorization", "canary"),)))
+
+
+async def slowly(request):
+    return PasswordAuthentication("joe", "pw")
+
+
+def test_a_program_without_loop_can_have_coroutine_handlers():
+    """A coroutine login handler is run to its end."""
+    assert len(run(BasicChallengeHandler(slowly), [reply(401, "Basic realm=a"), reply(200)])) == 2
+
+
+@pytest.mark.anyio
+async def test_in_a_loop_plain_handlers_run_in_a_thread():
+    """A plain handler may block without stalling the loop; a coroutine handler is awaited."""
+    import threading
+
+    def login(request):
+        assert threading.current_thread() is not threading.main_thread()
+        return PasswordAuthentication("joe", "pw")
+
+    for source in (login, slowly):
+        flow = authenticate(BasicChallengeHandler(source), URL, 1)
+        next(flow)
+        step = flow.send(reply(401, "Basic realm=a"))
+        assert isinstance(step, Ask)
+        assert (await ask_async(step)).credentials == "Basic am9lOnB3"
+        flow.close()

@@ -1,0 +1,259 @@
+"""GatewayAuth: httpx against the gateway in memory, and against servers that misbehave."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+from asgi_gateway import GatewayMiddleware
+from asgi_gateway.client import BasicChallengeHandler, GatewayAuth, PasswordAuthentication
+from asgi_gateway.client.httpx_auth import MAX_BODY
+
+USERS = """<jaas-config>
+  <user><name>joe</name><password>welcome</password><role-name>USER</role-name></user>
+  <role><name>USER</name></role>
+</jaas-config>"""
+URL = "https://gateway.example/echo"
+
+
+def handler(*passwords, asked=None):
+    """Gives these passwords in turn, then none."""
+    left = iter(passwords)
+
+    def login(request):
+        if asked is not None:
+            asked.append(request)
+        password = next(left, None)
+        return password and PasswordAuthentication("joe", password)
+
+    return BasicChallengeHandler(login)
+
+
+@pytest.fixture
+def gateway(tmp_path):
+    async def app(scope, receive, send):
+        body = (await receive())["body"]
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["user"].display_name.encode() + b":" + body})
+
+    (tmp_path / "users.xml").write_text(USERS)
+
+    def realm(name):
+        module = {"type": "file", "success": "required", "options": {"file": str(tmp_path / "users.xml")}}
+        scheme = "Application Basic"
+        return {"name": name, "authentication": {"http-challenge-scheme": scheme, "login-modules": [module]}}
+
+    services = [
+        {"name": "echo", "accept": "/echo", "realm-name": "one"},
+        {"name": "both", "accept": "/both", "realm-name": ["one", "two"]},
+    ]
+    config = {"security": {"realms": [realm("one"), realm("two")]}, "services": services}
+    return GatewayMiddleware(app, config)
+
+
+async def post(gateway, auth, url=URL, **options):
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway), auth=auth) as client:
+        return await client.post(url, **options)
+
+
+@pytest.mark.anyio
+async def test_round_trip(gateway):
+    """Our handler answers our gateway's challenge, and the body is sent again."""
+    response = await post(gateway, GatewayAuth(handler("welcome")), content=b"hello")
+    assert (response.status_code, response.text) == (200, "joe:hello")
+
+
+@pytest.mark.anyio
+async def test_a_streamed_body_is_sent_again(gateway):
+    """A body that can be read once reaches the application with the answer."""
+
+    async def body():
+        yield b"he"
+        yield b"llo"
+
+    response = await post(gateway, GatewayAuth(handler("welcome")), content=body())
+    assert response.text == "joe:hello"
+
+
+@pytest.mark.anyio
+async def test_wrong_passwords(gateway):
+    """After a wrong password the handler is asked again, until attempts or answers end."""
+    asked = []
+    assert (await post(gateway, GatewayAuth(handler("a", "welcome", asked=asked)))).status_code == 200
+    assert [request.attempt for request in asked] == [1, 2]
+    assert (await post(gateway, GatewayAuth(handler("a", "b", "c", "welcome")))).status_code == 401
+    assert (await post(gateway, GatewayAuth(handler("a", "b", "c", "welcome"), 4))).status_code == 200
+    assert (await post(gateway, GatewayAuth(handler()))).status_code == 401
+    assert (await post(gateway, GatewayAuth(handler("welcome"), 0))).status_code == 401
+
+
+@pytest.mark.anyio
+async def test_two_factors(gateway):
+    """Each realm of a service is answered in turn, with the identity that the gateway gave in between."""
+    asked = []
+    response = await post(
+        gateway, GatewayAuth(handler("welcome", "welcome", asked=asked)), "https://gateway.example/both"
+    )
+    assert response.status_code == 200
+    assert [request.realm for request in asked] == ["one", "two"]
+
+
+@pytest.mark.anyio
+async def test_nobody_is_asked_twice(gateway):
+    """Accepted credentials go with later requests to the same place at once, until they are refused or forgotten."""
+    asked = []
+    auth = GatewayAuth(handler(*["welcome"] * 9, asked=asked))
+    for _ in range(3):
+        assert (await post(gateway, auth)).status_code == 200
+    assert len(asked) == 1
+    auth.forget()
+    assert (await post(gateway, auth)).status_code == 200
+    assert len(asked) == 2
+    asked.clear()
+    auth = GatewayAuth(handler(*["welcome"] * 9, asked=asked), remember=False)
+    auth.forget()
+    for _ in range(2):
+        assert (await post(gateway, auth)).status_code == 200
+    assert len(asked) == 2
+
+
+@pytest.mark.anyio
+async def test_one_factor_of_several_is_not_remembered(gateway):
+    """The password of a further realm would be wrong for the first one, so none of them is kept."""
+    asked = []
+    auth = GatewayAuth(handler(*["welcome"] * 9, asked=asked))
+    for _ in range(2):
+        assert (await post(gateway, auth, "https://gateway.example/both")).status_code == 200
+    assert [request.realm for request in asked] == ["one", "two", "one", "two"]
+
+
+def served(reply, auth, **options):
+    """A request to a server that is a function."""
+    with httpx.Client(transport=httpx.MockTransport(reply), auth=auth, **options) as client:
+        return client.get(URL)
+
+
+def test_synchronous_clients():
+    """The same works without an event loop, and the request is sent with the answer."""
+    sent = []
+
+    def reply(request):
+        sent.append(request.headers.get("Authorization"))
+        return httpx.Response(200 if sent[-1] else 401, headers={"WWW-Authenticate": 'Basic realm="x"'}, content=b"no")
+
+    assert served(reply, GatewayAuth(handler("welcome"))).status_code == 200
+    assert sent == [None, "Basic am9lOndlbGNvbWU="]
+
+
+def test_redirects_to_another_origin_take_nothing_along():
+    """Neither a first nor a later request's credentials reach another origin, nor the same one without TLS."""
+    for target in ("https://evil.example/", "http://gateway.example/"):
+        sent, asked = [], []
+
+        def reply(request, sent=sent, target=target):
+            sent.append(request)
+            if request.url != URL:
+                return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+            if "Authorization" in request.headers:
+                return httpx.Response(302, headers={"Location": target})
+            return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
+
+        response = served(reply, GatewayAuth(handler("welcome", "welcome", asked=asked)), follow_redirects=True)
+        assert response.status_code == 401
+        assert len(asked) == 1
+        assert "Authorization" not in sent[-1].headers
+        assert sent[-1].url == target
+
+
+class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
+    """A body without end."""
+
+    def __init__(self, size=1024):
+        self.given = 0
+        self.size = size
+        self.closed = False
+
+    def __iter__(self):
+        while True:
+            self.given += self.size
+            yield b"x" * self.size
+
+    async def __aiter__(self):
+        for chunk in self:
+            yield chunk
+
+    def close(self):
+        self.closed = True
+
+    async def aclose(self):
+        self.closed = True
+
+
+def endless(bodies, size=1024):
+    def reply(request):
+        if "Authorization" in request.headers and len(bodies) > 1:
+            return httpx.Response(200)
+        bodies.append(Endless(size))
+        return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="x"'}, stream=bodies[-1])
+
+    return reply
+
+
+def test_endless_bodies_end():
+    """Of a 401's body only so much is read, whether it is answered or returned."""
+    bodies = []
+    response = served(endless(bodies), GatewayAuth(handler("a", "b")))
+    assert response.status_code == 200
+    assert [body.given for body in bodies] == [MAX_BODY, MAX_BODY]
+    assert all(body.closed for body in bodies)
+    response = served(endless([]), GatewayAuth(handler()))
+    assert (response.status_code, len(response.content)) == (401, MAX_BODY)
+
+
+@pytest.mark.anyio
+async def test_endless_bodies_end_in_a_loop_too():
+    """The asynchronous client reads no more than the other."""
+    bodies = []
+    transport = httpx.MockTransport(endless(bodies))
+    async with httpx.AsyncClient(transport=transport, auth=GatewayAuth(handler("a", "b"))) as client:
+        assert (await client.get(URL)).status_code == 200
+    assert [body.given for body in bodies] == [MAX_BODY, MAX_BODY]
+    async with httpx.AsyncClient(transport=transport, auth=GatewayAuth(handler())) as client:
+        bodies.clear()
+        assert len((await client.get(URL)).content) == MAX_BODY
+
+
+@pytest.mark.anyio
+async def test_dripping_bodies_end():
+    """A body that comes byte by byte is given up after a few seconds, in both kinds of client."""
+    now = 0.0
+
+    def clock():
+        nonlocal now
+        now += 1.0
+        return now
+
+    bodies = []
+    served(endless(bodies, 1), GatewayAuth(handler("a", "b"), clock=clock))
+    transport = httpx.MockTransport(endless(bodies, 1))
+    async with httpx.AsyncClient(transport=transport, auth=GatewayAuth(handler("a", "b"), clock=clock)) as client:
+        await client.get(URL)
+    assert all(body.given < 10 and body.closed for body in bodies)
+
+
+def test_an_error_of_a_handler_comes_out():
+    """What a login handler raises reaches the caller, and the connection is let go."""
+
+    def login(request):
+        raise RuntimeError("no terminal")
+
+    bodies = []
+    with pytest.raises(RuntimeError, match="no terminal"):
+        served(endless(bodies), GatewayAuth(BasicChallengeHandler(login)))
+    assert bodies[0].closed
+
+
+def test_a_negative_number_of_attempts_is_refused():
+    """The number of attempts is 0 or more."""
+    with pytest.raises(ValueError, match="0 or more"):
+        GatewayAuth(handler(), -1)
