@@ -21,14 +21,11 @@ from asgi_gateway.model import (
     AuthRequest,
     Challenge,
     Forbid,
-    GroupPrincipal,
-    Principal,
-    RolePrincipal,
     Subject,
     Unavailable,
-    UserPrincipal,
 )
 from asgi_gateway.realm import Realm, Verified
+from asgi_gateway.subjects import data_of, subject_of
 
 __all__ = ["IDENTITY_HEADER", "Factors"]
 
@@ -37,11 +34,6 @@ LIFE = 30.0
 """Seconds between two factors."""
 TRIES = 3
 """How often a later factor may be got wrong before the first is asked for again."""
-
-_KINDS: dict[str, type[Principal]] = {
-    kind.__name__: kind for kind in (Principal, UserPrincipal, RolePrincipal, GroupPrincipal)
-}
-
 
 Limits = tuple[float | None, float | None]
 """Seconds that a session, and an authorization, may last."""
@@ -125,7 +117,7 @@ class Factors:
             "service": service.name,
             "tries": tries,
             "limits": _smallest(limits),
-            "subjects": {name: [[_kind(p), p.name] for p in s.principals] for name, s in subjects.items()},
+            "subjects": {name: data_of(s) for name, s in subjects.items()},
         }
         try:
             await self._state.put_if_absent(_key(identity), json.dumps(progress), LIFE)
@@ -146,21 +138,13 @@ class Factors:
         progress: dict[str, Any] = json.loads(value)
         if progress["service"] != service.name:
             return None
-        subjects = {
-            name: Subject(tuple(_KINDS.get(kind, Principal)(text) for kind, text in principals))
-            for name, principals in progress["subjects"].items()
-        }
+        subjects = {name: subject_of(principals) for name, principals in progress["subjects"].items()}
         return subjects, [tuple(progress["limits"])], progress["tries"]
 
     def _event(self, outcome: str, request: AuthRequest, service: ServiceLike, error: Exception) -> None:
         self._audit.event(
             outcome, service=service.name, kind=request.kind, peer=request.remote_address, reason=str(error)
         )
-
-
-def _kind(principal: Principal) -> str:
-    """The nearest kind that can be kept as a string; a module's own kinds come back as the kind they derive from."""
-    return next(kind.__name__ for kind in type(principal).__mro__ if _KINDS.get(kind.__name__) is kind)
 
 
 def _key(identity: str) -> str:

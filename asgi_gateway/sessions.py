@@ -19,8 +19,9 @@ from typing import Any, Generic, TypeVar
 
 from asgi_gateway.headers import cookie_values
 from asgi_gateway.interfaces import Clock, ExpiringState
-from asgi_gateway.model import GroupPrincipal, Headers, Principal, Revocation, RolePrincipal, Subject, UserPrincipal
+from asgi_gateway.model import Headers, Revocation, Subject
 from asgi_gateway.signing import Signer
+from asgi_gateway.subjects import data_of, subject_of
 
 __all__ = ["DEPENDS_ON_COOKIE", "MAX_LIFE", "Session", "Sessions"]
 
@@ -33,12 +34,6 @@ DEPENDS_ON_COOKIE: Headers = ((b"cache-control", b"no-store"), (b"vary", b"Cooki
 _RECHECK = 10.0
 _REMEMBERED = 10_000
 _LONGEST = 4096
-_KINDS: dict[str, type[Principal]] = {
-    "u": UserPrincipal,
-    "r": RolePrincipal,
-    "g": GroupPrincipal,
-    "p": Principal,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +179,7 @@ class Sessions(Generic[V]):
         idle = min((each for each in (self._idle, idle) if each), default=None)
         identity = secrets.token_urlsafe(24)
         record = {
-            "p": [[_letter(principal), principal.name] for principal in subject.principals],
+            "p": data_of(subject),
             "u": self._clock.time() + life,
             "i": idle,
             "g": await self._generation(subject),
@@ -255,15 +250,10 @@ def _idle_key(identity: str) -> str:
     return json.dumps(["session idle", identity])
 
 
-def _letter(principal: Principal) -> str:
-    return next(letter for letter, kind in _KINDS.items() if isinstance(principal, kind))
-
-
 def _session(identity: str, value: str) -> Session | None:
     """A session from its record; None for one of another release that cannot be read."""
     try:
         record: dict[str, Any] = json.loads(value)
-        principals = tuple(_KINDS[letter](name) for letter, name in record["p"])
-        return Session(identity, Subject(principals), float(record["u"]), record["i"], record["g"])
+        return Session(identity, subject_of(record["p"]), float(record["u"]), record["i"], record["g"])
     except (ValueError, KeyError, TypeError):
         return None

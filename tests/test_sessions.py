@@ -360,7 +360,7 @@ async def test_bounded_memory(host: Host, monkeypatch: pytest.MonkeyPatch) -> No
     assert await _good(worker, headers)
 
 
-@pytest.mark.parametrize("record", ["", "{}", "[]", '{"p": [["z", "x"]], "u": 9e9, "i": null, "g": ""}', '{"p": 1}'])
+@pytest.mark.parametrize("record", ["", "{}", "[]", '{"p": [["z", ""]], "u": 9e9, "i": null, "g": ""}', '{"p": 1}'])
 async def test_unreadable_records(host: Host, record: str) -> None:
     """A record that cannot be read is no session."""
     worker = host.worker()
