@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future
 from typing import Any, NamedTuple, TypeVar
 
 import anyio.to_thread
@@ -14,6 +14,7 @@ from asgi_gateway.errors import LoginError, LoginFailed, LoginUnavailable
 from asgi_gateway.headers import check_data
 from asgi_gateway.interfaces import LoginAttempt, UserNamePassword
 from asgi_gateway.model import AuthenticationToken, Grant, Subject
+from asgi_gateway.threads import DaemonThreads
 
 __all__ = ["Attempt", "BlockingPool", "Step"]
 
@@ -34,7 +35,7 @@ class BlockingPool:
     def __init__(self, threads: int = 16, waiting: int = 256) -> None:
         self._threads = threads
         self._bound = threads + waiting
-        self._executor: ThreadPoolExecutor | None = None
+        self._workers: DaemonThreads | None = None
         self._futures: set[Future[Any]] = set()
 
     async def run(self, function: Callable[..., T], *args: Any) -> T:
@@ -45,9 +46,9 @@ class BlockingPool:
         """
         if len(self._futures) >= self._bound:
             raise LoginUnavailable("too many logins at once: every thread is busy and the queue is full", retry_after=1)
-        if self._executor is None:
-            self._executor = ThreadPoolExecutor(self._threads, "asgi_gateway")
-        future = self._executor.submit(function, *args)
+        if self._workers is None:
+            self._workers = DaemonThreads(self._threads, "asgi_gateway")
+        future = self._workers.submit(function, *args)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         try:
@@ -61,9 +62,9 @@ class BlockingPool:
 
     def close(self) -> None:
         """Drop what still waits; the pool can be used again."""
-        executor, self._executor = self._executor, None
-        if executor is not None:
-            executor.shutdown(wait=False, cancel_futures=True)
+        workers, self._workers = self._workers, None
+        if workers is not None:
+            workers.close()
 
 
 async def _result(future: Future[T]) -> T:

@@ -102,8 +102,9 @@ class Echo:
 
 
 @pytest.fixture
-def make(tmp_path):
-    """Make a gateway in front of an application."""
+async def make(tmp_path):
+    """Make a gateway in front of an application; it is closed after the test."""
+    made = []
 
     def gateway(app):
         (tmp_path / "users.xml").write_text(USERS)
@@ -121,9 +122,12 @@ def make(tmp_path):
             {"name": "both", "accept": "/both", "realm-name": ["demo", "brief"]},
             {"name": "public", "accept": "/public"},
         ]
-        return GatewayMiddleware(app, {"security": {"realms": [*realms]}, "services": services})
+        made.append(GatewayMiddleware(app, {"security": {"realms": [*realms]}, "services": services}))
+        return made[-1]
 
-    return gateway
+    yield gateway
+    for each in made:
+        await each.gateway.close()
 
 
 @pytest.fixture

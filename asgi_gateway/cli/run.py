@@ -79,6 +79,9 @@ def application() -> GatewayMiddleware:
     for logger in map(logging.getLogger, _SERVER_LOGGERS):
         logger.filters = [each for each in logger.filters if not isinstance(each, MaskCredentials)]
         logger.addFilter(MaskCredentials(names))
+    # uvicorn lends this logger to its WebSocket library, which at DEBUG writes whole handshakes and messages to it
+    server = logging.getLogger("uvicorn.error")
+    server.setLevel(max(server.level, logging.INFO))
     return app
 
 

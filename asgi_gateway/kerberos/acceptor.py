@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,8 @@ from asgi_gateway.kerberos.keytab import Keytab
 from asgi_gateway.kerberos.problems import explain
 
 __all__ = ["KRB5", "SPNEGO", "Accepted", "Acceptor", "Handshake"]
+
+logger = logging.getLogger(__name__)
 
 KRB5 = gssapi.MechType.kerberos
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
@@ -43,7 +46,7 @@ class Acceptor:
     """A service's keys.
 
     Args:
-        keytab: where the keys are; read again for each token, so that a renewed keytab needs no restart.
+        keytab: where the keys are; read again when the file changes, so that a renewed keytab needs no restart.
         principal: the service, with or without a realm; None for any in the keytab.
 
     Raises:
@@ -57,22 +60,45 @@ class Acceptor:
         self.keytab = keytab
         self.principal = found
         self.realm = found.rpartition("@")[2]
-        name = None if principal is None else gssapi.Name(found, gssapi.NameType.kerberos_principal)
-        try:
-            # Replays are refused for all workers alike, not by libkrb5's cache of one host.
-            store = {"keytab": keytab.name, "rcache": "none:"}
-            self.credentials = gssapi.Credentials(name=name, usage="accept", mechs=[SPNEGO, KRB5], store=store)
-            set_neg_mechs(self.credentials, [KRB5])
-            libkrb5.keep_configuration()
-        except gssapi.exceptions.GSSError as error:
-            raise ConfigError(f"keytab {keytab.path} cannot be used for {found}: {explain(error)}") from None
+        self._name = None if principal is None else gssapi.Name(found, gssapi.NameType.kerberos_principal)
+        libkrb5.keep_configuration()
+        self._version = self._look()
+        self._credentials = self._acquire()
 
     def __repr__(self) -> str:
         return f"Acceptor({self.principal} from {self.keytab.path})"
 
     def handshake(self) -> Handshake:
         """A new context, for one client's first token."""
-        return Handshake(self.credentials)
+        version = self._look()
+        if version != self._version:
+            self._version = version  # first: what is said of a version that cannot be used is said once
+            try:
+                self._credentials = self._acquire()
+            except ConfigError as error:
+                logger.error("a changed keytab cannot be used, its last good version stays: %s", error)
+        return Handshake(self._credentials)
+
+    def _look(self) -> tuple[int, ...]:
+        """What tells one version of the file from another; empty for a file that is not there."""
+        try:
+            status = self.keytab.path.stat()
+        except OSError:
+            return ()
+        return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino
+
+    def _acquire(self) -> Any:
+        try:
+            with libkrb5.keytab_in_memory(self.keytab.name) as copy:
+                # Replays are refused for all workers alike, not by libkrb5's cache of one host.
+                store = {"keytab": copy, "rcache": "none:"}
+                found = gssapi.Credentials(name=self._name, usage="accept", mechs=[SPNEGO, KRB5], store=store)
+            set_neg_mechs(found, [KRB5])
+        except gssapi.exceptions.GSSError as error:
+            raise ConfigError(
+                f"keytab {self.keytab.path} cannot be used for {self.principal}: {explain(error)}"
+            ) from None
+        return found
 
 
 class Handshake:

@@ -7,6 +7,7 @@ only differ.
 from __future__ import annotations
 
 import ctypes
+import itertools
 from collections.abc import Iterator
 from contextlib import contextmanager
 from ctypes import byref, c_char_p, c_int32, c_void_p, create_string_buffer
@@ -15,8 +16,13 @@ from typing import Any
 
 from asgi_gateway.errors import ConfigError, LoginFailed
 
-__all__ = ["clock_skew", "default_keytab_name", "default_realm", "keep_configuration", "local_name"]
+__all__ = ["clock_skew", "default_keytab_name", "default_realm", "keep_configuration", "keytab_in_memory", "local_name"]
 
+_END = -1765328202
+"""KRB5_KT_END: a keytab has no more entries."""
+_ENTRY_SIZE = 256
+"""More bytes than a krb5_keytab_entry has."""
+_numbers = itertools.count()
 DEFAULT_CLOCK_SKEW = 300
 """Seconds; libkrb5's own default."""
 
@@ -91,6 +97,49 @@ def clock_skew() -> int:
             return seconds.value
         finally:
             library.profile_release(profile)
+
+
+@contextmanager
+def keytab_in_memory(file: str) -> Iterator[str]:
+    """A copy of a keytab in memory: the library reads and locks a file for each ticket.
+
+    Args:
+        file: the keytab's name, such as ``FILE:/etc/krb5.keytab``.
+
+    Yields:
+        The copy's name. It lasts as long as the block, and as whatever was made with it in the block.
+
+    Raises:
+        ConfigError: the keytab cannot be read.
+    """
+    with _context() as (library, context):
+        source, copy = c_void_p(), c_void_p()
+        name = f"MEMORY:asgi_gateway_{next(_numbers)}"
+        if library.krb5_kt_resolve(context, c_char_p(file.encode()), byref(source)):
+            raise ConfigError(f"{file} is not the name of a keytab")
+        try:
+            library.krb5_kt_resolve(context, c_char_p(name.encode()), byref(copy))
+            try:
+                if code := _copy_keys(library, context, source, copy):
+                    raise ConfigError(f"keytab {file} cannot be read: libkrb5 reports error {code}")
+                yield name
+            finally:
+                library.krb5_kt_close(context, copy)
+        finally:
+            library.krb5_kt_close(context, source)
+
+
+def _copy_keys(library: Any, context: c_void_p, source: c_void_p, copy: c_void_p) -> int:
+    """Copy every key; 0, or the library's error."""
+    cursor, entry = c_void_p(), create_string_buffer(_ENTRY_SIZE)
+    code: int = library.krb5_kt_start_seq_get(context, source, byref(cursor))
+    if code:
+        return code
+    while not code and not (code := library.krb5_kt_next_entry(context, source, entry, byref(cursor))):
+        code = library.krb5_kt_add_entry(context, copy, entry)
+        library.krb5_free_keytab_entry_contents(context, entry)
+    library.krb5_kt_end_seq_get(context, source, byref(cursor))
+    return 0 if code == _END else code
 
 
 def local_name(principal: str) -> str:

@@ -30,7 +30,7 @@ def handler(*passwords, asked=None):
 
 
 @pytest.fixture
-def gateway(tmp_path):
+async def gateway(tmp_path):
     async def app(scope, receive, send):
         body = (await receive())["body"]
         await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -48,7 +48,9 @@ def gateway(tmp_path):
         {"name": "both", "accept": "/both", "realm-name": ["one", "two"]},
     ]
     config = {"security": {"realms": [realm("one"), realm("two")]}, "services": services}
-    return GatewayMiddleware(app, config)
+    middleware = GatewayMiddleware(app, config)
+    yield middleware
+    await middleware.gateway.close()
 
 
 async def post(gateway, auth, url=URL, **options):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -20,19 +19,15 @@ from asgi_gateway.client import (
     connect,
     sync,
 )
+from tests.integration.kdc import Kdc, realm
 from tests.integration.process import Process
 from tests.integration.servers import serve
-
-if TYPE_CHECKING:
-    from tests.integration.kdc import Kdc
 
 ALICE = "alice@EXAMPLE.COM"
 
 
 @pytest.fixture(scope="module")
 def kdc(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kdc]:
-    from tests.integration.kdc import realm
-
     with realm(tmp_path_factory.mktemp("kdc") / "kdc") as found:
         found.user("alice", "alicepw")
         yield found

@@ -73,3 +73,25 @@ async def test_close(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         await gss.close()
         with pytest.raises(LoginFailed, match="not waiting here"):
             await login(kerberos5, gss, client.token(asked.challenges[0][0]))
+
+
+async def test_spoilt_keytab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    """A keytab that is spoilt or removed while the gateway runs changes nothing but the log, which says so once."""
+    with realm(tmp_path / "kdc") as kdc:
+        for name, value in kdc.environment.items():
+            monkeypatch.setenv(name, value)
+        kdc.user("alice", "alicepw")
+        cache = kdc.kinit("alice", "alicepw")
+        keytab = tmp_path / "http.keytab"
+        keytab.write_bytes(kdc.keytab.read_bytes())
+        kerberos5, gss = acceptor(keytab), module(GssLoginModule, tmp_path)
+        for spoil in (lambda: keytab.write_bytes(b"no keytab"), keytab.unlink):
+            spoil()
+            caplog.clear()
+            for _ in range(2):
+                assert await login(kerberos5, gss, Client(cache).token())
+            [record] = caplog.records
+            assert f"keytab FILE:{keytab} cannot be read" in record.getMessage()
+        kdc.kadmin("cpw -randkey HTTP/localhost")
+        kdc.kadmin(f"ktadd -k {keytab} -norandkey HTTP/localhost")
+        assert await login(kerberos5, gss, Client(kdc.kinit("alice", "alicepw")).token())

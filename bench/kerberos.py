@@ -135,7 +135,7 @@ async def main() -> None:
             "KRB5_KTNAME": f"FILE:{kdc.keytab}",
             "KRB5CCNAME": kdc.kinit("alice", "alicepw"),
         }
-        servers = [stack.enter_context(server(f"bench.bench_kerberos:{name}", "--factory")) for name in PEERS]
+        servers = [stack.enter_context(server(f"bench.kerberos:{name}", "--factory")) for name in PEERS]
         used = [0.0] * len(servers)
         for number in range(ROUNDS + 1):
             for index, (port, pid) in enumerate(servers):

@@ -92,12 +92,12 @@ async def main() -> None:
         os.environ[URL] = directory.url()
         print("\nLogins by LDAP under uvicorn (medians of rounds in turn)")
         pairs = (
-            ("search and bind, uncached / bare python-ldap threads", "uncached", "bench.bench_ldap:bare_pool", 0.9),
+            ("search and bind, uncached / bare python-ldap threads", "uncached", "bench.directory:bare_pool", 0.9),
             ("search and bind, cached / bare application", "cached", "bench.apps:bare", 0.95),
         )
         for what, ours, theirs, bound in pairs:
             factory = () if theirs.endswith(":bare") else ("--factory",)
-            with server(f"bench.bench_ldap:{ours}", "--factory") as (a, _), server(theirs, *factory) as (b, _):
+            with server(f"bench.directory:{ours}", "--factory") as (a, _), server(theirs, *factory) as (b, _):
                 rates = [(await requests(a, REQUEST), await requests(b, REQUEST)) for _ in range(ROUNDS)]
             ratio = statistics.median(x / y for x, y in rates)
             rate = statistics.median(x for x, _ in rates)
