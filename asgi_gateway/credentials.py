@@ -49,7 +49,7 @@ class CredentialReader:
         lists = ((b"cookie", self.cookies), (PROTOCOL, self.subprotocols))
         self._lists = frozenset(name for name, wanted_of_it in lists if wanted_of_it)
         self._wanted = frozenset(wanted | self._lists)
-        self._plain = not (self.headers or self.query_parameters or self.cookies or self.subprotocols)
+        self.plain = not (self.headers or self.query_parameters or self.cookies or self.subprotocols)
 
     def read(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> RawCredentials:
         """The credentials as they were sent.
@@ -57,7 +57,7 @@ class CredentialReader:
         Raises:
             HeaderError: one of them is there twice, or is not what strict parsing takes.
         """
-        if self._plain:
+        if self.plain:
             authorization = None
             for name, value in headers:
                 if name == b"authorization":
@@ -86,24 +86,6 @@ class CredentialReader:
             *(cookies.get(name) for name in self.cookies),
             *(offered.get(name) for name in self.subprotocols),
         )
-
-    def read_with_cookie(
-        self, headers: Iterable[tuple[bytes, bytes]], query: bytes
-    ) -> tuple[RawCredentials, bytes | None]:
-        """The credentials as they were sent, and the whole Cookie header.
-
-        Raises:
-            HeaderError: one of the credentials is there twice, or is not what strict parsing takes.
-        """
-        authorization = cookie = None
-        for name, value in headers:
-            if name == b"cookie":
-                cookie = value if cookie is None else cookie + b"; " + value  # HTTP/2 may send a line for each cookie
-            elif name == b"authorization":
-                if authorization is not None:
-                    raise HeaderError("header authorization occurs twice")
-                authorization = value
-        return (authorization,) if self._plain else self.read(headers, query), cookie
 
     def token(self, raw: RawCredentials) -> AuthenticationToken:
         """The authentication token that login modules see.

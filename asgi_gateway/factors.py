@@ -21,15 +21,12 @@ from asgi_gateway.model import (
     AuthRequest,
     Challenge,
     Forbid,
-    GroupPrincipal,
-    Principal,
     Revocation,
-    RolePrincipal,
     Subject,
     Unavailable,
-    UserPrincipal,
 )
 from asgi_gateway.realm import Realm, Verified
+from asgi_gateway.subjects import data_of, subject_of
 
 __all__ = ["IDENTITY_HEADER", "Factors"]
 
@@ -38,11 +35,6 @@ LIFE = 30.0
 """Seconds between two factors."""
 TRIES = 3
 """How often a later factor may be got wrong before the first is asked for again."""
-
-_KINDS: dict[str, type[Principal]] = {
-    kind.__name__: kind for kind in (Principal, UserPrincipal, RolePrincipal, GroupPrincipal)
-}
-
 
 Limits = tuple[float | None, float | None, float | None]
 """Seconds that a session, and an authorization, may last; when the credentials expire."""
@@ -131,7 +123,7 @@ class Factors:
             "tries": tries,
             "limits": _smallest(limits),
             "ends_with": [[each.kind, each.name, each.realm] for each in ends_with],
-            "subjects": {name: [[_kind(p), p.name] for p in s.principals] for name, s in subjects.items()},
+            "subjects": {name: data_of(s) for name, s in subjects.items()},
         }
         try:
             await self._state.put_if_absent(_key(identity), json.dumps(record), LIFE)
@@ -152,10 +144,7 @@ class Factors:
         record: dict[str, Any] = json.loads(value)
         if record["service"] != service.name:
             return None
-        subjects = {
-            name: Subject(tuple(_KINDS.get(kind, Principal)(text) for kind, text in principals))
-            for name, principals in record["subjects"].items()
-        }
+        subjects = {name: subject_of(principals) for name, principals in record["subjects"].items()}
         ends_with = [Revocation(*each) for each in record["ends_with"]]
         return subjects, [tuple(record["limits"])], ends_with, record["tries"]
 
@@ -170,11 +159,6 @@ def _ends_with(realm: Realm, verified: Verified) -> list[Revocation]:
     credentials = verified.subject.public_credentials
     ended_by = [each for each in credentials if type(each) is Revocation]
     return [Revocation("user", verified.subject.name, realm.name), *verified.ends_with, *ended_by]
-
-
-def _kind(principal: Principal) -> str:
-    """The nearest kind that can be kept as a string; a module's own kinds come back as the kind they derive from."""
-    return next(kind.__name__ for kind in type(principal).__mro__ if _KINDS.get(kind.__name__) is kind)
 
 
 def _key(identity: str) -> str:

@@ -135,11 +135,11 @@ class Realm:
         """
         if self.sessions is None:
             return self.cache.get(self.reader.read(headers, query)) if self._remembers else None
-        raw, cookie = self.reader.read_with_cookie(headers, query)
-        verified = self.sessions.recall(cookie, secure=scheme in _TLS) if cookie is not None else None
-        if verified is not None or not self._remembers:
+        if not self.reader.plain:
+            self.reader.read(headers, query)  # refuses what is there twice; plain headers are looked at by the sessions
+        if (verified := self.sessions.recall(headers, secure=scheme in _TLS)) is not None or not self._remembers:
             return verified
-        verified = self.cache.get(raw)
+        verified = self.cache.get(self.reader.read(headers, query))
         return None if verified is None or verified.begun < _SESSIONS else verified
 
     async def authenticate(
@@ -253,10 +253,9 @@ class Realm:
             return None
         secure = request.scheme in _TLS
         try:
-            _, cookie = self.reader.read_with_cookie(request.headers, b"")
-            if cookie is None:
-                return None
-            return self.sessions.recall(cookie, secure=secure) or await self.sessions.find(cookie, secure=secure)
+            # HTTP/2 may send a line for each cookie
+            cookie = b"; ".join(value for name, value in request.headers if name == b"cookie")
+            return await self.sessions.find(cookie, secure=secure) if cookie else None
         except HeaderError as error:
             return self._forbid(request, service, str(error))
         except StateError as error:

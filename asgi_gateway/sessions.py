@@ -13,14 +13,15 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from asgi_gateway.headers import cookie_values
 from asgi_gateway.interfaces import Clock, ExpiringState
-from asgi_gateway.model import GroupPrincipal, Headers, Principal, Revocation, RolePrincipal, Subject, UserPrincipal
+from asgi_gateway.model import Headers, Revocation, Subject
 from asgi_gateway.signing import Signer
+from asgi_gateway.subjects import data_of, subject_of
 
 __all__ = ["DEPENDS_ON_COOKIE", "MAX_LIFE", "Session", "Sessions"]
 
@@ -33,12 +34,6 @@ DEPENDS_ON_COOKIE: Headers = ((b"cache-control", b"no-store"), (b"vary", b"Cooki
 _RECHECK = 10.0
 _REMEMBERED = 10_000
 _LONGEST = 4096
-_KINDS: dict[str, type[Principal]] = {
-    "u": UserPrincipal,
-    "r": RolePrincipal,
-    "g": GroupPrincipal,
-    "p": Principal,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +109,24 @@ class Sessions(Generic[V]):
         self._known: tuple[dict[bytes, _Known[V]], dict[bytes, _Known[V]]] = ({}, {})
         self._forgotten = 0
 
-    def recall(self, cookie: bytes, *, secure: bool) -> V | None:
-        """What was verified a moment ago for these cookies; asks nobody and waits for nothing.
+    def recall(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> V | None:
+        """What was verified a moment ago for this cookie; asks nobody and waits for nothing.
 
         Args:
-            cookie: the request's Cookie header; several lines joined with ``; ``.
+            headers: the request's. Where Cookie or Authorization is there twice, nothing is recalled.
             secure: whether it came over TLS.
         """
-        known = self._known[secure].get(cookie)
-        return known.value if known is not None and self._monotonic() < known.until else None
+        cookie = authorization = None
+        for name, value in headers:
+            if name == b"cookie":
+                if cookie is not None:
+                    return None
+                cookie = value
+            elif name == b"authorization":
+                if authorization is not None:
+                    return None
+                authorization = value
+        return None if cookie is None else self._remembered(cookie, secure)
 
     async def find(self, cookie: bytes, *, secure: bool) -> V | None:
         """The session that a request's cookie stands for, if it is good; this counts as its use.
@@ -135,6 +139,8 @@ class Sessions(Generic[V]):
             HeaderError: the cookie is there twice or has control characters.
             StateError: whether it is good cannot be told now.
         """
+        if (remembered := self._remembered(cookie, secure)) is not None:
+            return remembered
         text = cookie_values(cookie, frozenset((self._names[secure],))).get(self._names[secure])
         data = self._signer.read(text) if text is not None else None
         if data is None or not isinstance(data.get("id"), str):
@@ -173,7 +179,7 @@ class Sessions(Generic[V]):
         idle = min((each for each in (self._idle, idle) if each), default=None)
         identity = secrets.token_urlsafe(24)
         record = {
-            "p": [[_letter(principal), principal.name] for principal in subject.principals],
+            "p": data_of(subject),
             "u": self._clock.time() + life,
             "i": idle,
             "g": await self._generation(subject),
@@ -218,6 +224,10 @@ class Sessions(Generic[V]):
             for cookie in [cookie for cookie, known in remembered.items() if concerned(known.session)]:
                 del remembered[cookie]
 
+    def _remembered(self, cookie: bytes, secure: bool) -> V | None:
+        known = self._known[secure].get(cookie)
+        return known.value if known is not None and self._monotonic() < known.until else None
+
     def _remember(self, cookie: bytes, secure: bool, known: _Known[V]) -> None:
         remembered = self._known[secure]
         if len(cookie) <= _LONGEST:
@@ -240,15 +250,10 @@ def _idle_key(identity: str) -> str:
     return json.dumps(["session idle", identity])
 
 
-def _letter(principal: Principal) -> str:
-    return next(letter for letter, kind in _KINDS.items() if isinstance(principal, kind))
-
-
 def _session(identity: str, value: str) -> Session | None:
     """A session from its record; None for one of another release that cannot be read."""
     try:
         record: dict[str, Any] = json.loads(value)
-        principals = tuple(_KINDS[letter](name) for letter, name in record["p"])
-        return Session(identity, Subject(principals), float(record["u"]), record["i"], record["g"])
+        return Session(identity, subject_of(record["p"]), float(record["u"]), record["i"], record["g"])
     except (ValueError, KeyError, TypeError):
         return None

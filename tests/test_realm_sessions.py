@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 
+from asgi_gateway.credentials import CredentialReader
 from asgi_gateway.errors import StateUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import GatewayMiddleware
@@ -127,6 +128,18 @@ async def test_bad_cookies() -> None:
     lines = [(name, b"a=1"), (name, value), (name, b"b=1")]
     for _ in range(2):
         assert isinstance(await site.gateway.decide(request("/a", *lines)), Allow)
+
+
+async def test_session_beside_doubled_credentials() -> None:
+    """A good session does not hide credentials that are there twice, wherever the realm reads them."""
+    site = Site.made(reader=CredentialReader(["x-auth"]))
+    cookie = await site.login()
+    once = (cookie, (b"accept", b"*/*"), (b"x-auth", b"a"))
+    assert isinstance(await site.gateway.decide(request("/a", *once)), Allow)
+    assert site.gateway.recall(scope("/a", *once)) is not None
+    for twice in ((cookie, (b"x-auth", b"a"), (b"x-auth", b"a")), (cookie, basic("joe"), basic("joe"))):
+        assert site.gateway.recall(scope("/a", *twice)) is None
+        assert isinstance(await site.gateway.decide(request("/a", *twice)), Forbid)
 
 
 async def test_cookie_over_tls() -> None:

@@ -82,8 +82,13 @@ def _cookie(set_cookie: bytes, *more: str) -> bytes:
 
 
 async def _good(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> bool:
-    found = sessions.recall(headers, secure=secure) or await sessions.find(headers, secure=secure)
-    return found is not None
+    return (
+        _recall(sessions, headers, secure=secure) is not None or await sessions.find(headers, secure=secure) is not None
+    )
+
+
+def _recall(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> Session | None:
+    return sessions.recall([(b"cookie", headers)], secure=secure)
 
 
 async def test_session_stands_for_the_subject(host: Host) -> None:
@@ -155,7 +160,7 @@ async def test_strict_cookies(host: Host) -> None:
     sessions = host.worker()
     one, two = await sessions.begin(JOE, secure=False), await sessions.begin(JOE, secure=False)
     for both in (_cookie(one, two.decode().split(";")[0]), _cookie(one) + b"; " + _cookie(one)):
-        assert sessions.recall(both, secure=False) is None
+        assert _recall(sessions, both) is None
         with pytest.raises(HeaderError, match="twice"):
             await sessions.find(both, secure=False)
 
@@ -299,7 +304,7 @@ async def test_revoked_while_it_is_looked_up(host: Host) -> None:
 
     host.state.__class__ = Slow
     assert await worker.find(headers, secure=False) is not None
-    assert worker.recall(headers, secure=False) is None
+    assert _recall(worker, headers) is None
     assert not await _good(worker, headers)
 
 
@@ -320,7 +325,7 @@ async def test_everything_may_have_been_revoked(host: Host) -> None:
     headers = _cookie(await worker.begin(JOE, secure=False))
     assert await _good(worker, headers)
     worker.forget(None)
-    assert worker.recall(headers, secure=False) is None
+    assert _recall(worker, headers) is None
     assert await _good(worker, headers)
 
 
@@ -351,11 +356,11 @@ async def test_bounded_memory(host: Host, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(worker._known[False]) == 10
     long = headers + b"; other=" + b"x" * 5000
     assert await _good(worker, long)
-    assert worker.recall(long, secure=False) is None
+    assert _recall(worker, long) is None
     assert await _good(worker, headers)
 
 
-@pytest.mark.parametrize("record", ["", "{}", "[]", '{"p": [["z", "x"]], "u": 9e9, "i": null, "g": ""}', '{"p": 1}'])
+@pytest.mark.parametrize("record", ["", "{}", "[]", '{"p": [["z", ""]], "u": 9e9, "i": null, "g": ""}', '{"p": 1}'])
 async def test_unreadable_records(host: Host, record: str) -> None:
     """A record that cannot be read is no session."""
     worker = host.worker()
@@ -363,3 +368,14 @@ async def test_unreadable_records(host: Host, record: str) -> None:
     await host.state.put_if_absent(Revocation("session", "x").key, record, 60)
     cookie = name + b"=" + worker._signer.sign({"id": "x"}).encode()
     assert not await _good(worker, cookie)
+
+
+async def test_doubled_lines(host: Host) -> None:
+    """Where Cookie or Authorization is there twice, nothing is recalled without looking."""
+    worker = host.worker()
+    cookie = (b"cookie", _cookie(await worker.begin(JOE, secure=False)))
+    assert await worker.find(cookie[1], secure=False)
+    assert worker.recall([(b"accept", b"*/*"), cookie, (b"authorization", b"x")], secure=False)
+    assert worker.recall([cookie, (b"authorization", b"x"), (b"authorization", b"x")], secure=False) is None
+    assert worker.recall([cookie, (b"cookie", b"a=1")], secure=False) is None
+    assert worker.recall([], secure=False) is None

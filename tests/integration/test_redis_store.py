@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
@@ -29,6 +30,8 @@ from tests.integration.redis import RedisServer
 from tests.stores.contract import LogContract, StoreContract, model_test
 
 pytestmark = pytest.mark.anyio
+
+DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
 
 
 @dataclass
@@ -361,6 +364,27 @@ async def test_password_file(tmp_path: Path) -> None:
         assert await state.get("key") == "value"
         assert "horse" not in repr(state)
         await state.close()
+
+
+async def test_least_privilege(server: RedisServer) -> None:
+    """A Redis user that may do just what docs/deployment.md lists can do all that the store needs."""
+    listed = re.search(r"A Redis user needs `([^`]*)` on the keys `([^`]*)`", DEPLOYMENT.read_text())
+    assert listed is not None
+    server.ask("ACL", "SETUSER", "gateway", "on", ">pw", f"~{listed[2]}", *listed[1].split())
+    state = RedisState(server.url.replace("//", "//gateway:pw@"))
+    assert await state.put_if_absent("key", "value", 60) is None
+    assert await state.put_if_absent("key", "other", 60) == "value"
+    assert await state.extend("key", "value", 120) is True
+    assert await state.remove("key", "value") is True
+    position, _ = await state.follow(None, 0)
+    await state.append("message")
+    assert (await state.follow(position, 1))[1] == ["message"]
+    with pytest.raises(PositionLost):
+        await state.follow("9999999999999-0", 0.01)
+    await state.close()
+    other = RedisState(server.url.replace("//", "//gateway:pw@"), namespace="other")
+    assert "permission" in await _refused(lambda: other.put_if_absent("key", "value", 60))
+    await other.close()
 
 
 async def test_unix_socket(tmp_path: Path) -> None:
