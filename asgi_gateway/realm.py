@@ -231,16 +231,12 @@ class Realm:
         finally:
             if observe is not None:
                 observe(attempt.steps)
-        grants = attempt.grants.values()
         verified = Verified(
-            subject,
-            scheme.success(attempt.response_data),
-            attempt.session_timeout,
-            attempt.authorization_timeout,
-            expires=min((grant.expires for grant in grants if grant.expires is not None), default=None),
+            subject, scheme.success(attempt.response_data), attempt.session_timeout, attempt.authorization_timeout
         )
-        may = token and not earlier and not attempt.response_data and not verified.headers and verified.expires is None
-        if self._remembers and may:
+        verified.expires = min((g.expires for g in attempt.grants.values() if g.expires is not None), default=None)
+        alone = not (earlier or attempt.response_data or verified.headers or verified.expires is not None)
+        if self._remembers and token and alone:
             self.cache.put(raw, verified, generation=generation)
         self._audit.event("success", principal=subject.name, scheme=scheme.name, **self._fields(request, service))
         return verified if earlier else await self._begin_session(request, service, verified)
