@@ -35,8 +35,6 @@ if TYPE_CHECKING:
         LoginModule,
         ModuleContext,
         ModuleOptions,
-        PasswordLoginModule,
-        PasswordOptions,
         UserNamePassword,
     )
     from asgi_gateway.middleware import GatewayMiddleware
@@ -49,6 +47,7 @@ if TYPE_CHECKING:
         Subject,
         UserPrincipal,
     )
+    from asgi_gateway.password_login import PasswordLoginModule, PasswordOptions
 
 __all__ = [
     "AllModulesIgnored",
@@ -110,8 +109,8 @@ _HOMES = {
     "LoginUnavailable": "asgi_gateway.errors",
     "ModuleContext": "asgi_gateway.interfaces",
     "ModuleOptions": "asgi_gateway.interfaces",
-    "PasswordLoginModule": "asgi_gateway.interfaces",
-    "PasswordOptions": "asgi_gateway.interfaces",
+    "PasswordLoginModule": "asgi_gateway.password_login",
+    "PasswordOptions": "asgi_gateway.password_login",
     "Principal": "asgi_gateway.model",
     "Problem": "asgi_gateway.errors",
     "RolePrincipal": "asgi_gateway.model",

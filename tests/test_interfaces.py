@@ -13,11 +13,10 @@ from asgi_gateway.interfaces import (
     LoginModule,
     ModuleContext,
     ModuleOptions,
-    PasswordLoginModule,
-    PasswordOptions,
     UserNamePassword,
 )
 from asgi_gateway.model import AuthenticationToken, Grant, Subject
+from asgi_gateway.password_login import PasswordLoginModule, PasswordOptions
 from tests.helpers import EmptyState, attempt, context
 
 pytestmark = pytest.mark.anyio

@@ -8,7 +8,8 @@ from typing import Literal
 from pydantic import Field, SecretStr, model_validator
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.interfaces import ModuleContext, PasswordOptions
+from asgi_gateway.interfaces import ModuleContext
+from asgi_gateway.password_login import PasswordOptions
 from asgi_gateway.values import Switch
 
 __all__ = ["DirectoryOptions", "read_bind_password"]

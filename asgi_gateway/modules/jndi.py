@@ -20,8 +20,9 @@ from asgi_gateway.directory.escaping import check_name, check_password, escape_f
 from asgi_gateway.directory.options import DirectoryOptions
 from asgi_gateway.directory.session import Session
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
-from asgi_gateway.interfaces import LoginAttempt, ModuleContext, PasswordLoginModule
+from asgi_gateway.interfaces import LoginAttempt, ModuleContext
 from asgi_gateway.model import Grant, GroupPrincipal, Principal, UserPrincipal
+from asgi_gateway.password_login import PasswordLoginModule
 from asgi_gateway.passwords import PasswordHash, decoy, read_hash
 
 __all__ = ["JndiLoginModule", "JndiOptions", "NumericGroupPrincipal", "NumericUserPrincipal"]

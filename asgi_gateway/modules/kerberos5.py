@@ -15,13 +15,14 @@ import anyio.to_thread
 from pydantic import model_validator
 
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
-from asgi_gateway.interfaces import LoginAttempt, ModuleContext, PasswordLoginModule, PasswordOptions
+from asgi_gateway.interfaces import LoginAttempt, ModuleContext
 from asgi_gateway.kerberos import libkrb5
 from asgi_gateway.kerberos.keytab import Keytab, keytab_path, read_keytab
 from asgi_gateway.kerberos.names import NameOptions, check_realm, user_name
 from asgi_gateway.kerberos.problems import require_gssapi
 from asgi_gateway.kerberos.tokens import SHARED_ACCEPTOR
 from asgi_gateway.model import Grant, UserPrincipal
+from asgi_gateway.password_login import PasswordLoginModule, PasswordOptions
 from asgi_gateway.values import Switch
 
 if TYPE_CHECKING:

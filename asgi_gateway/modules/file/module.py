@@ -11,10 +11,11 @@ import anyio.to_thread
 from pydantic import model_validator
 
 from asgi_gateway.errors import ConfigError, LoginFailed
-from asgi_gateway.interfaces import LoginAttempt, ModuleContext, PasswordLoginModule, PasswordOptions
+from asgi_gateway.interfaces import LoginAttempt, ModuleContext
 from asgi_gateway.model import Grant, UserPrincipal
 from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.modules.file.users import Users
+from asgi_gateway.password_login import PasswordLoginModule, PasswordOptions
 from asgi_gateway.values import Switch
 
 __all__ = ["FileLoginModule", "FileOptions"]

@@ -29,9 +29,10 @@ from asgi_gateway.directory.groups import GroupRules, GroupSearch, in_chain_filt
 from asgi_gateway.directory.session import Session
 from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
-from asgi_gateway.interfaces import LoginAttempt, ModuleContext, PasswordLoginModule
+from asgi_gateway.interfaces import LoginAttempt, ModuleContext
 from asgi_gateway.model import Grant, Principal, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.ldap.options import ATTRIBUTE, LdapOptions, Mode
+from asgi_gateway.password_login import PasswordLoginModule
 
 __all__ = ["LdapLoginModule", "LdapPrincipal"]
 
