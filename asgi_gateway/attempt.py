@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio.to_thread
 import sniffio
 
-from asgi_gateway.errors import LoginFailed, LoginUnavailable
+from asgi_gateway.errors import LoginError, LoginFailed, LoginUnavailable
 from asgi_gateway.headers import check_data
 from asgi_gateway.interfaces import LoginAttempt, UserNamePassword
 from asgi_gateway.model import AuthenticationToken, Grant, Subject
@@ -81,8 +80,7 @@ def _being_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What one module did in one phase, for logs and ``asgi-gateway explain``."""
 
     module: str
@@ -101,6 +99,7 @@ class Attempt(LoginAttempt):
         realm: the realm's name.
         service: the service's name.
         remote_address: the peer.
+        connection: the peer's address and port, or None.
         earlier: subjects of the realms before this one, by name.
     """
 
@@ -113,6 +112,7 @@ class Attempt(LoginAttempt):
         realm: str = "",
         service: str = "",
         remote_address: str | None = None,
+        connection: tuple[str, int] | None = None,
         earlier: Mapping[str, Subject] | None = None,
     ) -> None:
         self.token = token
@@ -121,6 +121,7 @@ class Attempt(LoginAttempt):
         self.realm = realm
         self.service = service
         self.remote_address = remote_address
+        self.connection = connection
         self.shared_state: dict[str, Any] = {}
         self.grants: dict[int, Grant] = {}
         self.steps: list[Step] = []
@@ -135,11 +136,18 @@ class Attempt(LoginAttempt):
     def __repr__(self) -> str:
         return f"Attempt(realm={self.realm!r}, service={self.service!r}, {self.token!r})"
 
+    def reason(self, error: LoginError) -> str:
+        """Why the login failed, for the log: what each module that failed said, for the reported error may be of one
+        that just had nothing to go by.
+        """
+        failed = dict.fromkeys(f"{step.module}: {step.error}" for step in self.steps if step.outcome == "failed")
+        return str(error) if len(failed) < 2 else "; ".join(failed)
+
     def subject_of(self, realm_name: str) -> Subject | None:
         return self._earlier.get(realm_name)
 
     def subject_so_far(self) -> Subject:
-        return Subject().merged(*(grant_subject(self.grants[index]) for index in sorted(self.grants)))
+        return subject_of_grants([self.grants[index] for index in sorted(self.grants)])
 
     def challenge(self, *data: str) -> None:
         self.challenge_data += check_data(data)
@@ -166,6 +174,10 @@ class Attempt(LoginAttempt):
         return new if old is None else min(old, new)
 
 
-def grant_subject(grant: Grant) -> Subject:
-    """The subject that one grant describes."""
-    return Subject(grant.principals, grant.public_credentials, grant.private_credentials)
+def subject_of_grants(grants: Sequence[Grant]) -> Subject:
+    """The subject that grants make together, first come first."""
+    return Subject(
+        tuple(dict.fromkeys(principal for grant in grants for principal in grant.principals)),
+        tuple(credential for grant in grants for credential in grant.public_credentials),
+        tuple(credential for grant in grants for credential in grant.private_credentials),
+    )

@@ -16,7 +16,7 @@ from asgi_gateway.interfaces import Clock
 
 __all__ = ["Audit"]
 
-_MAX_FIELD = 200
+_MAX_FIELD = 500
 
 
 class Audit:

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from asgi_gateway.attempt import Attempt, Step, grant_subject
+from asgi_gateway.attempt import Attempt, Step, subject_of_grants
 from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, StateError
 from asgi_gateway.interfaces import ControlFlag, LoginModule
 from asgi_gateway.model import Grant, Subject
@@ -111,7 +111,8 @@ class Chain:
         try:
             index = next(walk)
             while True:
-                refused = self.entries[index].module.authenticates
+                module = self.entries[index].module
+                refused = module.authenticates or module.needs_user
                 index = walk.send(LoginFailed("refused") if refused else True)
         except StopIteration:
             return True
@@ -159,7 +160,7 @@ class Chain:
             return True
 
         await self._walk(attempt, "login", range(len(self.entries)), login)
-        self._require_authentication(attempt.grants)
+        self._require_authentication(attempt, attempt.grants)
 
     async def _commit(self, attempt: Attempt) -> Subject:
         committed: list[int] = []
@@ -171,12 +172,12 @@ class Chain:
             return True
 
         await self._walk(attempt, "commit", sorted(attempt.grants), commit)
-        self._require_authentication(committed)
-        return Subject().merged(*(grant_subject(attempt.grants[index]) for index in committed))
+        self._require_authentication(attempt, committed)
+        return subject_of_grants([attempt.grants[index] for index in committed])
 
-    def _require_authentication(self, granted: Iterable[int]) -> None:
+    def _require_authentication(self, attempt: Attempt, granted: Iterable[int]) -> None:
         # A success that rests only on modules that check nothing, such as grant, is none.
-        if not any(self.entries[index].module.authenticates for index in granted):
+        if not any(self.entries[i].module.authenticates and attempt.grants[i].authenticates for i in granted):
             raise LoginFailed("no module that authenticates anyone granted the login")
 
     async def _walk(
@@ -199,6 +200,8 @@ class Chain:
     @staticmethod
     async def _ask(entry: ChainEntry, call: Awaitable[bool]) -> Answer:
         try:
+            if not entry.module.waits:  # a time limit takes longer to set than many a module takes
+                return await call
             with anyio.move_on_after(entry.time_limit):
                 return await call
             return LoginUnavailable(f"login module {entry.name} took more than {entry.time_limit:g} seconds")

@@ -146,6 +146,7 @@ class LoginAttempt(abc.ABC):
         username: the user name, for schemes of the Basic family; else None.
         password: the password, for schemes of the Basic family; else None.
         remote_address: the peer's address, or None.
+        connection: what tells the peer's connection from all others of this moment (its address and port), or None.
         realm: the realm's name.
         service: the service's name.
         shared_state: a mapping shared by the modules of this one attempt (JAAS ``sharedState``).
@@ -155,6 +156,7 @@ class LoginAttempt(abc.ABC):
     username: str | None
     password: str | None
     remote_address: str | None
+    connection: tuple[str, int] | None = None
     realm: str
     service: str
     shared_state: dict[str, Any]
@@ -238,6 +240,10 @@ class LoginModule:
     """
     needs_credentials: bool = False
     """True: can do nothing for a request without credentials, not even add challenge data, and need not be asked."""
+    needs_user: bool = False
+    """True: fails where no module before it established a user, so that it never opens a chain (``lookupOnly``)."""
+    waits: bool = True
+    """False: ``login`` and ``commit`` never wait for anything, so that no time limit need be put around them."""
     cacheable: ClassVar[bool] = False
     """True: the outcome depends on the credentials alone and may be remembered for the cache's life."""
     replay_protected: ClassVar[bool] = False

@@ -167,6 +167,7 @@ def request_of(scope: Mapping[str, Any]) -> AuthRequest:
         client[0] if client else None,
         scope.get("scheme", "http"),
         scope.get("raw_path"),
+        client[1] if client else None,
     )
 
 

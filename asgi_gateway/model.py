@@ -111,12 +111,14 @@ class Grant:
         public_credentials: passed on to later modules and the application.
         private_credentials: passed on, never printed.
         data: for the module's own second phase; nobody else reads it.
+        authenticates: False if this one grant says nothing of who the client is, such as a login of the gateway's own.
     """
 
     principals: tuple[Principal, ...] = ()
     public_credentials: tuple[Any, ...] = field(default=(), repr=False)
     private_credentials: tuple[Any, ...] = field(default=(), repr=False)
     data: Any = field(default=None, repr=False, compare=False)
+    authenticates: bool = True
 
     @classmethod
     def user(cls, name: str, roles: Iterable[str] = (), **credentials: Any) -> Grant:
@@ -139,9 +141,10 @@ class AuthRequest:
         remote_address: the peer's address as the server reports it, or None.
         scheme: ``http``, ``https``, ``ws`` or ``wss``.
         raw_path: the path as it was sent, if the server tells.
+        remote_port: the peer's port as the server reports it, or None.
     """
 
-    __slots__ = ("headers", "kind", "method", "path", "query", "raw_path", "remote_address", "scheme")
+    __slots__ = ("headers", "kind", "method", "path", "query", "raw_path", "remote_address", "remote_port", "scheme")
 
     def __init__(
         self,
@@ -153,6 +156,7 @@ class AuthRequest:
         remote_address: str | None = None,
         scheme: str = "http",
         raw_path: bytes | None = None,
+        remote_port: int | None = None,
     ) -> None:
         self.kind = kind
         self.method = method
@@ -162,6 +166,12 @@ class AuthRequest:
         self.remote_address = remote_address
         self.scheme = scheme
         self.raw_path = raw_path
+        self.remote_port = remote_port
+
+    @property
+    def connection(self) -> tuple[str, int] | None:
+        """The peer's address and port, which no other connection has at this moment; None if the server tells none."""
+        return (self.remote_address, self.remote_port) if self.remote_address and self.remote_port else None
 
     def header(self, name: bytes) -> bytes | None:
         """The value of a header that may stand once.

@@ -171,6 +171,7 @@ class Realm:
             realm=self.name,
             service=service,
             remote_address=request.remote_address,
+            connection=request.connection,
             earlier=earlier,
         )
         for limit, seconds in zip((attempt.limit_session, attempt.limit_authorization), self._limits, strict=True):
@@ -185,7 +186,13 @@ class Realm:
             if not token:
                 return self._challenge(request, service, "no credentials", attempt.challenge_data, scheme)
             return self._refuse(
-                request, service, scheme, str(error), attempt.username, attempt.challenge_data, attempt.challenged
+                request,
+                service,
+                scheme,
+                attempt.reason(error),
+                attempt.username,
+                attempt.challenge_data,
+                attempt.challenged,
             )
         finally:
             if observe is not None:

@@ -35,6 +35,8 @@ _MODULES = _Kind(
     {
         "file": "asgi_gateway.modules.file:FileLoginModule",
         "keystore": "asgi_gateway.modules.keystore:KeyStoreLoginModule",
+        "kerberos5": "asgi_gateway.modules.kerberos5:Kerberos5LoginModule",
+        "gss": "asgi_gateway.modules.gss:GssLoginModule",
         "grant": "asgi_gateway.modules.grant:GrantLoginModule",
         "jndi": "asgi_gateway.modules.jndi:JndiLoginModule",
         "ldap": "asgi_gateway.modules.ldap:LdapLoginModule",
@@ -48,6 +50,8 @@ _SCHEMES = _Kind(
     {
         "Basic": "asgi_gateway.schemes.basic:BasicScheme",
         "Application Basic": "asgi_gateway.schemes.basic:ApplicationBasicScheme",
+        "Negotiate": "asgi_gateway.schemes.negotiate:NegotiateScheme",
+        "Application Negotiate": "asgi_gateway.schemes.negotiate:ApplicationNegotiateScheme",
         "Application Token": "asgi_gateway.schemes.token:ApplicationTokenScheme",
     },
 )
@@ -57,13 +61,6 @@ _STORES = _Kind(
     "asgi_gateway.state_stores",
     {"memory": "asgi_gateway.stores.memory:MemoryState"},
 )
-_LATER = {
-    "kerberos5": "Kerberos",
-    "gss": "Kerberos",
-    "Negotiate": "Kerberos",
-    "Application Negotiate": "Kerberos",
-}
-"""Names of the original that a later release will know."""
 
 
 def login_module(name: str) -> type[LoginModule]:
@@ -153,8 +150,6 @@ def _target(kind: _Kind, name: str) -> str:
         raise _error(f"several packages bring a {kind.what} {name}: {_distributions(points)}")
     if points:
         return f"{points[0].module}:{points[0].attr}"
-    if name in _LATER:
-        raise _error(f"{kind.what} {name} ({_LATER[name]}) is not in this release")
     raise _error(f"there is no {kind.what} {name!r}")
 
 

@@ -54,6 +54,7 @@ class Attempt(LoginAttempt):
     password: str | None = None
     token: AuthenticationToken = field(default_factory=lambda: AuthenticationToken(""))
     remote_address: str | None = "192.0.2.1"
+    connection: tuple[str, int] | None = ("192.0.2.1", 50_000)
     realm: str = "demo"
     service: str = "echo"
     shared_state: dict[str, Any] = field(default_factory=dict)

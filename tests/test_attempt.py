@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from asgi_gateway.attempt import Attempt, BlockingPool, grant_subject
+from asgi_gateway.attempt import Attempt, BlockingPool, subject_of_grants
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.interfaces import UserNamePassword
 from asgi_gateway.model import AuthenticationToken, Grant, RolePrincipal, Subject, UserPrincipal
@@ -70,7 +70,7 @@ def test_subject_so_far() -> None:
     this.grants[1] = Grant((RolePrincipal("R"),), private_credentials=("k",))
     this.grants[0] = Grant.user("joe")
     assert this.subject_so_far().principals == (UserPrincipal("joe"), RolePrincipal("R"))
-    assert grant_subject(this.grants[1]).private_credentials == ("k",)
+    assert subject_of_grants([this.grants[1]]).private_credentials == ("k",)
 
 
 def test_challenge_and_response_data() -> None:

@@ -192,6 +192,67 @@ async def test_modules_that_check_nothing_let_nobody_in() -> None:
 
 
 @pytest.mark.anyio
+async def test_modules_that_never_wait() -> None:
+    """A module that never waits is asked without a time limit, and its outcomes count like any other's."""
+
+    async def fail(attempt: Any) -> None:
+        raise LoginFailed("no")
+
+    for login, message in ((fail, "no"), (True, "unexpected TypeError")):
+        module = Fixed(login)
+        module.waits = False
+        with pytest.raises(LoginFailed, match=message):
+            await Chain([ChainEntry(module, ControlFlag.REQUIRED)]).authenticate(attempt())
+        assert module.aborted == 1
+    module = Fixed(Grant.user("joe"))
+    module.waits = False
+    assert (await Chain([ChainEntry(module, ControlFlag.REQUIRED, time_limit=0)]).authenticate(attempt())).name == "joe"
+
+
+@pytest.mark.anyio
+async def test_grants_that_authenticate_nobody() -> None:
+    """A grant that says nothing of the client lets nobody in, though its module might have authenticated."""
+    own = Grant((UserPrincipal("HTTP/gateway"),), authenticates=False)
+    for flag in ControlFlag:
+        with pytest.raises(LoginFailed, match="no module that authenticates"):
+            await Chain([ChainEntry(Fixed(own), flag)]).authenticate(attempt())
+    joe = ChainEntry(Fixed(Grant.user("joe")), ControlFlag.REQUIRED)
+    await Chain([ChainEntry(Fixed(own), ControlFlag.REQUIRED), joe]).authenticate(attempt())
+
+
+@pytest.mark.anyio
+async def test_a_lookup_does_not_open_a_chain() -> None:
+    """Optional logins before a required module that needs a user are no open chain."""
+
+    async def look_up(attempt: Any) -> Grant:
+        if not attempt.subject_so_far().principals:
+            raise LoginFailed("no user")
+        return Grant((RolePrincipal("ADMINISTRATOR"),))
+
+    async def refuse(attempt: Any) -> None:
+        raise LoginFailed("wrong")
+
+    def chain(login: Any) -> Chain:
+        roles = Fixed(look_up, authenticates=False)
+        roles.needs_user = True
+        return Chain(
+            [
+                ChainEntry(Fixed(refuse), ControlFlag.OPTIONAL, "one"),
+                ChainEntry(Fixed(login), ControlFlag.OPTIONAL, "two"),
+                ChainEntry(roles, ControlFlag.REQUIRED, "roles"),
+            ]
+        )
+
+    assert not chain(refuse).opens_by_itself()
+    tried = attempt()
+    with pytest.raises(LoginFailed, match="no user") as caught:
+        await chain(refuse).authenticate(tried)
+    assert tried.reason(caught.value) == "one: wrong; two: wrong; roles: no user"
+    subject = await chain(Grant.user("joe")).authenticate(attempt())
+    assert (subject.name, subject.roles) == ("joe", {"ADMINISTRATOR"})
+
+
+@pytest.mark.anyio
 async def test_commit_of_an_authenticating_module_is_needed() -> None:
     """If the only module that knows the user withdraws in commit, the roles of others open nothing."""
 

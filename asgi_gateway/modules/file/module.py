@@ -62,6 +62,7 @@ class FileLoginModule(PasswordLoginModule):
     def __init__(self, options: FileOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
         self.authenticates = not options.lookupOnly
+        self.needs_user = options.lookupOnly
         self._path = context.path(options.file or options.filename or "")
         self._roles_path = None if options.roles is None else context.path(options.roles)
         self._lock = threading.Lock()

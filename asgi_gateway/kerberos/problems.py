@@ -1,0 +1,93 @@
+"""What GSS-API's errors mean, in words that an operator can act on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asgi_gateway.errors import ConfigError, LoginError, LoginFailed, LoginUnavailable
+
+__all__ = ["NOT_FOUND", "WRONG_KEY", "explain", "kdc_error", "protocol_code", "require_gssapi"]
+
+# krb5_err.et: the protocol's own codes (RFC 4120 section 7.5.9) stand at the table's base plus their number.
+_BASE = -1765328384
+NOT_FOUND = 7
+"""The KDC does not know the service (KDC_ERR_S_PRINCIPAL_UNKNOWN)."""
+WRONG_KEY = frozenset((24, 31))
+"""The key, or password, is not the one that the KDC knows (KDC_ERR_PREAUTH_FAILED, KRB_AP_ERR_BAD_INTEGRITY)."""
+_SERVICE_UNAVAILABLE, _GENERIC, _UNREACHABLE, _REALM_UNKNOWN, _REALM_UNRESOLVED = 29, 60, 156, 154, 220
+
+# The library's text, since minor codes that pass through SPNEGO are renumbered.
+_HINTS = (
+    ("Clock skew", "the clocks of the client, the KDC and this host differ by more than clockskew allows: check NTP"),
+    ("is a replay", "the token was used before"),
+    ("Decrypt integrity check failed", "a wrong password, or a keytab whose key is not the KDC's (any more)"),
+    ("Preauthentication failed", "a wrong password, or a keytab whose key is not the KDC's (any more)"),
+    ("Message stream modified", "a wrong password, or a KDC that is not the real one"),
+    ("likely out of date", "the service's key was changed: export the keytab again, compare klist -k"),
+    ("Cannot find key for", "the service's key was changed: export the keytab again, compare klist -k"),
+    ("not found in keytab", "the keytab lacks the service that the client asked for: compare its SPN and klist -k"),
+    ("but cannot decrypt ticket", "the keytab's key is not the KDC's: export the keytab again"),
+    ("Cannot decrypt ticket for", "of two names: the client asked for another service than the configured principal"),
+    ("Ticket expired", "the client must renew its ticket: kinit, or log in to the desktop again"),
+    ("Ticket not yet valid", "the clocks of the KDC and this host differ: check NTP"),
+    ("Password has expired", "the user must change the password"),
+    ("have been revoked", "the account is locked or disabled"),
+    ("entry in database has expired", "the account has expired"),
+    ("not found in Kerberos database", "no such principal in that realm"),
+    ("Cannot find KDC", "krb5.conf has no such realm, or DNS does not know its KDC"),
+    ("Cannot contact any KDC", "the KDC is down or cannot be reached"),
+)
+
+
+def require_gssapi() -> None:
+    """See to it that the gssapi package is there.
+
+    Raises:
+        ConfigError: it is not; the message says what to install.
+    """
+    try:
+        import gssapi  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"Kerberos needs pip install 'asgi-gateway[kerberos]': {error}") from None
+
+
+def explain(error: Any) -> str:
+    """A GSSError in one line: what the library says, and what to look for.
+
+    Call it in the thread that got the error: the library keeps its texts by thread.
+    """
+    minor = _text(error, error.min_code, major=False)
+    major = _text(error, error.maj_code, major=True)
+    text = major if not minor or minor.startswith(("Success", "Unknown error")) else minor
+    hints = [hint for needle, hint in _HINTS if needle in text]
+    return f"{text} ({hints[0]})" if hints else text
+
+
+def protocol_code(error: Any) -> int:
+    """The number of a Kerberos error within its table; not meaningful for errors that passed through SPNEGO."""
+    code: int = error.min_code
+    return (code - (1 << 32) if code >= 1 << 31 else code) - _BASE
+
+
+def kdc_error(error: Any, *, local_realm: bool, typed: tuple[str, ...] = ()) -> LoginError:
+    """What a failed exchange with the KDC means for a login.
+
+    Args:
+        error: the GSSError.
+        local_realm: whether the realm is the gateway's own, whose KDC must be there.
+        typed: what a user typed; it is kept out of the message, since people type passwords into the wrong field.
+
+    Returns:
+        LoginUnavailable if the KDC cannot be asked, LoginFailed if it said no.
+    """
+    code, text = protocol_code(error), explain(error)
+    for word in typed:
+        text = text.replace(word, "(as typed)")
+    unavailable = {_SERVICE_UNAVAILABLE, _GENERIC, _UNREACHABLE}
+    if local_realm:
+        unavailable |= {_REALM_UNKNOWN, _REALM_UNRESOLVED}
+    return LoginUnavailable(text) if code in unavailable else LoginFailed(text)
+
+
+def _text(error: Any, code: int, *, major: bool) -> str:
+    return "; ".join(part for part in error.get_all_statuses(code, major) if part).strip()
