@@ -67,9 +67,23 @@ class BlockingPool:
 
 
 async def _result(future: Future[T]) -> T:
-    if sniffio.current_async_library() == "asyncio":
-        return await asyncio.wrap_future(future)
-    return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+    if sniffio.current_async_library() != "asyncio":
+        return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+    loop = asyncio.get_running_loop()
+    woken = loop.create_future()  # what asyncio.wrap_future would do at twice the cost: the run cancels, and reads
+
+    def wake(done: Future[T]) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(_set, woken)
+
+    future.add_done_callback(wake)
+    await woken
+    return future.result()
+
+
+def _set(woken: asyncio.Future[None]) -> None:
+    if not woken.done():  # its waiter was cancelled meanwhile
+        woken.set_result(None)
 
 
 def _being_cancelled() -> bool:
