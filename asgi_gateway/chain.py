@@ -156,31 +156,30 @@ class Chain:
                 logger.exception("login module %s failed to log out", entry.name)
 
     async def _login(self, attempt: Attempt, asked: list[int]) -> None:
-        async def login(index: int) -> bool:
-            asked.append(index)
-            grant = await self.entries[index].module.login(attempt)
-            if grant is None:
-                return False
-            if not isinstance(grant, Grant):
-                raise TypeError(f"login() must return a Grant or None, not {type(grant).__name__}")
-            attempt.grants[index] = grant
-            return True
-
-        await self._walk(attempt, "login", range(len(self.entries)), login, self._limits_login)
+        await self._walk(attempt, "login", range(len(self.entries)), self._login_one, asked, self._limits_login)
         self._require_authentication(attempt, attempt.grants)
+
+    async def _login_one(self, attempt: Attempt, index: int, asked: list[int]) -> bool:
+        asked.append(index)
+        grant = await self.entries[index].module.login(attempt)
+        if grant is None:
+            return False
+        if not isinstance(grant, Grant):
+            raise TypeError(f"login() must return a Grant or None, not {type(grant).__name__}")
+        attempt.grants[index] = grant
+        return True
 
     async def _commit(self, attempt: Attempt) -> Subject:
         committed: list[int] = []
-
-        async def commit(index: int) -> bool:
-            if await self.entries[index].module.commit(attempt, attempt.grants[index]) is not True:
-                return False
-            committed.append(index)
-            return True
-
-        await self._walk(attempt, "commit", sorted(attempt.grants), commit, self._limits_commit)
+        await self._walk(attempt, "commit", sorted(attempt.grants), self._commit_one, committed, self._limits_commit)
         self._require_authentication(attempt, committed)
         return subject_of_grants([attempt.grants[index] for index in committed])
+
+    async def _commit_one(self, attempt: Attempt, index: int, committed: list[int]) -> bool:
+        if await self.entries[index].module.commit(attempt, attempt.grants[index]) is not True:
+            return False
+        committed.append(index)
+        return True
 
     def _require_authentication(self, attempt: Attempt, granted: Iterable[int]) -> None:
         # A success that rests only on modules that check nothing, such as grant, is none.
@@ -192,7 +191,8 @@ class Chain:
         attempt: Attempt,
         name: str,
         indices: Sequence[int],
-        call: Callable[[int], Awaitable[bool]],
+        call: Callable[[Attempt, int, list[int]], Awaitable[bool]],
+        called: list[int],
         limited: Sequence[bool],
     ) -> None:
         walk = phase([self._flags[index] for index in indices])
@@ -200,7 +200,7 @@ class Chain:
             index = indices[next(walk)]
             while True:
                 entry = self.entries[index]
-                answer = await self._ask(entry, call(index), limited[index])
+                answer = await self._ask(entry, call(attempt, index, called), limited[index])
                 if isinstance(answer, Exception):
                     step = Step(entry.name, name, "failed", str(answer))
                 else:
