@@ -203,3 +203,19 @@ async def test_closing(anyio_backend: str, gate: Gate) -> None:
     assert await pool.run(int) == 0
     pool.close()
     pool.close()
+
+
+def test_a_call_that_outlives_its_loop(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """A call that was given up and ends after its event loop was closed disturbs nobody."""
+    pool = BlockingPool(threads=1)
+
+    async def give_up() -> None:
+        with anyio.move_on_after(0.01):
+            await pool.run(gate)
+
+    anyio.run(give_up)
+    gate.open.set()
+    assert pool._executor is not None
+    pool._executor.shutdown()
+    assert not pool._futures
+    assert caplog.text == ""
