@@ -25,8 +25,9 @@ import anyio
 
 from asgi_gateway.attempt import Attempt, Step, subject_of_grants
 from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, StateError
-from asgi_gateway.interfaces import ControlFlag, LoginModule, PasswordLoginModule
+from asgi_gateway.interfaces import ControlFlag, LoginModule
 from asgi_gateway.model import Grant, Subject
+from asgi_gateway.password_login import PasswordLoginModule
 
 __all__ = ["Chain", "ChainEntry", "phase"]
 
