@@ -1,8 +1,8 @@
 """The end of a WebSocket's life: closed when its login ends, whatever the application is doing.
 
 Messages are not looked at; a received one passes one coroutine more, a sent one none. At the end the server is told to
-close, the application's pending ``receive`` returns a disconnect, and its later ``send`` fails as the ASGI specification has it
-for a connection that is gone. When that is to happen is for ``asgi_gateway.sockets`` to know.
+close, the application's pending ``receive`` returns a disconnect, and its later ``send`` fails as the ASGI
+specification has it for a connection that is gone. When that is to happen is for ``asgi_gateway.sockets`` to know.
 """
 
 from __future__ import annotations
