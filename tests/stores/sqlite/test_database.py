@@ -90,7 +90,12 @@ async def test_disk_that_hangs(database: Database) -> None:
 async def test_too_many_wait(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls beyond the bound of those that may wait are refused at once."""
     monkeypatch.setattr(module, "_MAX_WAITING", 3)
+    entered, release = threading.Event(), threading.Event()
     refused = []
+
+    def hold(connection: sqlite3.Connection) -> None:
+        entered.set()
+        release.wait(20)
 
     async def call() -> None:
         try:
@@ -99,9 +104,13 @@ async def test_too_many_wait(database: Database, monkeypatch: pytest.MonkeyPatch
             refused.append(str(error))
 
     async with anyio.create_task_group() as group:
+        group.start_soon(database.call, hold)
+        assert await anyio.to_thread.run_sync(entered.wait, 10)
         for _ in range(10):
             group.start_soon(call)
-    assert len(refused) == 7
+        await anyio.wait_all_tasks_blocked()
+        assert len(refused) == 7
+        release.set()
     assert "3 calls wait" in refused[0]
 
 
