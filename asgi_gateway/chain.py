@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import anyio
 
 from asgi_gateway.attempt import Attempt, Step, subject_of_grants
-from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, StateError
+from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, Replayed, StateError
 from asgi_gateway.interfaces import ControlFlag, LoginModule
 from asgi_gateway.model import Grant, Subject
 
@@ -191,6 +191,7 @@ class Chain:
                 entry = self.entries[index]
                 answer = await self._ask(entry, call(index))
                 outcome = "failed" if isinstance(answer, Exception) else "succeeded" if answer else "ignored"
+                attempt.replayed = attempt.replayed or isinstance(answer, Replayed)
                 attempt.steps.append(
                     Step(entry.name, name, outcome, str(answer) if isinstance(answer, Exception) else "")
                 )

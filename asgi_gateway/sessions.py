@@ -141,12 +141,11 @@ class Sessions(Generic[V]):
         """
         if (remembered := self._remembered(cookie, secure)) is not None:
             return remembered
-        text = cookie_values(cookie, frozenset((self._names[secure],))).get(self._names[secure])
-        data = self._signer.read(text) if text is not None else None
-        if data is None or not isinstance(data.get("id"), str):
+        identity = self._identity(cookie, secure)
+        if identity is None:
             return None
         forgotten = self._forgotten
-        session = await self._verified(data["id"])
+        session = await self._verified(identity)
         if session is None:
             return None
         left = session.until - self._clock.time()
@@ -156,6 +155,15 @@ class Sessions(Generic[V]):
                 cookie, secure, _Known(session, self._monotonic() + min(_recheck(session.idle), left), value)
             )
         return value
+
+    async def named(self, cookie: bytes, *, secure: bool) -> Session | None:
+        """The session that a cookie was made for, if it has not ended, whether or not it is still good for anything.
+
+        Args and Raises: as ``find``.
+        """
+        identity = self._identity(cookie, secure)
+        value = None if identity is None else await self._state.get(Revocation("session", identity).key)
+        return None if identity is None or value is None else _session(identity, value)
 
     async def begin(
         self, subject: Subject, *, secure: bool, life: float | None = None, idle: float | None = None
@@ -202,6 +210,13 @@ class Sessions(Generic[V]):
             self._drop(lambda session: session.id == revocation.name)
         elif revocation.kind == "user" and revocation.realm == self._realm:
             self._drop(lambda session: session.subject.name == revocation.name)
+
+    def _identity(self, cookie: bytes, secure: bool) -> str | None:
+        """The id in a cookie that was signed with one of the keys."""
+        text = cookie_values(cookie, frozenset((self._names[secure],))).get(self._names[secure])
+        data = self._signer.read(text) if text is not None else None
+        identity = data.get("id") if data is not None else None
+        return identity if isinstance(identity, str) else None
 
     async def _verified(self, identity: str) -> Session | None:
         value = await self._state.get(Revocation("session", identity).key)
