@@ -21,7 +21,7 @@ import sniffio
 from asgi_gateway.errors import StateError, StateUnavailable
 from asgi_gateway.interfaces import ExpiringState
 from asgi_gateway.model import Revocation
-from asgi_gateway.stores import MessageLog, PositionLost
+from asgi_gateway.stores import Listing, MessageLog, PositionLost
 
 __all__ = ["GENERATION_LIFE", "Revocations"]
 
@@ -98,6 +98,9 @@ class Revocations:
             self._unannounced[message] = None  # until it is; a session that is gone cannot be revoked a second time
             await self._log.append(message)
             self._unannounced.pop(message, None)
+        if revocation.kind == "session" and isinstance(self._state, Listing):
+            with suppress(StateError):  # what is listed and has no record has ended all the same
+                await self._state.strike(revocation.name)
         return there
 
     async def _renew(self, key: str) -> None:

@@ -152,7 +152,7 @@ async def test_store_was_away(pair: Follower, tmp_path: Path) -> None:
 
 async def test_announced_later(pair: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A revocation that was written down and could not be announced is announced when the store is back."""
-    revocations, heard, state = pair
+    revocations, _, state = pair
     session = Revocation("session", "s")
     await state.put_if_absent(session.key, "record", 60)
     others = Revocations(SqliteState(tmp_path / "state.db"))

@@ -28,6 +28,7 @@ from asgi_gateway.stores.redis import RedisState
 from tests.integration.process import LOOPBACK, free_port, running
 from tests.integration.redis import RedisServer
 from tests.stores.contract import LogContract, StoreContract, model_test
+from tests.stores.listing_contract import ListingContract
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +110,10 @@ async def logs(shared_server: RedisServer, anyio_backend: str) -> AsyncIterator[
 def small_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that reaches back some ten messages."""
     monkeypatch.setattr(redis_store, "_MESSAGES", 10)
+
+
+class TestListing(ListingContract):
+    """The Redis store's list keeps the contract."""
 
 
 class TestLog(LogContract):
