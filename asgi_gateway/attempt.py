@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import CancelledError, Future
+from contextlib import suppress
+from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import anyio.to_thread
@@ -52,7 +54,10 @@ class BlockingPool:
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
         try:
-            return await _result(future)
+            if sniffio.current_async_library() != "asyncio":
+                return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+            await _done(future)
+            return future.result()
         except (CancelledError, asyncio.CancelledError):
             if not future.cancelled() or _being_cancelled():
                 raise
@@ -67,10 +72,22 @@ class BlockingPool:
             workers.close()
 
 
-async def _result(future: Future[T]) -> T:
-    if sniffio.current_async_library() == "asyncio":
-        return await asyncio.wrap_future(future)
-    return await anyio.to_thread.run_sync(future.result, abandon_on_cancel=True)
+def _done(future: Future[Any]) -> asyncio.Future[None]:
+    """What is done when the future is; asyncio.wrap_future would also hand on its result and each cancellation."""
+    loop = asyncio.get_running_loop()
+    woken: asyncio.Future[None] = loop.create_future()
+    future.add_done_callback(partial(_wake, loop, woken))
+    return woken
+
+
+def _wake(loop: asyncio.AbstractEventLoop, woken: asyncio.Future[None], done: Future[Any]) -> None:
+    with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        loop.call_soon_threadsafe(_set, woken)
+
+
+def _set(woken: asyncio.Future[None]) -> None:
+    if not woken.done():  # its waiter was cancelled meanwhile
+        woken.set_result(None)
 
 
 def _being_cancelled() -> bool:
@@ -169,8 +186,8 @@ class Attempt(LoginAttempt):
     def limit_authorization(self, seconds: float) -> None:
         self.authorization_timeout = self._smaller("authorization timeout", self.authorization_timeout, seconds)
 
-    async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
-        return await self._pool.run(function, *args)
+    def run_blocking(self, function: Callable[..., T], *args: Any) -> Coroutine[Any, Any, T]:
+        return self._pool.run(function, *args)
 
     @staticmethod
     def _smaller(what: str, old: float | None, new: float) -> float:

@@ -27,6 +27,7 @@ from asgi_gateway.attempt import Attempt, Step, subject_of_grants
 from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, Replayed, StateError
 from asgi_gateway.interfaces import ControlFlag, LoginModule
 from asgi_gateway.model import Grant, Subject
+from asgi_gateway.password_login import PasswordLoginModule
 
 __all__ = ["Chain", "ChainEntry", "phase"]
 
@@ -35,6 +36,8 @@ logger = logging.getLogger(__name__)
 Answer = bool | Exception
 ABORT_LIMIT = 5.0
 """Seconds that a module's abort may take, shielded from cancellation."""
+_COMMITS_AT_ONCE = (LoginModule.commit, PasswordLoginModule.commit)
+"""Those that modules inherit; they wait for nothing."""
 
 
 def phase(flags: Sequence[ControlFlag]) -> Generator[int, Answer, None]:
@@ -94,6 +97,11 @@ class Chain:
     def __init__(self, entries: Sequence[ChainEntry]) -> None:
         self.entries = tuple(entries)
         self._flags = tuple(entry.flag for entry in self.entries)
+        # A time limit takes longer to set than many a module takes.
+        self._limits_login = tuple(entry.module.waits for entry in self.entries)
+        self._limits_commit = tuple(
+            entry.module.waits and type(entry.module).commit not in _COMMITS_AT_ONCE for entry in self.entries
+        )
 
     @property
     def cacheable(self) -> bool:
@@ -149,32 +157,31 @@ class Chain:
                 logger.exception("login module %s failed to log out", entry.name)
 
     async def _login(self, attempt: Attempt, asked: list[int]) -> None:
-        async def login(index: int) -> bool:
-            asked.append(index)
-            grant = await self.entries[index].module.login(attempt)
-            if grant is None:
-                return False
-            if not isinstance(grant, Grant):
-                raise TypeError(f"login() must return a Grant or None, not {type(grant).__name__}")
-            attempt.grants[index] = grant
-            return True
-
-        await self._walk(attempt, "login", range(len(self.entries)), login)
+        await self._walk(attempt, "login", range(len(self.entries)), self._login_one, asked, self._limits_login)
         self._require_authentication(attempt, attempt.grants)
+
+    async def _login_one(self, attempt: Attempt, index: int, asked: list[int]) -> bool:
+        asked.append(index)
+        grant = await self.entries[index].module.login(attempt)
+        if grant is None:
+            return False
+        if not isinstance(grant, Grant):
+            raise TypeError(f"login() must return a Grant or None, not {type(grant).__name__}")
+        attempt.grants[index] = grant
+        return True
 
     async def _commit(self, attempt: Attempt) -> Subject:
         committed: list[int] = []
-
-        async def commit(index: int) -> bool:
-            if await self.entries[index].module.commit(attempt, attempt.grants[index]) is not True:
-                return False
-            committed.append(index)
-            return True
-
-        await self._walk(attempt, "commit", sorted(attempt.grants), commit)
+        await self._walk(attempt, "commit", sorted(attempt.grants), self._commit_one, committed, self._limits_commit)
         self._require_authentication(attempt, committed)
         attempt.grants = {index: attempt.grants[index] for index in committed}
         return subject_of_grants(list(attempt.grants.values()))
+
+    async def _commit_one(self, attempt: Attempt, index: int, committed: list[int]) -> bool:
+        if await self.entries[index].module.commit(attempt, attempt.grants[index]) is not True:
+            return False
+        committed.append(index)
+        return True
 
     def _require_authentication(self, attempt: Attempt, granted: Iterable[int]) -> None:
         # A success that rests only on modules that check nothing, such as grant, is none.
@@ -182,27 +189,34 @@ class Chain:
             raise LoginFailed("no module that authenticates anyone granted the login")
 
     async def _walk(
-        self, attempt: Attempt, name: str, indices: Sequence[int], call: Callable[[int], Awaitable[bool]]
+        self,
+        attempt: Attempt,
+        name: str,
+        indices: Sequence[int],
+        call: Callable[[Attempt, int, list[int]], Awaitable[bool]],
+        called: list[int],
+        limited: Sequence[bool],
     ) -> None:
         walk = phase([self._flags[index] for index in indices])
         try:
             index = indices[next(walk)]
             while True:
                 entry = self.entries[index]
-                answer = await self._ask(entry, call(index))
-                outcome = "failed" if isinstance(answer, Exception) else "succeeded" if answer else "ignored"
-                attempt.replayed = attempt.replayed or isinstance(answer, Replayed)
-                attempt.steps.append(
-                    Step(entry.name, name, outcome, str(answer) if isinstance(answer, Exception) else "")
-                )
+                answer = await self._ask(entry, call(attempt, index, called), limited[index])
+                if isinstance(answer, Exception):
+                    step = Step(entry.name, name, "failed", str(answer))
+                    attempt.replayed = attempt.replayed or isinstance(answer, Replayed)
+                else:
+                    step = Step(entry.name, name, "succeeded" if answer else "ignored")
+                attempt.steps.append(step)
                 index = indices[walk.send(answer)]
         except StopIteration:
             return
 
     @staticmethod
-    async def _ask(entry: ChainEntry, call: Awaitable[bool]) -> Answer:
+    async def _ask(entry: ChainEntry, call: Awaitable[bool], limited: bool) -> Answer:
         try:
-            if not entry.module.waits:  # a time limit takes longer to set than many a module takes
+            if not limited:
                 return await call
             with anyio.move_on_after(entry.time_limit):
                 return await call

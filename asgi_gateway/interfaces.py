@@ -1,7 +1,5 @@
 """The one file a plugin author reads: login modules, challenge schemes and ExpiringState.
 
-Modules that check user names and passwords have a base of their own in ``asgi_gateway.password_login``.
-
 A plugin returns data or raises; it never sees an ASGI scope and never writes a response.
 """
 

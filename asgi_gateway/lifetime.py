@@ -1,8 +1,8 @@
 """The end of a WebSocket's life: closed when its login ends, whatever the application is doing.
 
-Messages pass through one extra coroutine call and are not looked at. At the end the server is told to close, the
-application's pending ``receive`` returns a disconnect, and its later ``send`` fails as the ASGI specification has it
-for a connection that is gone. When that is to happen is for ``asgi_gateway.sockets`` to know.
+Messages are not looked at; a received one passes one coroutine more, a sent one none. At the end the server is told to
+close, the application's pending ``receive`` returns a disconnect, and its later ``send`` fails as the ASGI
+specification has it for a connection that is gone. When that is to happen is for ``asgi_gateway.sockets`` to know.
 """
 
 from __future__ import annotations
@@ -43,14 +43,15 @@ class SocketLifetime:
         RuntimeError: the server's event loop is not asyncio's.
     """
 
-    __slots__ = ("_closing", "_receive", "_receivers", "_send", "code", "ended", "reason")
+    __slots__ = ("_closing", "_others", "_receive", "_receiver", "_send", "code", "ended", "reason")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         if sniffio.current_async_library() != "asyncio":
             raise RuntimeError("a WebSocket with a session or authorization timeout needs a server on asyncio")
         self._receive = receive
         self._send = send
-        self._receivers: set[asyncio.Task[Any]] = set()
+        self._receiver: asyncio.Task[Any] | None = None
+        self._others: set[asyncio.Task[Any]] | None = None  # made where several tasks receive at once, which few do
         self._closing: asyncio.Task[None] | None = None
         self.ended = False
         self.code = POLICY_VIOLATION
@@ -67,34 +68,58 @@ class SocketLifetime:
             return
         self.ended, self.code, self.reason = True, code, reason
         self._closing = asyncio.get_running_loop().create_task(self._close())
-        for receiver in self._receivers:
-            # As asyncio.timeout does: the cancellation is ours, and taken back where the receive waits.
-            receiver.cancel()
+        for receiver in (self._receiver, *(self._others or ())):
+            if receiver is not None:
+                # As asyncio.timeout does: the cancellation is ours, and taken back where the receive waits.
+                receiver.cancel()
 
     async def receive(self) -> Message:
         """The server's next message, or the disconnect once the socket has ended."""
+        if self.ended:
+            return self._disconnect()
+        if self._receiver is not None:
+            return await self._receive_beside()
+        task = self._receiver = asyncio.current_task()
+        try:
+            return await self._receive()
+        except asyncio.CancelledError:
+            if self._is_cancelled_by_others(task):
+                raise
+            return self._disconnect()
+        finally:
+            self._receiver = None
+
+    async def _receive_beside(self) -> Message:
+        """A ``receive`` of a second task while another waits."""
         task = asyncio.current_task()
-        if not self.ended and task is not None:
-            self._receivers.add(task)
-            try:
-                return await self._receive()
-            except asyncio.CancelledError:
-                # Ours, unless somebody else cancelled the task as well.
-                if not self.ended or task.uncancel() > 0:
-                    raise
-            finally:
-                self._receivers.discard(task)
+        others = self._others = self._others or set()
+        if task is not None:
+            others.add(task)
+        try:
+            return await self._receive()
+        except asyncio.CancelledError:
+            if self._is_cancelled_by_others(task):
+                raise
+            return self._disconnect()
+        finally:
+            others.discard(task)
+
+    def _is_cancelled_by_others(self, task: asyncio.Task[Any] | None) -> bool:
+        """Whether a cancellation is not, or not only, the one of ``end``."""
+        return not self.ended or task is None or task.uncancel() > 0
+
+    def _disconnect(self) -> Message:
         return {"type": "websocket.disconnect", "code": self.code, "reason": self.reason}
 
-    async def send(self, message: Message) -> None:
-        """Pass a message on.
+    def send(self, message: Message) -> Awaitable[None]:
+        """Pass a message on; no coroutine of its own stands in between.
 
         Raises:
             ConnectionEnded: the socket has ended.
         """
         if self.ended:
             raise ConnectionEnded(self.reason)
-        await self._send(message)
+        return self._send(message)
 
     async def finish(self) -> None:
         """Wait until the close that ``end`` began has been handed to the server."""

@@ -75,6 +75,7 @@ class Realm:
         self.name = name
         self.description = description or name
         self.schemes = tuple(schemes)
+        self._by_wire_name = {scheme.wire_name: scheme for scheme in reversed(self.schemes)}  # the first of a name
         self.reader = reader
         self.chain = chain
         self.cache: CredentialCache[Verified] = CredentialCache(clock, cache_ttl)
@@ -186,9 +187,11 @@ class Realm:
             connection=request.connection,
             earlier=earlier,
         )
-        for limit, seconds in zip((attempt.limit_session, attempt.limit_authorization), self._limits, strict=True):
-            if seconds is not None:
-                limit(seconds)
+        session_timeout, authorization_timeout = self._limits
+        if session_timeout is not None:
+            attempt.limit_session(session_timeout)
+        if authorization_timeout is not None:
+            attempt.limit_authorization(authorization_timeout)
         try:
             subject = await self.chain.authenticate(attempt)
         except LoginUnavailable as error:
@@ -278,7 +281,7 @@ class Realm:
     def _scheme(self, token: AuthenticationToken) -> ChallengeScheme | None:
         if not token.scheme:
             return self.schemes[0]
-        return next((scheme for scheme in self.schemes if scheme.wire_name == token.scheme), None)
+        return self._by_wire_name.get(token.scheme)
 
     def _scheme_of_malformed(self, raw: RawCredentials) -> ChallengeScheme:
         words = raw[0].lower().split() if isinstance(raw[0], bytes) else []

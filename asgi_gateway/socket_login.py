@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
 import anyio
+import sniffio
 
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.handshake import HANDSHAKE_PROTOCOL, Handshake, Limits, State, inner_headers, offers_of
@@ -70,9 +72,7 @@ class SocketLogin:
         await self._raw_send({"type": "websocket.accept", "subprotocol": HANDSHAKE_PROTOCOL, "headers": []})
         await self._write(handshake.greeting)
         while handshake.state is State.EXPECTING:
-            message: Message | None = None
-            with anyio.move_on_after(handshake.patience):
-                message = await self._raw_receive()
+            message = await self._next(handshake.patience)
             if message is None:
                 logger.info("a login inside a WebSocket took too long")
                 await self._raw_send({"type": "websocket.close", "code": _REFUSED, "reason": "login timeout"})
@@ -83,6 +83,18 @@ class SocketLogin:
             if entered is not None:
                 return entered
         await self._raw_send({"type": "websocket.close", "code": _REFUSED})
+        return None
+
+    async def _next(self, seconds: float) -> Message | None:
+        """The next message; None if it does not come in time."""
+        if sniffio.current_async_library() == "asyncio":  # a scope of anyio would leave its state with the task
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._raw_receive()
+            except TimeoutError:
+                return None
+        with anyio.move_on_after(seconds):
+            return await self._raw_receive()
         return None
 
     async def _decide_on(

@@ -129,7 +129,7 @@ class LiveSocket(SocketLifetime):
         self._renewing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    async def send(self, message: Message) -> None:
+    def send(self, message: Message) -> Awaitable[None]:
         """Pass a message on; the first, which answers the handshake, with the gateway's headers.
 
         Raises:
@@ -140,7 +140,7 @@ class LiveSocket(SocketLifetime):
         if self._headers:
             message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
             self._headers = ()
-        await self._send(message)
+        return self._send(message)
 
     def end(self, reason: str, code: int = POLICY_VIOLATION) -> None:
         self.release()

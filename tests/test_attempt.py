@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Iterator
 
 import anyio
@@ -203,3 +204,20 @@ async def test_closing(anyio_backend: str, gate: Gate) -> None:
     assert await pool.run(int) == 0
     pool.close()
     pool.close()
+
+
+def test_a_call_that_outlives_its_loop(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
+    """A call that was given up and ends after its event loop was closed disturbs nobody."""
+    pool = BlockingPool(threads=1)
+
+    async def give_up() -> None:
+        with anyio.move_on_after(0.01):
+            await pool.run(gate)
+
+    anyio.run(give_up)
+    gate.open.set()
+    give_way = time.monotonic() + 10
+    while pool._futures and time.monotonic() < give_way:
+        time.sleep(0.001)
+    assert not pool._futures
+    assert caplog.text == ""

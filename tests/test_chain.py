@@ -308,6 +308,21 @@ async def test_time_limit_of_a_module() -> None:
 
 
 @pytest.mark.anyio
+async def test_time_limit_of_a_commit() -> None:
+    """A commit that a module writes itself has the module's time limit as well; an inherited one needs none."""
+
+    class Slow(Fixed):
+        async def commit(self, attempt: Any, grant: Grant) -> bool:
+            await anyio.sleep_forever()
+            raise AssertionError
+
+    slow = ChainEntry(Slow(Grant.user("joe")), ControlFlag.REQUIRED, "slow", 0.01)
+    with pytest.raises(LoginUnavailable, match="slow"):
+        await Chain([slow]).authenticate(attempt())
+    assert slow.module.aborted == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.anyio
 async def test_shared_state_that_is_down_is_unavailable() -> None:
     """A StateError in a module is told as 503 and not as a wrong password."""
 

@@ -94,6 +94,10 @@ def _services(parts: Parts, note: Note) -> None:
         if named[service.name] > 1:
             note((*path, "name"), f"another service is called {service.name!r} too", "rename one of them")
         _constraints(service, path, note)
+        if service.max_authentication_attempts:
+            message = "the gateway connects to no back ends, whose challenges it could answer"
+            cure = "an application that does gives it to its client, as max_authentication_attempts"
+            note((*path, "max-authentication-attempts"), message, cure, "ignored")
     for index, name in parts.names.items():
         if name not in used:
             note(("security", "realms", index), f"no service uses the realm {name!r}", severity="warning")

@@ -72,14 +72,14 @@ class Session:
         Raises:
             LoginUnavailable: referrals lead nowhere, in circles, or on and on.
         """
+        if not follow:
+            return self.search(self.base, scope, filter_text, attributes, limit), self
         waiting, seen, searched = [self], {self._place}, False
         while waiting:
             session = waiting.pop(0)
             try:
-                entries = session.search(session.base, scope, filter_text, attributes, limit, follow=follow)
+                entries = session.search(session.base, scope, filter_text, attributes, limit, follow=True)
             except Referred as error:
-                if not follow:
-                    raise
                 found = [session._at(url) for url in error.urls]
                 waiting += {place._place: place for place in found if place._place not in seen}.values()
                 seen.update(place._place for place in found)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,7 +10,6 @@ from typing import Any, Literal
 from urllib.parse import unquote
 
 import anyio
-import anyio.to_thread
 from pydantic import field_validator, model_validator
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
@@ -26,6 +24,7 @@ from asgi_gateway.keystores import (
 )
 from asgi_gateway.model import Grant, UserPrincipal
 from asgi_gateway.values import Switch
+from asgi_gateway.watching import Watcher, version_of
 
 __all__ = ["KeyStoreLoginModule", "KeyStoreOptions", "X500Principal"]
 
@@ -115,23 +114,16 @@ class KeyStoreLoginModule(LoginModule):
         self.needs_credentials = asks or options.keyStoreAlias is None
         # opening a JCEKS key is a computation in Python: several at once would keep the event loop from running
         self._one_at_a_time = anyio.Lock()
-        self._stopped = threading.Event()
-        self._watcher: threading.Thread | None = None
-        self._version = self._look()
+        self._watcher = Watcher(self._file.name, self._look, self.poll_seconds, context.logger)
+        self._version = version_of((self._file, *self._password_files))
         for problem in self._problems():
             context.warn(problem)
 
     async def open(self) -> None:
-        if self._watcher is None:
-            self._stopped.clear()
-            self._watcher = threading.Thread(target=self._watch, name=f"watch {self._file.name}", daemon=True)
-            self._watcher.start()
+        self._watcher.start()
 
     async def close(self) -> None:
-        if self._watcher is not None:
-            self._stopped.set()
-            watcher, self._watcher = self._watcher, None
-            await anyio.to_thread.run_sync(watcher.join)
+        await self._watcher.stop()
 
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         password = attempt.password if self.authenticates else None
@@ -168,24 +160,12 @@ class KeyStoreLoginModule(LoginModule):
         except ConfigError as error:
             return [problem.message for problem in error.problems]
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(self.poll_seconds):
-            version = self._look()
-            if version != self._version:
-                self._version = version
-                self.context.logger.info("%s or its password files changed", self._file)
-                self.context.invalidate()
-
-    def _look(self) -> list[tuple[int, ...]]:
-        """What tells one version of the files from another; empty for a file that is not there."""
-        version: list[tuple[int, ...]] = []
-        for file in (self._file, *self._password_files):
-            try:
-                status = None if file is None else file.stat()
-            except OSError:
-                status = None
-            version.append(() if status is None else (status.st_mtime_ns, status.st_size, status.st_ino))
-        return version
+    def _look(self) -> None:
+        version = version_of((self._file, *self._password_files))
+        if version != self._version:
+            self._version = version
+            self.context.logger.info("%s or its password files changed", self._file)
+            self.context.invalidate()
 
     def _problems(self) -> list[str]:
         """What is doubtful about the files; reads as much of them as the configured passwords open.

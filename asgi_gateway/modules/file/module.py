@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from pathlib import Path
-from typing import TypeAlias
 
-import anyio.to_thread
 from pydantic import model_validator
 
 from asgi_gateway.errors import ConfigError, LoginFailed
@@ -17,10 +14,9 @@ from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.modules.file.users import Users
 from asgi_gateway.password_login import PasswordLoginModule, PasswordOptions
 from asgi_gateway.values import Switch
+from asgi_gateway.watching import Version, Watcher, version_of
 
 __all__ = ["FileLoginModule", "FileOptions"]
-
-_Version: TypeAlias = tuple[tuple[int, ...], ...]
 
 
 class FileOptions(PasswordOptions):
@@ -67,26 +63,18 @@ class FileLoginModule(PasswordLoginModule):
         self._path = context.path(options.file or options.filename or "")
         self._roles_path = None if options.roles is None else context.path(options.roles)
         self._lock = threading.Lock()
-        self._stopped = threading.Event()
-        self._watcher: threading.Thread | None = None
+        self._watcher = Watcher(self._path.name, lambda: self.reload(), self.poll_seconds, context.logger)
         self._looked = context.clock.monotonic()
         self._users, self._version = self._read()
         for problem in self._users.warnings:
             context.warn(problem)
 
     async def open(self) -> None:
-        # A thread, not a task: it belongs to no task group, works under every event loop, and reading blocks anyway.
         # Logins look at the file themselves, but requests with remembered credentials never come to one.
-        if self._watcher is None:
-            self._stopped.clear()
-            self._watcher = threading.Thread(target=self._watch, name=f"watch {self._path.name}", daemon=True)
-            self._watcher.start()
+        self._watcher.start()
 
     async def close(self) -> None:
-        if self._watcher is not None:
-            self._stopped.set()
-            watcher, self._watcher = self._watcher, None
-            await anyio.to_thread.run_sync(watcher.join)
+        await self._watcher.stop()
 
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         if not self.options.lookupOnly:
@@ -152,25 +140,10 @@ class FileLoginModule(PasswordLoginModule):
             self.reload()
         return self._users
 
-    def _watch(self) -> None:
-        while not self._stopped.wait(self.poll_seconds):
-            try:
-                self.reload()
-            except Exception:
-                self.context.logger.exception("%s could not be looked at", self._path)
+    def _look(self) -> Version:
+        return version_of((self._path, self._roles_path))
 
-    def _look(self) -> _Version:
-        """What tells one version of the files from another; empty for a file that is not there."""
-        version: list[tuple[int, ...]] = []
-        for path in (self._path, self._roles_path):
-            try:
-                status = path.stat() if path is not None else None
-            except OSError:
-                status = None
-            version.append(() if status is None else _fingerprint(status))
-        return tuple(version)
-
-    def _read(self) -> tuple[Users, _Version]:
+    def _read(self) -> tuple[Users, Version]:
         for _ in range(5):
             before = self._look()
             try:
@@ -182,7 +155,3 @@ class FileLoginModule(PasswordLoginModule):
             if self._look() == before:
                 return users, before
         raise ConfigError(f"{self._path} changes faster than it can be read")
-
-
-def _fingerprint(status: os.stat_result) -> tuple[int, ...]:
-    return status.st_mtime_ns, status.st_ctime_ns, status.st_size, status.st_ino

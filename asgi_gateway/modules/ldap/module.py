@@ -74,6 +74,7 @@ class LdapLoginModule(PasswordLoginModule):
         self._identity_is_dn = False
         self._identity = self._identity_of(options.authIdentity)
         self._realms = frozenset((options.stripRealm or "").split())
+        self._needs_realm = any("REALM" in t.names for t in (self._filter, self._identity) if t is not None)
         self._rules = self._group_rules(options)
         attribute = ATTRIBUTE.fullmatch(options.authzIdentity or "")
         self._authz_attribute = attribute[1] if attribute else None
@@ -124,7 +125,7 @@ class LdapLoginModule(PasswordLoginModule):
             if not user or realm not in self._realms:  # another realm's alice is not this one's
                 raise LoginFailed("the user is of none of the realms in stripRealm")
             return {"USERNAME": user, "REALM": realm}
-        if not (user and realm) and any("REALM" in t.names for t in (self._filter, self._identity) if t is not None):
+        if self._needs_realm and not (user and realm):
             raise LoginFailed("the user name has no realm")
         return {"USERNAME": name, "REALM": realm if user else ""}
 
