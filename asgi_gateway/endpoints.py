@@ -80,8 +80,9 @@ class Endpoints:
             return await self._authenticate_again(inner, service, name)
         if request.method != "POST":
             return Reply(405, ((b"allow", b"POST"),), b"Method Not Allowed\n")
-        if ticket is None or tail == _LOG_OUT:
+        if tail == _LOG_OUT:
             return await self._log_out(inner, service)
+        assert ticket is not None
         return await self._issue(inner, service, ticket)
 
     def _with_sessions(self, request: AuthRequest) -> Service | None:
