@@ -143,6 +143,7 @@ class Attempt(LoginAttempt):
         self.shared_state: dict[str, Any] = {}
         self.grants: dict[int, Grant] = {}
         self.steps: list[Step] = []
+        self.replayed = False
         self.challenge_data: tuple[str, ...] = ()
         self.challenged = False
         self.response_data: tuple[str, ...] = ()
@@ -153,6 +154,11 @@ class Attempt(LoginAttempt):
 
     def __repr__(self) -> str:
         return f"Attempt(realm={self.realm!r}, service={self.service!r}, {self.token!r})"
+
+    def modules(self, outcome: str) -> str:
+        """The names of the modules whose login had this outcome, for the log."""
+        found = dict.fromkeys(step.module for step in self.steps if (step.phase, step.outcome) == ("login", outcome))
+        return ", ".join(found)
 
     def reason(self, error: LoginError) -> str:
         """Why the login failed, for the log: what each module that failed said, for the reported error may be of one

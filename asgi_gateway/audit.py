@@ -13,6 +13,7 @@ import secrets
 from datetime import UTC, datetime
 
 from asgi_gateway.interfaces import Clock
+from asgi_gateway.model import AuthRequest
 
 __all__ = ["Audit"]
 
@@ -34,18 +35,22 @@ class Audit:
         self._plain_names = plain_names
         self._key = secrets.token_bytes(16)
 
-    def event(self, outcome: str, **fields: str | None) -> None:
+    def event(self, outcome: str, request: AuthRequest | None = None, **fields: str | None) -> None:
         """Write one event.
 
         Args:
-            outcome: ``success``, ``failure``, ``challenge``, ``denial``, ``unavailable``, ``replay``, ``reload`` …
+            outcome: ``success``, ``failure``, ``challenge``, ``denial``, ``unavailable``, ``replay``, ``logout`` or
+                ``reload``.
+            request: the request that it happened to: all events of one have its id.
             fields: what else to write; None and empty values are left out, control characters are escaped, long values
                 are cut.
         """
         if not self._logger.isEnabledFor(logging.INFO):
             return
         now = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="milliseconds")
-        record = {"time": now, "outcome": outcome, "id": secrets.token_hex(8)}
+        record = {"time": now, "outcome": outcome}
+        if request is not None:
+            fields = {"id": request.id, "kind": request.kind, "peer": request.remote_address, **fields}
         for name, value in fields.items():
             if value:
                 record[name] = value[:_MAX_FIELD]

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import anyio
 
 from asgi_gateway.attempt import Attempt, Step, subject_of_grants
-from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, StateError
+from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, Replayed, StateError
 from asgi_gateway.interfaces import ControlFlag, LoginModule
 from asgi_gateway.model import Grant, Subject
 from asgi_gateway.password_login import PasswordLoginModule
@@ -205,6 +205,7 @@ class Chain:
                 answer = await self._ask(entry, call(attempt, index, called), limited[index])
                 if isinstance(answer, Exception):
                     step = Step(entry.name, name, "failed", str(answer))
+                    attempt.replayed = attempt.replayed or isinstance(answer, Replayed)
                 else:
                     step = Step(entry.name, name, "succeeded" if answer else "ignored")
                 attempt.steps.append(step)

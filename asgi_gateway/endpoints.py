@@ -1,18 +1,19 @@
 """The gateway's own endpoints below a service's path; none of them reaches the application.
 
-``<path>/;a/<name>`` authenticates again for a live WebSocket, ``<path>/;t`` trades a login for a ticket that opens one.
-No service can have such a path, since the gateway refuses paths with parameters.
+``<path>/;a/<name>`` authenticates again for a live WebSocket, ``<path>/;t`` trades a login for a ticket that opens one,
+``<path>/;o`` logs out. No service can have such a path, since the gateway refuses paths with parameters.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from copy import copy
 from dataclasses import dataclass, field
 
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Revocation, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Kind, Revocation, Unavailable
 from asgi_gateway.paths import confusion
 from asgi_gateway.reauthorization import NAME_LENGTH
 from asgi_gateway.services import Service, Ticket
@@ -20,7 +21,8 @@ from asgi_gateway.sockets import Owner
 
 __all__ = ["TEXT", "Endpoints", "Reply"]
 
-_PATH = re.compile(rf"(.*)(/;(?:a/([A-Za-z0-9_-]{{{NAME_LENGTH}}})|t))", re.ASCII)
+_PATH = re.compile(rf"(.*)(/;(?:a/([A-Za-z0-9_-]{{{NAME_LENGTH}}})|t|o))", re.ASCII)
+_LOG_OUT = "/;o"
 TEXT = "text/plain; charset=utf-8"
 """The content type of what the gateway says."""
 
@@ -57,19 +59,19 @@ class Endpoints:
         match = _PATH.fullmatch(request.path)
         if match is None or request.kind != "http":
             return None
-        inner = _request_below(request, *match.group(1, 2))
+        path, tail, name = match.groups()
+        inner = _request_below(request, path, tail)
         if inner is None or confusion(inner.path, inner.raw_path) is not None:
             return None
         try:
-            service = self._gateway.find(inner)
+            service = self._with_sessions(inner) if tail == _LOG_OUT else self._gateway.find(inner)
             if service is None or not service.realms:
                 return None
             origin = request.header(b"origin")
         except HeaderError:
             return None
-        name = match.group(3)
         ticket = service.ticket
-        if name is None and ticket is None:
+        if name is None and ticket is None and tail != _LOG_OUT:
             return None
         if request.method == "OPTIONS" and origin is not None:
             preflight = service.origins.preflight(request, origin)
@@ -78,8 +80,35 @@ class Endpoints:
             return await self._authenticate_again(inner, service, name)
         if request.method != "POST":
             return Reply(405, ((b"allow", b"POST"),), b"Method Not Allowed\n")
+        if tail == _LOG_OUT:
+            return await self._log_out(inner, service)
         assert ticket is not None
         return await self._issue(inner, service, ticket)
+
+    def _with_sessions(self, request: AuthRequest) -> Service | None:
+        """The service with sessions that a path belongs to: of HTTP requests, or of WebSockets alone."""
+        for each in (_of_kind("http", request), request):
+            service = self._gateway.find(each)
+            if service is not None and any(realm.sessions is not None for realm in service.realms):
+                return service
+        return None
+
+    async def _log_out(self, request: AuthRequest, service: Service) -> Reply | Forbid | Unavailable:
+        """End the sessions of the service's realms. The Origin rule is that of WebSockets: a page of another origin
+        logs nobody out.
+        """
+        if (refused := self._gateway.refuse_origin(request, service)) is not None:
+            return refused
+        request = _of_kind("http", request)
+        try:
+            headers: Headers = service.origins.response(request.header(b"origin"))
+            for realm in service.realms:
+                headers += await realm.log_out(request, service.name, self._gateway.revocations)
+        except HeaderError as error:
+            return self._gateway.deny(request, service, str(error))
+        except StateError as error:
+            return self._gateway.unavailable(request, str(error))
+        return Reply(204, (*headers, (b"vary", b"Cookie")))
 
     async def _authenticate_again(
         self, request: AuthRequest, service: Service, name: str
@@ -148,5 +177,21 @@ def _request_below(request: AuthRequest, path: str, tail: str) -> AuthRequest | 
             return None
         raw_path = sent.removesuffix(suffix)
     return AuthRequest(
-        "websocket", "GET", path, request.query, request.headers, request.remote_address, request.scheme, raw_path
+        "websocket",
+        "GET",
+        path,
+        request.query,
+        request.headers,
+        request.remote_address,
+        request.scheme,
+        raw_path,
+        request.remote_port,
+        request.id,
     )
+
+
+def _of_kind(kind: Kind, request: AuthRequest) -> AuthRequest:
+    """The same request of another kind."""
+    changed = copy(request)
+    changed.kind = kind
+    return changed

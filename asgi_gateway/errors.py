@@ -5,7 +5,8 @@
     ├── HeaderError            a header, query or cookie that strict parsing refuses
     ├── LoginError             a login did not succeed
     │   ├── LoginFailed        the credentials were looked at and refused
-    │   │   └── AllModulesIgnored   no login module had an opinion
+    │   │   ├── AllModulesIgnored   no login module had an opinion
+    │   │   └── Replayed            a token that lets its bearer in once was used before
     │   └── LoginUnavailable   a back end that the decision needs cannot be asked now (answered 503, never 401)
     └── StateError             ExpiringState could not do what was asked; whatever depends on it is refused
         ├── StateUnavailable   the store is down, frozen, or answers too slowly
@@ -29,6 +30,7 @@ __all__ = [
     "LoginFailed",
     "LoginUnavailable",
     "Problem",
+    "Replayed",
     "StateError",
     "StateFull",
     "StateUnavailable",
@@ -104,6 +106,10 @@ class LoginFailed(LoginError):
 
 class AllModulesIgnored(LoginFailed):
     """No login module of the chain had an opinion, so nobody gets in (JAAS: "all modules ignored")."""
+
+
+class Replayed(LoginFailed):
+    """A token or ticket that lets its bearer in once was used before. The audit log names it as what it is."""
 
 
 class LoginUnavailable(LoginError):

@@ -25,8 +25,9 @@ from asgi_gateway.model import (
     Subject,
     Unavailable,
 )
-from asgi_gateway.realm import Realm, Verified
+from asgi_gateway.realm import Realm
 from asgi_gateway.subjects import data_of, subject_of
+from asgi_gateway.verified import Verified
 
 __all__ = ["IDENTITY_HEADER", "Factors"]
 
@@ -149,9 +150,7 @@ class Factors:
         return subjects, [tuple(record["limits"])], ends_with, record["tries"]
 
     def _event(self, outcome: str, request: AuthRequest, service: ServiceLike, error: Exception) -> None:
-        self._audit.event(
-            outcome, service=service.name, kind=request.kind, peer=request.remote_address, reason=str(error)
-        )
+        self._audit.event(outcome, request, service=service.name, reason=str(error))
 
 
 def _ends_with(realm: Realm, verified: Verified) -> list[Revocation]:

@@ -23,11 +23,12 @@ from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
 from asgi_gateway.keystores import KeyStore
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Revocation, Unavailable
 from asgi_gateway.paths import confusion, path_below_root
-from asgi_gateway.realm import Realm, Verified
+from asgi_gateway.realm import Realm
 from asgi_gateway.reauthorization import Reauthorizations
 from asgi_gateway.revocation import Revocations
 from asgi_gateway.services import Service, ServiceTable, unshared
 from asgi_gateway.sockets import LiveSockets
+from asgi_gateway.verified import Verified
 from asgi_gateway.workers import OnlyWorker
 
 __all__ = ["Gateway"]
@@ -212,7 +213,7 @@ class Gateway:
             return self.deny(request, None, str(error))
         if service is None:
             return self.deny(request, None, "no service accepts this path")
-        return self._refuse_origin(request, service) or service
+        return self.refuse_origin(request, service) or service
 
     async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
         """Decide on a request.
@@ -232,7 +233,7 @@ class Gateway:
             service: the service.
             fresh: only credentials count, and they are verified now: no session, and nothing that is remembered.
         """
-        return self._refuse_origin(request, service) or await self._decide_at(service, request, fresh=fresh)
+        return self.refuse_origin(request, service) or await self._decide_at(service, request, fresh=fresh)
 
     async def _decide_at(
         self, service: Service, request: AuthRequest, observe: Observer | None = None, *, fresh: bool = False
@@ -244,7 +245,8 @@ class Gateway:
             decision = _with_headers(decision, service.origins.response(request.header(b"origin")))
         return decision
 
-    def _refuse_origin(self, request: AuthRequest, service: Service) -> Forbid | None:
+    def refuse_origin(self, request: AuthRequest, service: Service) -> Forbid | None:
+        """The refusal of a page whose origin may not use the service; None if it may."""
         # where no rule looks at the Origin it is nobody's business, however often it is there
         if not (service.origins or (request.kind == "websocket" and service.realms)):
             return None
@@ -259,7 +261,7 @@ class Gateway:
 
     def unavailable(self, request: AuthRequest, reason: str) -> Unavailable:
         """The decision on a request that could not be decided."""
-        self._audit.event("unavailable", kind=request.kind, peer=request.remote_address, reason=reason)
+        self._audit.event("unavailable", request, reason=reason)
         return Unavailable(5, reason)
 
     def preflight(self, request: AuthRequest) -> Headers | None:
@@ -331,15 +333,7 @@ class Gateway:
         """Refuse a request, and write it down."""
         name = service.name if service is not None else ""
         realm = service.realms[-1].name if service is not None and service.realms else ""
-        self._audit.event(
-            "denial",
-            service=name,
-            realm=realm,
-            kind=request.kind,
-            peer=request.remote_address,
-            principal=principal,
-            reason=reason,
-        )
+        self._audit.event("denial", request, service=name, realm=realm, principal=principal, reason=reason)
         return Forbid(reason, headers, name, realm)
 
 

@@ -126,7 +126,7 @@ class ModuleContext:
         logger: to log with; never log a secret.
         keystore: the loaded ``security/keystore``, or None when none is configured.
         truststore: the loaded ``security/truststore``, or None.
-        invalidate: call it, from any thread, when the module's data changed: the realm's remembered credentials go.
+        invalidate: call it, from any thread, when the module's data changed: remembered logins go, and it is logged.
         warn: call it in ``__init__`` to add a warning to what ``asgi-gateway check`` prints: a sentence, or a Problem
             with a place of its own.
     """

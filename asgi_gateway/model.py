@@ -6,6 +6,7 @@ Everything here is immutable once built, and nothing prints a secret.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -146,9 +147,21 @@ class AuthRequest:
         scheme: ``http``, ``https``, ``ws`` or ``wss``.
         raw_path: the path as it was sent, if the server tells.
         remote_port: the peer's port as the server reports it, or None.
+        known_as: what the audit log calls it; random if empty.
     """
 
-    __slots__ = ("headers", "kind", "method", "path", "query", "raw_path", "remote_address", "remote_port", "scheme")
+    __slots__ = (
+        "_id",
+        "headers",
+        "kind",
+        "method",
+        "path",
+        "query",
+        "raw_path",
+        "remote_address",
+        "remote_port",
+        "scheme",
+    )
 
     def __init__(
         self,
@@ -161,7 +174,9 @@ class AuthRequest:
         scheme: str = "http",
         raw_path: bytes | None = None,
         remote_port: int | None = None,
+        known_as: str = "",
     ) -> None:
+        self._id = known_as
         self.kind = kind
         self.method = method
         self.path = path
@@ -171,6 +186,12 @@ class AuthRequest:
         self.scheme = scheme
         self.raw_path = raw_path
         self.remote_port = remote_port
+
+    @property
+    def id(self) -> str:
+        """What the audit log calls the request; made when it is first asked for."""
+        self._id = self._id or secrets.token_hex(8)
+        return self._id
 
     @property
     def connection(self) -> tuple[str, int] | None:

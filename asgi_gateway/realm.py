@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from asgi_gateway.attempt import Attempt, BlockingPool, Step
 from asgi_gateway.audit import Audit
@@ -12,7 +12,6 @@ from asgi_gateway.credentials import CredentialCache, CredentialReader, RawCrede
 from asgi_gateway.errors import HeaderError, LoginError, LoginUnavailable, StateError
 from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, UserNamePassword
 from asgi_gateway.model import (
-    Allow,
     AuthenticationToken,
     AuthRequest,
     Challenge,
@@ -22,9 +21,11 @@ from asgi_gateway.model import (
     Subject,
     Unavailable,
 )
-from asgi_gateway.sessions import DEPENDS_ON_COOKIE, Session, Sessions
+from asgi_gateway.revocation import Revocations
+from asgi_gateway.sessions import DEPENDS_ON_COOKIE, Sessions
+from asgi_gateway.verified import Verified, verified_by
 
-__all__ = ["SESSION_LIFE", "Realm", "Verified"]
+__all__ = ["SESSION_LIFE", "Realm"]
 
 SESSION_LIFE = 12 * 3600.0
 """Seconds that a session lives at most if the realm says nothing."""
@@ -34,31 +35,6 @@ _TLS = ("https", "wss")
 
 _NAMED = ("basic", "bearer", "digest", "negotiate", "ntlm", "token")
 """Schemes whose names are logged where they are not offered. Other first words may be a secret sent without one."""
-
-
-@dataclass(slots=True)
-class Verified:
-    """A login that succeeded.
-
-    Args:
-        subject: who it is.
-        headers: for the success response.
-        session_timeout: seconds, or None.
-        authorization_timeout: seconds, or None.
-        ends_with: what ends it before its time, besides its user's being revoked.
-        expires: when its credentials cease to be good, in seconds since the epoch, or None.
-    """
-
-    subject: Subject
-    headers: Headers = ()
-    session_timeout: float | None = None
-    authorization_timeout: float | None = None
-    ends_with: tuple[Revocation, ...] = ()
-    expires: float | None = None
-    allowed: dict[object, Allow] = field(default_factory=dict, repr=False)
-    """Decisions already taken for this subject, by service. Filled by the gateway."""
-    begun: int = field(default=0, compare=False, repr=False)
-    """Sessions begun with these credentials while they are remembered."""
 
 
 class Realm:
@@ -111,7 +87,9 @@ class Realm:
         if recycle is not None:
             state, keys = recycle
             life = session_timeout or SESSION_LIFE
-            self.sessions = Sessions(name, state, clock, keys, life=life, idle=authorization_timeout, present=_present)
+            self.sessions = Sessions(
+                name, state, clock, keys, life=life, idle=authorization_timeout, present=verified_by
+            )
         self._plain_challenge = self.challenge_headers()
 
     def challenge_headers(self, data: Sequence[str] = (), scheme: ChallengeScheme | None = None) -> Headers:
@@ -180,7 +158,7 @@ class Realm:
             credentials = self._credentials(scheme, token) if scheme is not None else None
         except HeaderError as error:
             scheme = self._scheme_of_malformed(raw)
-            return self._refuse(request, service, scheme, str(error), username=None, data=(), challenged=False)
+            return self._refuse(request, service, scheme, str(error))
         if scheme is None:
             return self._challenge(request, service, _another(token))
         if not token and self.chain.needs_credentials:
@@ -217,20 +195,13 @@ class Realm:
         try:
             subject = await self.chain.authenticate(attempt)
         except LoginUnavailable as error:
-            self._audit.event("unavailable", **self._fields(request, service, str(error)))
+            fields = self._fields(service, str(error)) | {"module": attempt.modules("failed")}
+            self._audit.event("unavailable", request, scheme=scheme.name, **fields)
             return Unavailable(error.retry_after, str(error), (), service, self.name)
         except LoginError as error:
             if not token:
                 return self._challenge(request, service, "no credentials", attempt.challenge_data, scheme)
-            return self._refuse(
-                request,
-                service,
-                scheme,
-                attempt.reason(error),
-                attempt.username,
-                attempt.challenge_data,
-                attempt.challenged,
-            )
+            return self._refuse(request, service, scheme, attempt.reason(error), attempt)
         finally:
             if observe is not None:
                 observe(attempt.steps)
@@ -241,7 +212,10 @@ class Realm:
         alone = not (earlier or attempt.response_data or verified.headers or verified.expires is not None)
         if self._remembers and token and alone:
             self.cache.put(raw, verified, generation=generation)
-        self._audit.event("success", principal=subject.name, scheme=scheme.name, **self._fields(request, service))
+        modules = attempt.modules("succeeded")
+        self._audit.event(
+            "success", request, principal=subject.name, scheme=scheme.name, module=modules, **self._fields(service)
+        )
         return verified if earlier else await self._begin_session(request, service, verified)
 
     async def _session(
@@ -252,15 +226,14 @@ class Realm:
             return None
         secure = request.scheme in _TLS
         try:
-            # HTTP/2 may send a line for each cookie
-            cookie = b"; ".join(value for name, value in request.headers if name == b"cookie")
+            cookie = _cookie(request)
             return await self.sessions.find(cookie, secure=secure) if cookie else None
         except HeaderError as error:
             return self._forbid(request, service, str(error))
         except StateError as error:
             if any(part is not None for part in raw):
                 return None  # the credentials can be checked all the same
-            self._audit.event("unavailable", **self._fields(request, service, str(error)))
+            self._audit.event("unavailable", request, **self._fields(service, str(error)))
             return Unavailable(5, str(error), (), service, self.name)
 
     async def _begin_session(self, request: AuthRequest, service: str, verified: Verified) -> Verified:
@@ -276,10 +249,34 @@ class Realm:
                 idle=verified.authorization_timeout,
             )
         except StateError as error:
-            self._audit.event("unavailable", **self._fields(request, service, f"no session: {error}"))
+            self._audit.event("unavailable", request, **self._fields(service, f"no session: {error}"))
             return verified
         headers = (*verified.headers, (b"set-cookie", cookie), *DEPENDS_ON_COOKIE)
         return replace(verified, headers=headers, allowed={})  # the cookie is this response's alone
+
+    async def log_out(self, request: AuthRequest, service: str, revocations: Revocations) -> Headers:
+        """End the session of the request's cookie, if there is one, everywhere.
+
+        Args:
+            request: the request.
+            service: the service's name, for the log.
+            revocations: ends it.
+
+        Returns:
+            what has the client drop the cookie.
+
+        Raises:
+            HeaderError: the cookie is there twice or has control characters.
+            StateError: it could not be ended for good.
+        """
+        if self.sessions is None:
+            return ()
+        secure = request.scheme in _TLS
+        session = await self.sessions.named(_cookie(request), secure=secure)
+        if session is not None and await revocations.revoke(Revocation("session", session.id)):
+            self._audit.event("logout", request, principal=session.subject.name, **self._fields(service))
+            await self.chain.logout(session.subject)
+        return ((b"set-cookie", self.sessions.end_cookie(secure=secure)),)
 
     def _scheme(self, token: AuthenticationToken) -> ChallengeScheme | None:
         if not token.scheme:
@@ -306,15 +303,18 @@ class Realm:
         service: str,
         scheme: ChallengeScheme,
         reason: str,
-        username: str | None,
-        data: Sequence[str],
-        challenged: bool,
+        attempt: Attempt | None = None,
     ) -> Challenge | Forbid:
-        """The answer to wrong credentials, as the scheme has it."""
-        fields = self._fields(request, service, reason)
-        self._audit.event("failure", scheme=scheme.name, principal=self._audit.failed_name(username), **fields)
-        if scheme.forbids and not challenged:
+        """The answer to wrong credentials, as the scheme has it; no attempt was made on malformed ones."""
+        fields = self._fields(service, reason)
+        if attempt is not None:
+            fields["principal"] = self._audit.failed_name(attempt.username)
+            fields["module"] = attempt.modules("failed")
+        outcome = "replay" if attempt is not None and attempt.replayed else "failure"
+        self._audit.event(outcome, request, scheme=scheme.name, **fields)
+        if scheme.forbids and (attempt is None or not attempt.challenged):
             return Forbid(reason, (), service, self.name)
+        data = attempt.challenge_data if attempt is not None else ()
         return Challenge(self.challenge_headers(data, scheme), service, self.name, reason)
 
     def _challenge(
@@ -325,29 +325,21 @@ class Realm:
         data: Sequence[str] = (),
         scheme: ChallengeScheme | None = None,
     ) -> Challenge:
-        self._audit.event("challenge", **self._fields(request, service, reason))
+        self._audit.event("challenge", request, **self._fields(service, reason))
         headers = self.challenge_headers(data, scheme) if data else self._plain_challenge
         return Challenge(headers, service, self.name, reason)
 
     def _forbid(self, request: AuthRequest, service: str, reason: str) -> Forbid:
-        self._audit.event("denial", **self._fields(request, service, reason))
+        self._audit.event("denial", request, **self._fields(service, reason))
         return Forbid(reason, (), service, self.name)
 
-    def _fields(self, request: AuthRequest, service: str, reason: str = "") -> dict[str, str | None]:
-        return {
-            "realm": self.name,
-            "service": service,
-            "kind": request.kind,
-            "peer": request.remote_address,
-            "reason": reason,
-        }
+    def _fields(self, service: str, reason: str = "") -> dict[str, str | None]:
+        return {"realm": self.name, "service": service, "reason": reason}
+
+
+def _cookie(request: AuthRequest) -> bytes:
+    return b"; ".join(value for name, value in request.headers if name == b"cookie")  # HTTP/2 may send several lines
 
 
 def _another(token: AuthenticationToken) -> str:
     return "credentials of another scheme" + (f": {token.scheme}" if token.scheme in _NAMED else "")
-
-
-def _present(session: Session, left: float) -> Verified:
-    """The login that a session stands for."""
-    ends_with = (Revocation("session", session.id),)
-    return Verified(session.subject, DEPENDS_ON_COOKIE, left, session.idle, ends_with)

@@ -21,7 +21,7 @@ import sniffio
 from asgi_gateway.errors import StateError, StateUnavailable
 from asgi_gateway.interfaces import ExpiringState
 from asgi_gateway.model import Revocation
-from asgi_gateway.stores import MessageLog, PositionLost
+from asgi_gateway.stores import Listing, MessageLog, PositionLost
 
 __all__ = ["GENERATION_LIFE", "Revocations"]
 
@@ -48,6 +48,7 @@ class Revocations:
     def __init__(self, state: ExpiringState) -> None:
         self._state = state
         self._log = state if isinstance(state, MessageLog) else None
+        self._unannounced: dict[str, None] = {}
         self._handlers: list[Handler] = []
         self._task: asyncio.Task[None] | None = None
 
@@ -93,7 +94,13 @@ class Revocations:
             there = value is not None and await self._state.remove(revocation.key, value)
         self._tell(revocation)
         if self._log is not None:
-            await self._log.append(json.dumps([revocation.kind, revocation.name, revocation.realm]))
+            message = json.dumps([revocation.kind, revocation.name, revocation.realm])
+            self._unannounced[message] = None  # until it is; a session that is gone cannot be revoked a second time
+            await self._log.append(message)
+            self._unannounced.pop(message, None)
+        if revocation.kind == "session" and isinstance(self._state, Listing):
+            with suppress(StateError):  # what is listed and has no record has ended all the same
+                await self._state.strike(revocation.name)
         return there
 
     async def _renew(self, key: str) -> None:
@@ -110,6 +117,9 @@ class Revocations:
         position: str | None = None
         while True:
             try:
+                for message in list(self._unannounced):
+                    await log.append(message)
+                    self._unannounced.pop(message, None)
                 position, messages = await log.follow(position, _WAIT)
             except PositionLost as error:
                 logger.warning("revocations may have been missed, all logins are checked anew: %s", error)

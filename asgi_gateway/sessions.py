@@ -21,9 +21,10 @@ from asgi_gateway.headers import cookie_values
 from asgi_gateway.interfaces import Clock, ExpiringState
 from asgi_gateway.model import Headers, Revocation, Subject
 from asgi_gateway.signing import Signer
+from asgi_gateway.stores import Listing
 from asgi_gateway.subjects import data_of, subject_of
 
-__all__ = ["DEPENDS_ON_COOKIE", "MAX_LIFE", "Session", "Sessions"]
+__all__ = ["DEPENDS_ON_COOKIE", "MAX_LIFE", "Session", "Sessions", "idle_key", "recheck", "session_of"]
 
 V = TypeVar("V")
 
@@ -141,21 +142,27 @@ class Sessions(Generic[V]):
         """
         if (remembered := self._remembered(cookie, secure)) is not None:
             return remembered
-        text = cookie_values(cookie, frozenset((self._names[secure],))).get(self._names[secure])
-        data = self._signer.read(text) if text is not None else None
-        if data is None or not isinstance(data.get("id"), str):
+        identity = self._identity(cookie, secure)
+        if identity is None:
             return None
         forgotten = self._forgotten
-        session = await self._verified(data["id"])
+        session = await self._verified(identity)
         if session is None:
             return None
         left = session.until - self._clock.time()
         value = self._present(session, left)
         if forgotten == self._forgotten:  # else it may have been revoked while the store was asked
-            self._remember(
-                cookie, secure, _Known(session, self._monotonic() + min(_recheck(session.idle), left), value)
-            )
+            self._remember(cookie, secure, _Known(session, self._monotonic() + min(recheck(session.idle), left), value))
         return value
+
+    async def named(self, cookie: bytes, *, secure: bool) -> Session | None:
+        """The session that a cookie was made for, if it has not ended, whether or not it is still good for anything.
+
+        Args and Raises: as ``find``.
+        """
+        identity = self._identity(cookie, secure)
+        value = None if identity is None else await self._state.get(Revocation("session", identity).key)
+        return None if identity is None or value is None else session_of(identity, value)
 
     async def begin(
         self, subject: Subject, *, secure: bool, life: float | None = None, idle: float | None = None
@@ -177,16 +184,19 @@ class Sessions(Generic[V]):
         """
         life = min(self._life, life or self._life)
         idle = min((each for each in (self._idle, idle) if each), default=None)
-        identity = secrets.token_urlsafe(24)
+        identity = secrets.token_hex(16)
+        now = self._clock.time()
         record = {
             "p": data_of(subject),
-            "u": self._clock.time() + life,
+            "u": now + life,
             "i": idle,
             "g": await self._generation(subject),
         }
         if idle is not None:
-            await self._state.put_if_absent(_idle_key(identity), "idle", idle + _recheck(idle))
+            await self._state.put_if_absent(idle_key(identity), "idle", idle + recheck(idle))
         await self._state.put_if_absent(Revocation("session", identity).key, json.dumps(record), life)
+        if isinstance(self._state, Listing):
+            await self._state.enlist(identity, json.dumps([identity, self._realm, subject.name, now]), life)
         return self._cookie(self._signer.sign({"id": identity}), secure, f"; Max-Age={int(life)}")
 
     def end_cookie(self, *, secure: bool) -> bytes:
@@ -203,16 +213,23 @@ class Sessions(Generic[V]):
         elif revocation.kind == "user" and revocation.realm == self._realm:
             self._drop(lambda session: session.subject.name == revocation.name)
 
+    def _identity(self, cookie: bytes, secure: bool) -> str | None:
+        """The id in a cookie that was signed with one of the keys."""
+        text = cookie_values(cookie, frozenset((self._names[secure],))).get(self._names[secure])
+        data = self._signer.read(text) if text is not None else None
+        identity = data.get("id") if data is not None else None
+        return identity if isinstance(identity, str) else None
+
     async def _verified(self, identity: str) -> Session | None:
         value = await self._state.get(Revocation("session", identity).key)
-        session = _session(identity, value) if value is not None else None
+        session = session_of(identity, value) if value is not None else None
         if session is None or session.until <= self._clock.time():
             return None
         if await self._generation(session.subject) != session.generation:
             return None
         if session.idle is not None:
-            ttl = session.idle + _recheck(session.idle)
-            if not await self._state.extend(_idle_key(identity), "idle", ttl):
+            ttl = session.idle + recheck(session.idle)
+            if not await self._state.extend(idle_key(identity), "idle", ttl):
                 return None
         return session
 
@@ -241,16 +258,17 @@ class Sessions(Generic[V]):
         return f"{self._names[secure]}={value}{flags}{more}".encode("ascii")
 
 
-def _recheck(idle: float | None) -> float:
+def recheck(idle: float | None) -> float:
     """Seconds that a verified session is remembered: by as much its idle time may be off."""
     return _RECHECK if idle is None else min(_RECHECK, idle / 10)
 
 
-def _idle_key(identity: str) -> str:
+def idle_key(identity: str) -> str:
+    """Where ExpiringState knows for how long a session may stay idle from now on."""
     return json.dumps(["session idle", identity])
 
 
-def _session(identity: str, value: str) -> Session | None:
+def session_of(identity: str, value: str) -> Session | None:
     """A session from its record; None for one of another release that cannot be read."""
     try:
         record: dict[str, Any] = json.loads(value)

@@ -89,6 +89,7 @@ bare = Starlette(
         Route("/admin", who),
         Route("/page/api/who", who),
         Route("/page/api/ticket", ticket, methods=["POST"]),
+        Route("/session/who", who),
         Route("/ticket", who),
         WebSocketRoute("/ticket/echo", echo),
         WebSocketRoute("/echo", echo),

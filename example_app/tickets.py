@@ -14,7 +14,7 @@ from typing import Annotated
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from pydantic import BeforeValidator, Field
 
-from asgi_gateway import Grant, LoginAttempt, LoginFailed, LoginModule, ModuleContext, ModuleOptions
+from asgi_gateway import Grant, LoginAttempt, LoginFailed, LoginModule, ModuleContext, ModuleOptions, Replayed
 from asgi_gateway.values import parse_interval
 
 __all__ = ["TicketLoginModule", "issue_ticket"]
@@ -58,5 +58,5 @@ class TicketLoginModule(LoginModule):
         if not 0 < left <= self._max_age + 1:  # the time in a ticket is in whole seconds
             raise LoginFailed("the ticket has expired")
         if await self.context.state.put_if_absent(f"ticket:{claims['nonce']}", "used", left + 1) is not None:
-            raise LoginFailed("the ticket has been used")
+            raise Replayed("the ticket has been used")
         return Grant.user(claims["user"], claims["roles"])

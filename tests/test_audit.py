@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_gateway.audit import Audit
+from asgi_gateway.model import AuthRequest
 from tests.gateways import Records
 from tests.helpers import ManualClock
 
@@ -24,13 +25,26 @@ def written(**fields: str | None) -> tuple[str, dict[str, str]]:
 def test_event() -> None:
     """An event is one JSON object: its time in UTC, its outcome, and what there is to say without the empty fields."""
     _, record = written(realm="demo", service="", peer=None, principal="jürgen")
-    assert len(record.pop("id")) == 16
     assert record == {
         "time": "1970-01-01T00:00:01.500+00:00",
         "outcome": "failure",
         "realm": "demo",
         "principal": "jürgen",
     }
+
+
+def test_events_of_a_request() -> None:
+    """Events of one request have its id, kind and peer; another request has another id."""
+    records = Records()
+    audit = Audit(ManualClock(), records)  # type: ignore[arg-type]
+    first, second = (AuthRequest("websocket", "GET", "/", remote_address="192.0.2.1") for _ in range(2))
+    for request in (first, first, second):
+        audit.event("denial", request)
+    events = [json.loads(line) for line in records.lines]
+    assert [event.pop("id") for event in events] == [first.id, first.id, second.id]
+    assert first.id != second.id
+    assert len(first.id) == 16
+    assert all(event["kind"] == "websocket" and event["peer"] == "192.0.2.1" for event in events)
 
 
 @given(st.text() | st.text(min_size=495, max_size=600))

@@ -290,7 +290,7 @@ def test_commands_can_be_parsed() -> None:
     lines = [line.rpartition("| ")[2].partition(" > ")[0] for line in text.splitlines()]
     commands = [line for line in lines if line.startswith("asgi-gateway ")]
     used = {parser().parse_args(shlex.split(command)[1:]).command for command in commands}
-    assert used == {"check", "run", "explain", "hash-password", "token", "revoke", "convert", "schema"}
+    assert used == {"check", "run", "explain", "hash-password", "token", "revoke", "sessions", "convert", "schema"}
     headings = documented("command-line.md").splitlines()
     assert {name for name in used if f"## {name}" not in headings} == set()
 

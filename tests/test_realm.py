@@ -12,9 +12,10 @@ from asgi_gateway.credentials import CredentialReader
 from asgi_gateway.errors import HeaderError, LoginFailed, LoginUnavailable
 from asgi_gateway.interfaces import ChallengeScheme
 from asgi_gateway.model import Challenge, Forbid, Grant, Headers, Subject, Unavailable
-from asgi_gateway.realm import Realm, Verified
+from asgi_gateway.realm import Realm
 from asgi_gateway.schemes.basic import ApplicationBasicScheme, BasicScheme
 from asgi_gateway.schemes.token import ApplicationTokenScheme
+from asgi_gateway.verified import Verified
 from tests.gateways import Module, World, basic, request, tokens, users
 
 pytestmark = pytest.mark.anyio

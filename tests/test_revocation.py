@@ -150,6 +150,29 @@ async def test_store_was_away(pair: Follower, tmp_path: Path) -> None:
     await other.close()
 
 
+async def test_announced_later(pair: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A revocation that was written down and could not be announced is announced when the store is back."""
+    revocations, _, state = pair
+    session = Revocation("session", "s")
+    await state.put_if_absent(session.key, "record", 60)
+    others = Revocations(SqliteState(tmp_path / "state.db"))
+    others_heard: list[Revocation | None] = []
+    others.subscribe(others_heard.append)
+    await others.open()
+    await anyio.sleep(0.3)
+    with monkeypatch.context() as patched:
+
+        async def down(message: str) -> None:
+            raise StateUnavailable("down")
+
+        patched.setattr(state, "append", down)
+        with pytest.raises(StateUnavailable):
+            await revocations.revoke(session)
+    await _hears(others_heard, session, within=5)
+    await others.close()
+    await others._state.close()
+
+
 @pytest.mark.parametrize("message", ["", "[]", '["new kind", "x", ""]', '["user", 1, ""]', "{}", '["user", "joe"]'])
 async def test_messages_nobody_understands(pair: Follower, message: str) -> None:
     """A message that is not understood means that anything may have ended."""

@@ -9,13 +9,17 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
-from asgi_gateway.cli import check, convert, explain, passwords, revoke, run, tokens
+from asgi_gateway.cli import check, convert, explain, passwords, revoke, run, sessions, tokens
 from asgi_gateway.cli.output import Output
 from asgi_gateway.errors import ConfigError, GatewayError
 
 __all__ = ["main", "parser"]
+
+_Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def parser() -> argparse.ArgumentParser:
@@ -27,17 +31,7 @@ def parser() -> argparse.ArgumentParser:
     )
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def command(name: str, help_: str, example: str, handler: object) -> argparse.ArgumentParser:
-        sub = commands.add_parser(
-            name,
-            help=help_,
-            description=help_[0].upper() + help_[1:] + ".",
-            epilog=f"examples:\n{example}",
-            formatter_class=argparse.RawDescriptionHelpFormatter,
-        )
-        sub.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
-        sub.set_defaults(handler=handler)
-        return sub
+    command = partial(_command, commands)
 
     sub = command(
         "check",
@@ -108,16 +102,12 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(
         "revoke",
-        "end logins before their time, and the WebSockets they opened",
-        "  asgi-gateway revoke gateway.yaml user joe --realm demo\n"
-        "  asgi-gateway revoke gateway.yaml token 2yq0MgxTVd3rPVDxvDD3Xw",
+        "end logins before their time, and the WebSockets they opened; the same as sessions revoke",
+        "  asgi-gateway revoke gateway.yaml user joe --realm demo",
         revoke.revoke,
     )
-    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
-    sub.add_argument("kind", choices=("user", "session", "token"), help="what to end")
-    sub.add_argument("name", help="the user's name, or the session's or token's id")
-    sub.add_argument("--realm", help="the user's realm")
-    sub.add_argument("--issuer", help="the issuer (iss) of a JSON Web Token, whose id is its jti")
+    _add_revocation(sub)
+    _add_sessions(commands)
 
     sub = command(
         "convert",
@@ -136,6 +126,57 @@ def parser() -> argparse.ArgumentParser:
         convert.schema,
     )
     return top
+
+
+def _add_sessions(commands: _Commands) -> None:
+    """``sessions list`` and ``sessions revoke``."""
+    top = commands.add_parser(
+        "sessions", help="list the sessions that stand, and end logins", description="Look at sessions, and end logins."
+    )
+    actions = top.add_subparsers(dest="action", metavar="ACTION", required=True)
+    sub = _command(
+        actions,
+        "list",
+        "list the sessions that stand, the youngest first",
+        "  asgi-gateway sessions list gateway.yaml --realm demo\n"
+        "  asgi-gateway sessions list gateway.yaml --user joe --format json",
+        sessions.list_,
+    )
+    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
+    sub.add_argument("--realm", help="only this realm's")
+    sub.add_argument("--user", help="only this user's")
+    sub.add_argument("--limit", type=int, default=1000, help="how many at most (default: 1000)")
+    sub = _command(
+        actions,
+        "revoke",
+        "end logins before their time, and the WebSockets they opened",
+        "  asgi-gateway sessions revoke gateway.yaml user joe --realm demo\n"
+        "  asgi-gateway sessions revoke gateway.yaml session q5Yb0mVqQW4x\n"
+        "  asgi-gateway sessions revoke gateway.yaml token 2yq0MgxTVd3rPVDxvDD3Xw",
+        revoke.revoke,
+    )
+    _add_revocation(sub)
+
+
+def _add_revocation(sub: argparse.ArgumentParser) -> None:
+    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
+    sub.add_argument("kind", choices=("user", "session", "token"), help="what to end")
+    sub.add_argument("name", help="the user's name, the session's id or its beginning as listed, or the token's id")
+    sub.add_argument("--realm", help="the user's realm")
+    sub.add_argument("--issuer", help="the issuer (iss) of a JSON Web Token, whose id is its jti")
+
+
+def _command(commands: _Commands, name: str, help_: str, example: str, handler: object) -> argparse.ArgumentParser:
+    sub = commands.add_parser(
+        name,
+        help=help_,
+        description=help_[0].upper() + help_[1:] + ".",
+        epilog=f"examples:\n{example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sub.add_argument("--format", choices=("text", "json"), default="text", help="how to print (default: text)")
+    sub.set_defaults(handler=handler)
+    return sub
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,4 +1,4 @@
-"""``asgi-gateway revoke``: end logins from a shell."""
+"""``asgi-gateway sessions revoke``, and ``revoke``: end logins from a shell."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import Revocation
+from asgi_gateway.session_list import SHORT, ids_beginning
 
 __all__ = ["revoke"]
 
@@ -37,6 +38,11 @@ def revoke(arguments: argparse.Namespace, output: Output) -> int:
 async def _revoke(gateway: Gateway, revocation: Revocation) -> bool:
     try:
         await gateway.state.open()
+        if revocation.kind == "session" and len(revocation.name) >= SHORT:
+            ids = await ids_beginning(gateway.state, revocation.name)
+            if len(ids) > 1:
+                raise ValueError(f"{len(ids)} sessions begin so: give more of the id")
+            revocation = Revocation("session", ids[0]) if ids else revocation
         return await gateway.revocations.revoke(revocation)
     finally:
         await gateway.state.close()

@@ -237,6 +237,7 @@ class _Builder:
         def invalidate() -> None:
             for each in invalidations:
                 each.cache.clear()
+                self._audit.event("reload", realm=realm, module=config.type)
 
         def warn(message: str | Problem) -> None:
             if isinstance(message, Problem):

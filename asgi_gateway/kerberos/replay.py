@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asgi_gateway.errors import LoginFailed
+from asgi_gateway.errors import Replayed
 from asgi_gateway.interfaces import ExpiringState
 
 __all__ = ["ReplayGuard"]
@@ -33,8 +33,8 @@ class ReplayGuard:
             principal: the client, for the log.
 
         Raises:
-            LoginFailed: it was used before.
+            Replayed: it was used before.
             StateError: the store cannot tell, so the login must be refused.
         """
         if await self._state.put_if_absent(f"asgi_gateway.gss:{fingerprint}", "used", self.ttl) is not None:
-            raise LoginFailed(f"replay: a token of {principal} was used before")
+            raise Replayed(f"replay: a token of {principal} was used before")

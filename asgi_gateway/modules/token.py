@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from asgi_gateway.errors import LoginFailed, LoginUnavailable, StateError
+from asgi_gateway.errors import LoginFailed, LoginUnavailable, Replayed, StateError
 from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
 from asgi_gateway.model import Grant, Revocation
 from asgi_gateway.signing import load_keys
@@ -113,7 +113,7 @@ class TokenLoginModule(LoginModule):
         except StateError as error:
             raise LoginUnavailable(f"whether the token was used before cannot be told: {error}") from error
         if used is not None:
-            raise LoginFailed("the token was revoked" if used == "revoked" else "the token was used before (replay)")
+            raise LoginFailed("the token was revoked") if used == "revoked" else Replayed("the token was used before")
 
     async def _check_revoked(self, token: Token) -> None:
         try:

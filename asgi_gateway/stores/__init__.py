@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from asgi_gateway.errors import StateError
 from asgi_gateway.interfaces import Clock, ExpiringState, ModuleOptions
 
-__all__ = ["MAX_TTL", "MessageLog", "PositionLost", "StateStore", "check_ttl", "hashed"]
+__all__ = ["MAX_TTL", "Listing", "MessageLog", "PositionLost", "StateStore", "check_ttl", "hashed"]
 
 MAX_TTL = 1e9
 """The longest life of an entry in seconds, some 31 years; more is a mistake, and would overflow in some stores."""
@@ -65,6 +65,49 @@ class MessageLog(abc.ABC):
         Raises:
             PositionLost: there may have been others; begin again with None.
             StateUnavailable: the log cannot be asked.
+        """
+
+
+class Listing(abc.ABC):
+    """What a shared store is besides: texts that go away by themselves as entries do, and can all be read from a shell.
+
+    Entries cannot: stores outside the process are told hashes of their keys and nothing else.
+    """
+
+    @abc.abstractmethod
+    async def enlist(self, name: str, text: str, ttl: float) -> None:
+        """Put a text on the list for ``ttl`` seconds, in the place of what has the same name.
+
+        Raises:
+            ValueError: ``ttl`` is not a positive number.
+            StateError: it could not be done.
+        """
+
+    @abc.abstractmethod
+    async def strike(self, name: str) -> None:
+        """Take the text of a name off the list, if it is there.
+
+        Raises:
+            StateUnavailable: the store cannot be asked.
+        """
+
+    @abc.abstractmethod
+    async def listed(self, most: int) -> list[str]:
+        """The texts on the list, in no order; other commands go on in between.
+
+        Args:
+            most: how many at most.
+
+        Raises:
+            StateUnavailable: the store cannot be asked.
+        """
+
+    @abc.abstractmethod
+    async def left(self, key: str) -> float | None:
+        """How many seconds an entry of the ExpiringState lives on; None if it is not there.
+
+        Raises:
+            StateUnavailable: the store cannot be asked.
         """
 
 

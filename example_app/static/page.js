@@ -22,6 +22,25 @@ document.getElementById("login").addEventListener("submit", async (event) => {
   show("login-result", JSON.stringify(await response.json(), null, 2));
 });
 
+async function whoseSession(headers = {}) {
+  const response = await fetch("/session/who", { headers });
+  show("session-result", response.ok ? JSON.stringify(await response.json(), null, 2) : `${response.status}: log in`);
+}
+
+document.getElementById("session").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = new FormData(event.target);
+  await whoseSession({ Authorization: basic(form.get("user"), form.get("password")) });
+  event.target.reset();  // the browser's cookie does from here on
+});
+
+document.getElementById("session-who").addEventListener("click", () => whoseSession());
+
+document.getElementById("session-end").addEventListener("click", async () => {
+  const response = await fetch("/session/;o", { method: "POST" });
+  show("session-result", response.ok ? "logged out" : `${response.status}: not logged out`);
+});
+
 document.getElementById("echo").addEventListener("submit", async (event) => {
   event.preventDefault();
   if (!authorization) {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -271,14 +273,18 @@ def test_line_and_column() -> None:
 
 
 @pytest.mark.anyio
-async def test_invalidate() -> None:
-    """A module whose data changed makes the realm forget; calling it while being built does no harm."""
+async def test_invalidate(caplog: pytest.LogCaptureFixture) -> None:
+    """A module whose data changed makes the realm forget, and is logged; calling it while built does no harm."""
+    caplog.set_level(logging.INFO, "asgi_gateway.audit")
     gateway = built()
     (made,) = gateway.realms
     await gateway.decide(request("/", basic("joe")))
     assert made.recall([basic("joe")], b"") is not None
+    caplog.clear()
     made.chain.entries[0].module.context.invalidate()
     assert made.recall([basic("joe")], b"") is None
+    (event,) = (json.loads(record.message) for record in caplog.records)
+    assert (event["outcome"], event["realm"], event["module"]) == ("reload", "demo", f"{HERE}.Plugin")
 
 
 def test_unused_realm() -> None:

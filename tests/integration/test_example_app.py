@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -71,6 +72,39 @@ def test_ticket_is_good_once(client: httpx.Client, place: str) -> None:
     }[place]
     assert client.send(request).json()["user"] == "joe"
     assert client.send(request).status_code == 403
+
+
+def test_session(client: httpx.Client) -> None:
+    """A session needs no password until it is logged out; a copy of its cookie opens nothing then."""
+    assert client.get("/session/who").status_code == 401
+    assert client.get("/session/who", auth=JOE).json()["realm"] == "session"
+    cookies = dict(client.cookies)
+    assert client.get("/session/who").json()["user"] == "joe"
+    assert client.post("/session/;o", headers={"Origin": "http://evil.example"}).status_code == 403
+    assert client.get("/session/who").status_code == 200
+    assert client.post("/session/;o").status_code == 204
+    assert dict(client.cookies) == {}
+    client.cookies.update(cookies)
+    assert client.get("/session/who").status_code == 401
+
+
+def test_the_page_logs_out(server: Process, browser: Any) -> None:
+    """In a browser the page logs in once, knows who it is without a password, and logs out with a button."""
+    page = browser.new_page()
+    page.goto(f"http://{LOOPBACK}:{server.port}/")
+    page.get_by_label("Session user").fill("joe")
+    page.get_by_label("Session password").fill("welcome")
+    result = page.locator("#session-result")
+    page.get_by_role("button", name="Log in", exact=True).click()
+    result.get_by_text('"joe"').wait_for()
+    page.reload()
+    page.locator("#session-who").click()
+    result.get_by_text('"joe"').wait_for()
+    page.get_by_role("button", name="Log out").click()
+    result.get_by_text("logged out").wait_for()
+    page.locator("#session-who").click()
+    result.get_by_text("401").wait_for()
+    page.close()
 
 
 def test_websockets(server: Process, client: httpx.Client) -> None:

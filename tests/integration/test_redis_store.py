@@ -28,6 +28,7 @@ from asgi_gateway.stores.redis import RedisState
 from tests.integration.process import LOOPBACK, free_port, running
 from tests.integration.redis import RedisServer
 from tests.stores.contract import LogContract, StoreContract, model_test
+from tests.stores.listing_contract import ListingContract
 
 pytestmark = pytest.mark.anyio
 
@@ -109,6 +110,10 @@ async def logs(shared_server: RedisServer, anyio_backend: str) -> AsyncIterator[
 def small_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that reaches back some ten messages."""
     monkeypatch.setattr(redis_store, "_MESSAGES", 10)
+
+
+class TestListing(ListingContract):
+    """The Redis store's list keeps the contract."""
 
 
 class TestLog(LogContract):
@@ -381,10 +386,19 @@ async def test_least_privilege(server: RedisServer) -> None:
     assert (await state.follow(position, 1))[1] == ["message"]
     with pytest.raises(PositionLost):
         await state.follow("9999999999999-0", 0.01)
+    await _listing_works(state)
     await state.close()
     other = RedisState(server.url.replace("//", "//gateway:pw@"), namespace="other")
     assert "permission" in await _refused(lambda: other.put_if_absent("key", "value", 60))
     await other.close()
+
+
+async def _listing_works(state: RedisState) -> None:
+    for name in ("one", "two", "three"):
+        await state.enlist(name, f"text of {name}", 60)
+    await state.strike("three")
+    assert sorted(await state.listed(10)) == ["text of one", "text of two"]
+    assert await state.left("missing") is None
 
 
 async def test_unix_socket(tmp_path: Path) -> None:
@@ -455,6 +469,7 @@ async def test_cluster(tmp_path: Path) -> None:
         assert await state.put_if_absent("key", "value", 60) is None
         assert await state.put_if_absent("key", "other", 60) == "value"
         assert await state.remove("key", "value") is True
+        await _listing_works(state)
         server.ask("CONFIG", "SET", "maxmemory", "100mb")
         server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
         await state.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from asgi_gateway.errors import LoginFailed, StateError, StateUnavailable
+from asgi_gateway.errors import Replayed, StateError, StateUnavailable
 from asgi_gateway.kerberos.replay import ReplayGuard
 from asgi_gateway.stores.memory import MemoryState
 from tests.helpers import EmptyState, ManualClock
@@ -18,7 +18,7 @@ async def test_once() -> None:
     guard = ReplayGuard(MemoryState(ManualClock()), 300)
     await guard.refuse_replay("a", "alice@HOME")
     await guard.refuse_replay("b", "alice@HOME")
-    with pytest.raises(LoginFailed, match="replay"):
+    with pytest.raises(Replayed):
         await guard.refuse_replay("a", "alice@HOME")
 
 
@@ -28,7 +28,7 @@ async def test_remembered_long_enough() -> None:
     guard = ReplayGuard(MemoryState(clock), 300)
     await guard.refuse_replay("a", "alice@HOME")
     clock.advance(601)
-    with pytest.raises(LoginFailed, match="replay"):
+    with pytest.raises(Replayed):
         await guard.refuse_replay("a", "alice@HOME")
     clock.advance(60)
     await guard.refuse_replay("a", "alice@HOME")
@@ -43,7 +43,7 @@ async def test_fifty_at_once() -> None:
     async def use(guard: ReplayGuard) -> None:
         try:
             await guard.refuse_replay("a", "alice@HOME")
-        except LoginFailed:
+        except Replayed:
             outcomes.append(False)
         else:
             outcomes.append(True)

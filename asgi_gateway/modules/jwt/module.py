@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
-from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, StateError
+from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, Replayed, StateError
 from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
 from asgi_gateway.model import Grant, Revocation
 from asgi_gateway.modules.jwt.algorithms import ALGORITHMS, OCTETS
@@ -243,7 +243,7 @@ class JwtLoginModule(LoginModule):
         except StateError as error:
             raise LoginUnavailable(f"whether the token was used before cannot be told: {error}") from error
         if used is not None:
-            raise LoginFailed("the token was revoked" if used == "revoked" else "the token was used before (replay)")
+            raise LoginFailed("the token was revoked") if used == "revoked" else Replayed("the token was used before")
 
     async def _check_revoked(self, identity: Revocation | None) -> None:
         assert identity is not None

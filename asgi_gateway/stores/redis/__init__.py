@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 
 from asgi_gateway.errors import ConfigError, StateError, StateFull, StateUnavailable
 from asgi_gateway.interfaces import Clock, ModuleOptions
-from asgi_gateway.stores import MessageLog, PositionLost, StateStore, check_ttl, hashed
+from asgi_gateway.stores import Listing, MessageLog, PositionLost, StateStore, check_ttl, hashed
 from asgi_gateway.stores.redis.urls import PORT, options_of, parse
 from asgi_gateway.values import Switch, parse_interval
 
@@ -33,6 +33,8 @@ _COMPARE_AND_EXTEND = (
     "if redis.call('PTTL', KEYS[1]) < tonumber(ARGV[2]) then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end return 1"
 )
 _MESSAGES = 10_000
+_PAGE = 1000
+_LISTING = 30.0  # seconds that reading a whole list may take
 _NAMESPACE = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -51,7 +53,7 @@ class RedisOptions(ModuleOptions):
     max_connections: int = Field(default=32, ge=1, alias="max-connections")
 
 
-class RedisState(StateStore, MessageLog):
+class RedisState(StateStore, MessageLog, Listing):
     """ExpiringState in Redis, for any number of hosts. To be used in the event loop (asyncio) that first used it.
 
     Commands are never repeated by themselves: whether a lost one took effect, nobody knows.
@@ -186,6 +188,36 @@ class RedisState(StateStore, MessageLog):
 
         return await self._do(after, wait)
 
+    async def enlist(self, name: str, text: str, ttl: float) -> None:
+        check_ttl(ttl)
+        key, data, milliseconds = self._listed_name(name), _bytes(text), math.ceil(ttl * 1000)
+        await self._do(lambda client: client.set(key, data, px=milliseconds))
+
+    async def strike(self, name: str) -> None:
+        key = self._listed_name(name)
+        await self._do(lambda client: client.delete(key))
+
+    async def listed(self, most: int) -> list[str]:
+        async def read(client: Any) -> list[str]:
+            names: set[bytes] = set()  # a scan may come by the same key twice
+            async for name in client.scan_iter(match=f"{self._namespace}:listed:*", count=_PAGE):
+                names.add(name)
+                if len(names) >= most:
+                    break
+            ordered, texts = list(names), list[str]()
+            get = client.mget_nonatomic if self._cluster else client.mget
+            for start in range(0, len(ordered), _PAGE):
+                there = await get(ordered[start : start + _PAGE])
+                texts += [_text(text) for text in there if text is not None]
+            return texts
+
+        return await self._do(read, _LISTING)
+
+    async def left(self, key: str) -> float | None:
+        name = self._name(key)
+        milliseconds: int = await self._do(lambda client: client.pttl(name))
+        return milliseconds / 1000 if milliseconds >= 0 else None
+
     def __repr__(self) -> str:
         return f"RedisState({self._where!r}, namespace={self._namespace!r})"
 
@@ -268,6 +300,9 @@ class RedisState(StateStore, MessageLog):
         if "unix_socket_path" not in common:
             common["host"], common["port"] = self._addresses[0]
         return client.Redis(**common)
+
+    def _listed_name(self, name: str) -> str:
+        return f"{self._namespace}:listed:{hashed(self._namespace, name).hex()}"
 
     def _name(self, key: str) -> str:
         return f"{self._namespace}:{hashed(self._namespace, key).hex()}"

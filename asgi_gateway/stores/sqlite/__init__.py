@@ -20,7 +20,7 @@ from pydantic import BeforeValidator, Field
 from asgi_gateway.clock import SystemClock
 from asgi_gateway.errors import StateFull
 from asgi_gateway.interfaces import Clock, ModuleOptions
-from asgi_gateway.stores import MessageLog, PositionLost, StateStore, check_ttl, hashed
+from asgi_gateway.stores import Listing, MessageLog, PositionLost, StateStore, check_ttl, hashed
 from asgi_gateway.stores.sqlite.database import Database
 from asgi_gateway.values import parse_interval
 
@@ -39,6 +39,9 @@ _SCHEMA = (
     " (id INTEGER PRIMARY KEY CHECK (id = 0), boot TEXT NOT NULL, seen REAL NOT NULL, held INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS messages"
     " (id INTEGER PRIMARY KEY AUTOINCREMENT, namespace TEXT NOT NULL, text TEXT NOT NULL)",
+    "CREATE TABLE IF NOT EXISTS listed"
+    " (name BLOB PRIMARY KEY, namespace TEXT NOT NULL, text BLOB NOT NULL, expires REAL NOT NULL) WITHOUT ROWID",
+    "CREATE INDEX IF NOT EXISTS listed_expires ON listed (expires)",
 )
 
 
@@ -58,7 +61,7 @@ class SqliteOptions(ModuleOptions):
     timeout: Annotated[float, BeforeValidator(parse_interval), Field(gt=0, le=60)] = 2.0
 
 
-class SqliteState(StateStore, MessageLog):
+class SqliteState(StateStore, MessageLog, Listing):
     """ExpiringState in an SQLite file that all workers of a host open.
 
     Any event loop may use it, and a process forked after ``open`` gets a connection of its own.
@@ -148,6 +151,26 @@ class SqliteState(StateStore, MessageLog):
                 return found
             await anyio.sleep(min(_POLL, wait))
 
+    async def enlist(self, name: str, text: str, ttl: float) -> None:
+        check_ttl(ttl)
+        await self._database.call(partial(self._enlist, hashed(self._namespace, name), _bytes(text), ttl))
+
+    async def strike(self, name: str) -> None:
+        await self._database.call(partial(self._strike, hashed(self._namespace, name)))
+
+    async def listed(self, most: int) -> list[str]:
+        query = "SELECT text FROM listed WHERE namespace = ? AND expires > ? LIMIT ?"
+        values = (self._namespace, self._monotonic(), most)
+        rows = await self._database.call(lambda connection: connection.execute(query, values).fetchall(), writes=False)
+        return [_text(text) for (text,) in rows]
+
+    async def left(self, key: str) -> float | None:
+        query = "SELECT expires - ? FROM entries WHERE key = ? AND expires > ?"
+        now = self._monotonic()
+        values = (now, hashed(self._namespace, key), now)
+        row = await self._database.call(lambda connection: connection.execute(query, values).fetchone(), writes=False)
+        return None if row is None else float(row[0])
+
     def __repr__(self) -> str:
         return f"SqliteState({str(self._path)!r})"
 
@@ -190,6 +213,18 @@ class SqliteState(StateStore, MessageLog):
         statement = "UPDATE entries SET expires = max(expires, ?) WHERE key = ? AND value = ? AND expires > ?"
         return connection.execute(statement, (now + ttl, key, value, now)).rowcount == 1
 
+    def _enlist(self, name: bytes, text: bytes, ttl: float, connection: sqlite3.Connection) -> None:
+        now = self._monotonic()
+        connection.execute(
+            "DELETE FROM listed WHERE name IN (SELECT name FROM listed WHERE expires <= ? ORDER BY expires LIMIT ?)",
+            (now, _PURGED_PER_PUT),
+        )
+        row = (name, self._namespace, text, now + ttl)
+        connection.execute("INSERT OR REPLACE INTO listed VALUES (?, ?, ?, ?)", row)
+
+    def _strike(self, name: bytes, connection: sqlite3.Connection) -> None:
+        connection.execute("DELETE FROM listed WHERE name = ?", (name,))
+
     def _append(self, message: str, connection: sqlite3.Connection) -> None:
         connection.execute("INSERT INTO messages (namespace, text) VALUES (?, ?)", (self._namespace, message))
         connection.execute("DELETE FROM messages WHERE id <= last_insert_rowid() - ?", (_MESSAGES,))
@@ -212,8 +247,9 @@ class SqliteState(StateStore, MessageLog):
         connection.execute("INSERT OR IGNORE INTO host VALUES (0, ?, ?, 0)", (self._boot_id, now))
         boot_id, seen = connection.execute("SELECT boot, seen FROM host").fetchone()
         if boot_id != self._boot_id or now < seen - _CLOCK_TOLERANCE:
-            connection.execute("DELETE FROM entries WHERE expires <= ?", (seen,))
-            connection.execute("UPDATE entries SET expires = expires - ? + ?", (seen, now))
+            for table in ("entries", "listed"):
+                connection.execute(f"DELETE FROM {table} WHERE expires <= ?", (seen,))  # noqa: S608
+                connection.execute(f"UPDATE {table} SET expires = expires - ? + ?", (seen, now))  # noqa: S608
             connection.execute(
                 "UPDATE host SET boot = ?, seen = ?, held = (SELECT count(*) FROM entries)", (self._boot_id, now)
             )

@@ -186,7 +186,7 @@ async def test_once(tmp_path: Path) -> None:
     module = _module(tmp_path, state=state, singleUse=True, issuer=["https://issuer", "https://second"])
     assert module.replay_protected is True
     assert await module.login(_bearing(token(kid="one", jti="x")))
-    assert "replay" in await _refused(module, token(kid="one", jti="x"))
+    assert "used before" in await _refused(module, token(kid="one", jti="x"))
     assert await module.login(_bearing(token(kid="one", jti="x", iss="https://second")))
     assert "no jti" in await _refused(module, token(kid="one"))
     assert "no jti" in await _refused(module, token(kid="one", jti=""))

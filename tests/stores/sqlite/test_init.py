@@ -20,6 +20,7 @@ from asgi_gateway.stores import PositionLost, sqlite
 from asgi_gateway.stores.sqlite import SqliteState
 from tests.helpers import ManualClock
 from tests.stores.contract import BoundContract, ClockHarness, LogContract, StoreContract, model_test
+from tests.stores.listing_contract import ListingContract
 
 pytestmark = pytest.mark.anyio
 
@@ -78,6 +79,10 @@ async def logs(tmp_path: Path, anyio_backend: str) -> AsyncIterator[tuple[Sqlite
 def small_log(monkeypatch: pytest.MonkeyPatch) -> None:
     """A log that reaches back ten messages."""
     monkeypatch.setattr(sqlite, "_MESSAGES", 10)
+
+
+class TestListing(ListingContract):
+    """The SQLite store's list keeps the contract."""
 
 
 class TestLog(LogContract):
@@ -175,6 +180,7 @@ async def test_restart_of_the_host(tmp_path: Path, boot_id: str) -> None:
     before = SqliteState(tmp_path / "state.db", clock=(clock := ManualClock(50_000.0)), boot_id="first", max_entries=2)
     await before.put_if_absent("gone", "value", 10)
     clock.advance(11)
+    await before.enlist("alive", "listed", 60)
     await before.put_if_absent("alive", "value", 60)
     await before.close()
     after = SqliteState(tmp_path / "state.db", clock=(clock := ManualClock(7.0)), boot_id=boot_id, max_entries=2)
@@ -183,8 +189,10 @@ async def test_restart_of_the_host(tmp_path: Path, boot_id: str) -> None:
     assert await after.put_if_absent("new", "value", 60) is None
     clock.advance(59)
     assert await after.get("alive") == "value"
+    assert await after.listed(10) == ["listed"]
     clock.advance(2)
     assert await after.get("alive") is None
+    assert await after.listed(10) == []
     await after.close()
 
 
