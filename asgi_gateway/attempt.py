@@ -32,9 +32,13 @@ class BlockingPool:
     Args:
         threads: how many calls may run at once.
         waiting: how many more may wait.
+        gives_way: for calls that compute; their threads give way to the event loop.
     """
 
-    def __init__(self, threads: int = 16, waiting: int = 256) -> None:
+    def __init__(self, threads: int = 16, waiting: int = 256, *, gives_way: bool = False) -> None:
+        self.computing = self if gives_way else BlockingPool(threads, waiting, gives_way=True)
+        """The pool for calls that compute: as large, and apart: hashing never holds up what waits for others."""
+        self._gives_way = gives_way
         self._threads = threads
         self._bound = threads + waiting
         self._workers: DaemonThreads | None = None
@@ -49,7 +53,7 @@ class BlockingPool:
         if len(self._futures) >= self._bound:
             raise LoginUnavailable("too many logins at once: every thread is busy and the queue is full", retry_after=1)
         if self._workers is None:
-            self._workers = DaemonThreads(self._threads, "asgi_gateway")
+            self._workers = DaemonThreads(self._threads, "asgi_gateway", gives_way=self._gives_way)
         future = self._workers.submit(function, *args)
         self._futures.add(future)
         future.add_done_callback(self._futures.discard)
@@ -70,6 +74,8 @@ class BlockingPool:
         workers, self._workers = self._workers, None
         if workers is not None:
             workers.close()
+        if self.computing is not self:
+            self.computing.close()
 
 
 def _done(future: Future[Any]) -> asyncio.Future[None]:
@@ -188,6 +194,9 @@ class Attempt(LoginAttempt):
 
     def run_blocking(self, function: Callable[..., T], *args: Any) -> Coroutine[Any, Any, T]:
         return self._pool.run(function, *args)
+
+    def run_computing(self, function: Callable[..., T], *args: Any) -> Coroutine[Any, Any, T]:
+        return self._pool.computing.run(function, *args)
 
     @staticmethod
     def _smaller(what: str, old: float | None, new: float) -> float:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import time as system
+from typing import Protocol
 
-__all__ = ["SystemClock"]
+__all__ = ["Clock", "SystemClock"]
+
+
+class Clock(Protocol):
+    """Where time comes from. Tests give one that they move by hand."""
+
+    def time(self) -> float:
+        """Seconds since the epoch, for what other machines must agree on."""
+
+    def monotonic(self) -> float:
+        """Seconds that never go back, for what this process alone measures."""
 
 
 class SystemClock:
-    """The system's time, as ``asgi_gateway.interfaces.Clock`` wants it."""
+    """The system's time, as a Clock."""
 
     __slots__ = ()
 

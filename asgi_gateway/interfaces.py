@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
+from asgi_gateway.clock import Clock
 from asgi_gateway.errors import LoginFailed, Problem
 from asgi_gateway.model import AuthenticationToken, Grant, Headers, Subject
 
@@ -47,16 +48,6 @@ class ControlFlag(StrEnum):
     REQUISITE = "requisite"
     SUFFICIENT = "sufficient"
     OPTIONAL = "optional"
-
-
-class Clock(Protocol):
-    """Where time comes from. Tests give one that they move by hand."""
-
-    def time(self) -> float:
-        """Seconds since the epoch, for what other machines must agree on."""
-
-    def monotonic(self) -> float:
-        """Seconds that never go back, for what this process alone measures."""
 
 
 class ExpiringState(abc.ABC):
@@ -209,11 +200,15 @@ class LoginAttempt(abc.ABC):
 
     @abc.abstractmethod
     async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
-        """Run a blocking function in the gateway's bounded pool of threads.
+        """Run a function that waits for others in the gateway's bounded pool of threads.
 
         Raises:
             LoginUnavailable: too many calls wait already.
         """
+
+    async def run_computing(self, function: Callable[..., T], *args: Any) -> T:
+        """The same for a function that computes, say a password hash; its threads give way to the event loop."""
+        return await self.run_blocking(function, *args)
 
 
 class ModuleOptions(BaseModel):

@@ -25,17 +25,19 @@ class DaemonThreads:
     """Some threads, started as they are needed, and an unbounded queue before them.
 
     Python waits at its end for every thread of a ``ThreadPoolExecutor``, so that a directory which says nothing would
-    hold up a server that was told to stop. It does not wait for these. On Linux they give way to the event loop's
-    thread, so that password hashes on every processor leave it its time.
+    hold up a server that was told to stop. It does not wait for these.
 
     Args:
         most: how many threads there may be.
         name: what their names begin with.
+        gives_way: on Linux they give way to the event loop's thread, so that password hashes on every processor leave
+            it its time. Not for threads that wait for others: a busy machine would hardly let them go on.
     """
 
-    def __init__(self, most: int, name: str) -> None:
+    def __init__(self, most: int, name: str, *, gives_way: bool = False) -> None:
         self._most = most
         self._name = name
+        self._gives_way = gives_way
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._started = 0
@@ -63,7 +65,7 @@ class DaemonThreads:
                 self._calls.put(None)
 
     def _work(self) -> None:
-        if sys.platform == "linux":
+        if self._gives_way and sys.platform == "linux":
             with suppress(OSError):  # a sandbox may forbid it
                 thread = threading.get_native_id()
                 niceness = os.getpriority(os.PRIO_PROCESS, thread) + _NICENESS

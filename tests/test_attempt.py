@@ -221,3 +221,19 @@ def test_a_call_that_outlives_its_loop(gate: Gate, caplog: pytest.LogCaptureFixt
         time.sleep(0.001)
     assert not pool._futures
     assert caplog.text == ""
+
+
+@pytest.mark.anyio
+async def test_computing_is_apart(gate: Gate) -> None:
+    """What computes has a pool of its own: calls that wait for others are not held up by it, nor it by them."""
+    pool = BlockingPool(threads=1, waiting=0)
+    attempt = Attempt(AuthenticationToken(""), None, pool)
+    async with anyio.create_task_group() as group:
+        group.start_soon(attempt.run_blocking, gate)
+        await anyio.wait_all_tasks_blocked()
+        with pytest.raises(LoginUnavailable):
+            await attempt.run_blocking(int)
+        assert await attempt.run_computing(int) == 0
+        gate.open.set()
+    pool.close()
+    assert pool.computing.computing is pool.computing

@@ -99,11 +99,14 @@ def test_the_process_ends() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere threads have no priority of their own")
 def test_priority() -> None:
-    """The threads give way to the others of the process, whose own priority stays what it was."""
+    """Threads for computing give way to the others of the process, whose own priority stays what it was."""
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    threads = DaemonThreads(1, "nice")
+    threads = DaemonThreads(1, "nice", gives_way=True)
     assert threads.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result(5) == min(
         before + 10, 19
     )
+    waiting = DaemonThreads(1, "waits")
+    assert waiting.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result(5) == before
+    waiting.close()
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == before
     threads.close()

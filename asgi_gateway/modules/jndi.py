@@ -77,7 +77,7 @@ class JndiLoginModule(PasswordLoginModule):
     async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
         check_name(username)
         check_password(password)
-        return await attempt.run_blocking(self._log_in, username, password)
+        return await attempt.run_computing(self._log_in, username, password)
 
     async def close(self) -> None:
         await anyio.to_thread.run_sync(self._users.close)

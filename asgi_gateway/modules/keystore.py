@@ -138,7 +138,7 @@ class KeyStoreLoginModule(LoginModule):
             # shielded, because a thread goes on when its client goes away, and the next must not start beside it
             async with self._one_at_a_time:
                 with anyio.fail_after(self.open_seconds, shield=True):
-                    credential = await attempt.run_blocking(self._open, alias, password)
+                    credential = await attempt.run_computing(self._open, alias, password)
         except TimeoutError:
             raise LoginUnavailable(f"the keystore {self._file} could not be read in time") from None
         now = self.context.clock.time()

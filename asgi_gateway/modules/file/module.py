@@ -88,7 +88,7 @@ class FileLoginModule(PasswordLoginModule):
     async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
         if not password:
             raise LoginFailed("the password is empty")
-        return await attempt.run_blocking(self._verify, username, password)
+        return await attempt.run_computing(self._verify, username, password)
 
     def reload(self) -> bool:
         """Read the files again if they changed. Blocks; may be called from any thread.
