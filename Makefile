@@ -23,7 +23,7 @@ demo: $(DEMO) ## the reference application on its embedded defaults, on port 800
 	@.venv-demo/bin/python -m example_app --port $(PORT)
 
 test: system-packages check install ## everything, against real servers too; installs what it needs on Debian and Ubuntu
-	.venv/bin/python -m pytest --reruns 1
+	.venv/bin/python -m pytest
 
 check: $(CHECK) ## format, lint, types, layers and unit tests; needs no system packages
 	.venv-check/bin/ruff format --check .
