@@ -1,16 +1,23 @@
-"""One connection to one directory server: python-ldap behind four calls, every one of which ends in time."""
+"""One connection to one directory server: python-ldap behind four calls, every one of which ends in time.
+
+Opening a connection blocks: name look-up, TCP and the TLS handshake are one call of libldap's. Afterwards requests are
+sent, and answers taken in, in the event loop: a request is one small write, an answer is read when it is there. A
+thread for each login would do the same work and hand it to and fro, which takes longer than the work.
+"""
 
 from __future__ import annotations
 
 import errno
+import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from asgi_gateway.directory import library
 from asgi_gateway.directory.diagnosis import explain
+from asgi_gateway.directory.readiness import Readiness
 from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import LoginError, LoginFailed, LoginUnavailable
 
@@ -29,6 +36,10 @@ __all__ = [
 ]
 
 _DIAGNOSIS_SECONDS = 1.0
+_AT_ONCE = 50
+"""Entries that are taken in before others have their turn."""
+_REFERENCES = 100
+"""Names of other servers that may come with an answer; they do not count as entries."""
 
 # What says that the server, or the way to it, is at fault: another one may do better.
 _LOST = ("BUSY", "CONNECT_ERROR", "DECODING_ERROR", "LOCAL_ERROR", "PROTOCOL_ERROR", "SERVER_DOWN", "UNAVAILABLE")
@@ -42,6 +53,9 @@ _REFUSED = (
     "NO_SUCH_OBJECT",
     "UNWILLING_TO_PERFORM",
 )
+
+
+_TOO_MANY = "a server ignores the size limit of {}"
 
 
 class ServerLost(LoginUnavailable):
@@ -145,7 +159,9 @@ class Entry:
 
 
 class Connection:
-    """An open connection; TLS is up where it is asked for, and certificate and host name are verified. Blocks.
+    """An open connection; TLS is up where it is asked for, and certificate and host name are verified.
+
+    Making one blocks, and belongs in a thread; everything else belongs in the event loop.
 
     Args:
         address: the server.
@@ -161,11 +177,16 @@ class Connection:
         self._ldap = library.load()
         self._settings = settings
         self._raw = self._prepare(deadline)
+        self.idle = True
+        """No answer is under way, so that the next request can be sent."""
         try:
             self._open()
+            fileno = self._raw.fileno()
         except self._ldap.LDAPError as error:
-            self.close()
+            self._unbind()
             raise self._cannot_connect(error, deadline) from None
+        os.set_blocking(fileno, False)  # an answer that stops halfway must not stop the loop
+        self._readiness = Readiness(fileno)
 
     def _prepare(self, deadline: Deadline) -> Any:
         ldap, address, seconds = self._ldap, self.address, deadline.left(self._settings.connect_timeout)
@@ -213,7 +234,7 @@ class Connection:
             reason = "TLS: libldap compares 'localhost' with this machine's own name: write that name, or 127.0.0.1"
         return ServerLost(f"{self.address}: {reason or _words(error)}")
 
-    def bind(self, dn: str, password: str, deadline: Deadline) -> None:
+    async def bind(self, dn: str, password: str, deadline: Deadline) -> None:
         """Become the account with this DN (or other name that the server takes); a simple bind (RFC 4513 section 5.1).
 
         Raises:
@@ -222,13 +243,13 @@ class Connection:
         """
         if not dn or not password:  # the server would call it an anonymous bind, and succeed (RFC 4513 section 5.1.2)
             raise Refused("a bind needs a name and a password")
-        self._raw.timeout = deadline.left(self._settings.read_timeout)
+        seconds = deadline.left(self._settings.read_timeout)
         try:
-            self._raw.simple_bind_s(dn, password)
+            await self._ask(seconds, 0, self._raw.simple_bind, dn, password)
         except self._ldap.LDAPError as error:
             raise self._translated(error, "bind") from None
 
-    def search(
+    async def search(
         self,
         base: str,
         scope: int,
@@ -257,35 +278,77 @@ class Connection:
             ServerLost, LoginUnavailable: it could not be found out.
         """
         seconds = deadline.left(self._settings.read_timeout)
+        wanted = list(attributes) or ["1.1"]
         try:
-            answer = self._raw.search_ext_s(
-                base, scope, filter_text, list(attributes) or ["1.1"], timeout=seconds, sizelimit=limit
+            answer = await self._ask(
+                seconds, limit, self._raw.search_ext, base, scope, filter_text, wanted, 0, None, None, seconds, limit
             )
         except self._ldap.LDAPError as error:
             raise self._translated(error, f"search below {base!r}") from None
         entries = [Entry(dn, {k.lower(): v for k, v in found.items()}) for dn, found in answer if dn is not None]
         if len(entries) > limit:
-            raise TooMany(f"a server ignores the size limit of {limit}")
+            raise TooMany(_TOO_MANY.format(limit))
         if follow and not entries and (urls := tuple(url for dn, found in answer if dn is None for url in found)):
             raise Referred(urls)
         return entries
 
-    def alive(self, deadline: Deadline) -> bool:
+    async def alive(self, deadline: Deadline) -> bool:
         """Whether the server still answers on this connection: a look at its root entry."""
         try:
             seconds = deadline.left(self._settings.connect_timeout)
-            self._raw.search_ext_s("", self._ldap.SCOPE_BASE, "(objectClass=*)", ["1.1"], timeout=seconds)
+            ask = self._raw.search_ext
+            await self._ask(seconds, 1, ask, "", self._ldap.SCOPE_BASE, "(objectClass=*)", ["1.1"])
         except self._ldap.LDAPError as error:
             # an answer that refuses is an answer
             return not isinstance(self._translated(error, "health check"), ServerLost)
         return True
 
     def close(self) -> None:
-        """Say goodbye; never fails."""
+        """Say goodbye; never fails, never waits."""
+        self._readiness.leave()
+        self._unbind()
+
+    def _unbind(self) -> None:
         try:
             self._raw.unbind_ext_s()
         except (self._ldap.LDAPError, AttributeError):  # the latter: unbound already
             return
+
+    async def _ask(self, seconds: float, limit: int, send: Callable[..., int], *request: Any) -> list[Any]:
+        """Send a request and take in its answer.
+
+        Raises:
+            TooMany: more entries than ``limit``, with more to come.
+            ldap.LDAPError: the answer is an error, or none came.
+        """
+        ldap, raw = self._ldap, self._raw
+        taken: list[Any] = []
+        partial = (ldap.RES_SEARCH_ENTRY, ldap.RES_SEARCH_REFERENCE)
+
+        def take() -> bool | None:
+            for _ in range(_AT_ONCE):
+                kind, data, *_ = raw.result4(number, 0, 0)
+                if kind is None:
+                    return None
+                if kind not in partial:
+                    return True
+                taken.extend(data)
+                if len(taken) > limit + _REFERENCES:
+                    raise TooMany(_TOO_MANY.format(limit))
+            return False
+
+        self.idle = False
+        try:
+            number = send(*request)
+            await self._readiness.until(take, seconds)
+        except TimeoutError:
+            raise ldap.TIMEOUT from None
+        except ldap.LDAPError:
+            self._readiness.leave()  # if libldap gave up, it closed the socket
+            self.idle = True
+            raise
+        self.idle = True
+        return taken
 
     def _translated(self, error: Exception, doing: str) -> LoginError:
         ldap, text = self._ldap, f"{self.address}: {doing}: {_words(error)}"

@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import ssl
 import tempfile
-import threading
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
+
+import anyio
+import anyio.to_thread
 
 from asgi_gateway.directory import library, srv
 from asgi_gateway.directory.connection import Deadline, NotThere, OutOfTime, ServerLost, Settings
 from asgi_gateway.directory.options import DirectoryOptions, read_bind_password
-from asgi_gateway.directory.server import Server
+from asgi_gateway.directory.server import Blocking, Server
 from asgi_gateway.directory.session import Session
 from asgi_gateway.directory.urls import Address, DirectoryURL, domain_of, parse_urls
 from asgi_gateway.errors import ConfigError, LoginError, LoginUnavailable
@@ -26,6 +29,7 @@ T = TypeVar("T")
 
 _REMEMBER_DEAD = 3.0
 _MAX_SERVERS = 32
+_MAX_WAITING = 256
 
 
 class Directory:
@@ -65,8 +69,8 @@ class Directory:
             options.bindPrincipal,
             read_bind_password(options, context),
         )
-        self._lock = threading.Lock()
-        self._probing = threading.Lock()
+        self._turns = anyio.Semaphore(options.poolSize, fast_acquire=True)
+        self._probing = False
         self._servers: dict[Address, Server] = {}
         self._found: dict[DirectoryURL, tuple[float, list[Address]]] = {}
         self._fixed: list[tuple[Server, str]] = []
@@ -77,61 +81,75 @@ class Directory:
         """Seconds that one login may take, however many servers and searches it needs."""
         return self._settings.connect_timeout + self._settings.read_timeout
 
-    def run(self, job: Callable[[Session], T]) -> T:
-        """Run a login's work on the first server that answers. Blocks.
+    async def run(self, job: Callable[[Session], Awaitable[T]], blocking: Blocking) -> T:
+        """Run a login's work on the first server that answers.
 
-        Servers that failed in the last seconds are tried last. While all of them are down, one caller at a time tries
-        and the others are told at once, so that a dead directory never holds more than one thread.
+        As many logins as the pool is large are at work at once, and a bounded number waits for them. Servers that
+        failed in the last seconds are tried last. While all of them are down, one caller at a time tries and the
+        others are told at once.
+
+        Args:
+            job: the work.
+            blocking: runs what blocks, which is opening connections and asking the DNS.
 
         Raises:
-            LoginUnavailable: none answers.
+            LoginUnavailable: none answers, or too many wait.
             LoginError: what the job raises.
         """
+        turns = self._turns
+        if not turns.value and turns.statistics().tasks_waiting >= _MAX_WAITING:
+            raise LoginUnavailable("too many logins at once with this directory", retry_after=1)
+        async with turns:
+            return await self._run(job, blocking)
+
+    async def _run(self, job: Callable[[Session], Awaitable[T]], blocking: Blocking) -> T:
         deadline = Deadline(self.budget)
+        targets = self._fixed or await self._targets(deadline, blocking)
         now = self._clock.monotonic()
-        targets = self._targets(deadline)
-        if any(server.dead_until > now for server, _ in targets):
-            targets = sorted(targets, key=lambda target: target[0].dead_until > now)
-        all_dead = targets[0][0].dead_until > now
-        if all_dead and not self._probing.acquire(blocking=False):
+        if not any(server.dead_until > now for server, _ in targets):
+            return await self._first(targets, job, deadline, blocking)
+        targets = sorted(targets, key=lambda target: target[0].dead_until > now)
+        if targets[0][0].dead_until <= now:
+            return await self._first(targets, job, deadline, blocking)
+        if self._probing:
             raise LoginUnavailable(f"no directory server answers: {self._last_failure}")
+        self._probing = True
         try:
-            return self._first(targets, job, deadline)
+            return await self._first(targets, job, deadline, blocking)
         finally:
-            if all_dead:
-                self._probing.release()
+            self._probing = False
 
     def close(self) -> None:
         """Close every connection. Connections in use are closed when their login ends."""
-        with self._lock:
-            servers = list(self._servers.values())
-            self._servers.clear()
-            self._found.clear()
-            self._fixed = []
+        servers = list(self._servers.values())
+        self._servers.clear()
+        self._found.clear()
+        self._fixed = []
         for server in servers:
             server.close()
 
-    def check(self, bases: Iterable[str] = (), reads: bool = True) -> list[str]:
-        """Try every server; each string names one that fails, and what: address, TLS, bind account or base DN. Blocks.
+    async def check(self, bases: Iterable[str] = (), reads: bool = True) -> list[str]:
+        """Try every server; each string names one that fails, and what: address, TLS, bind account or base DN.
 
         Args:
             bases: further DNs that must be there.
             reads: DNs can be read before a user is bound; else servers are only connected to.
         """
+        blocking = anyio.to_thread.run_sync
         try:
-            targets = self._targets(Deadline(self.budget))
+            targets = await self._targets(Deadline(self.budget), blocking)
         except LoginUnavailable as error:
             return [str(error)]
         problems = []
         for server, base in targets:
             deadline = Deadline(self.budget)
             for dn in dict.fromkeys((base, *bases)):
-                session = Session(server, base, deadline, self.referred)
+                session = Session(server, base, deadline, self.referred, blocking)
                 try:
                     if reads:
-                        session.search(dn, self._ldap.SCOPE_BASE, "(objectClass=*)", (), 1)
+                        await session.search(dn, self._ldap.SCOPE_BASE, "(objectClass=*)", (), 1)
                     else:
-                        session.reach()
+                        await session.reach()
                 except NotThere as error:
                     problems.append(f"{server.address}: base DN {dn!r}: {error}")
                 except LoginError as error:
@@ -151,15 +169,20 @@ class Directory:
         if target.host is None:
             raise LoginUnavailable("a referral that names no host cannot be followed")
         address = Address(target.host, target.port, target.security(self._options.useSSL))
-        with self._lock:
-            if address not in self._servers and len(self._servers) >= _MAX_SERVERS:
-                raise LoginUnavailable("the directory refers to too many servers")
+        if address not in self._servers and len(self._servers) >= _MAX_SERVERS:
+            raise LoginUnavailable("the directory refers to too many servers")
         return self._server(address), target.base
 
-    def _first(self, targets: list[tuple[Server, str]], job: Callable[[Session], T], deadline: Deadline) -> T:
+    async def _first(
+        self,
+        targets: list[tuple[Server, str]],
+        job: Callable[[Session], Awaitable[T]],
+        deadline: Deadline,
+        blocking: Blocking,
+    ) -> T:
         for server, base in targets:
             try:
-                result = job(Session(server, base, deadline, self.referred))
+                result = await job(Session(server, base, deadline, self.referred, blocking))
             except ServerLost as error:
                 self._lost(server, error)
                 continue
@@ -187,25 +210,22 @@ class Directory:
             self._logger.info("directory server is back: %s", server.address, extra={"server": str(server.address)})
 
     def _server(self, address: Address) -> Server:
-        with self._lock:
-            server = self._servers.get(address)
-            if server is None:
-                server = Server(address, self._settings, self._clock, self._options.poolSize)
-                self._servers[address] = server
-            return server
+        server = self._servers.get(address)
+        if server is None:
+            server = self._servers[address] = Server(address, self._settings, self._clock, self._options.poolSize)
+        return server
 
-    def _targets(self, deadline: Deadline) -> list[tuple[Server, str]]:
+    async def _targets(self, deadline: Deadline, blocking: Blocking) -> list[tuple[Server, str]]:
         """Every server with its base DN, in the configured order.
 
         Raises:
             LoginUnavailable: the DNS gave nothing, and no URL names a host.
         """
-        if self._fixed:
-            return self._fixed
         targets, failure = [], None
         for url in self.urls:
             try:
-                targets += [(self._server(address), url.base) for address in self._addresses(url, deadline)]
+                addresses = await self._addresses(url, deadline, blocking)
+                targets += [(self._server(address), url.base) for address in addresses]
             except LoginUnavailable as error:
                 failure = error
         if not targets and failure is not None:
@@ -214,7 +234,7 @@ class Directory:
             self._fixed = targets
         return targets
 
-    def _addresses(self, url: DirectoryURL, deadline: Deadline) -> list[Address]:
+    async def _addresses(self, url: DirectoryURL, deadline: Deadline, blocking: Blocking) -> list[Address]:
         security = url.security(self._options.useSSL)
         if url.host is not None:
             return [Address(url.host, url.port, security)]
@@ -222,8 +242,9 @@ class Directory:
         until, addresses = self._found.get(url, (0.0, []))
         if now >= until:
             seconds = deadline.left(self._settings.connect_timeout)
+            look_up = partial(srv.lookup, domain_of(url.base), secure=security == "tls", timeout=seconds)
             try:
-                found, ttl = srv.lookup(domain_of(url.base), secure=security == "tls", timeout=seconds)
+                found, ttl = await blocking(look_up)
             except LoginUnavailable:
                 if not addresses:
                     raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from asgi_gateway.directory import library
@@ -20,7 +20,7 @@ MAX_GROUPS = 1000
 
 _AT_ONCE = 50
 
-GroupSearch = Callable[[str, str, tuple[str, ...], int], list[Entry]]
+GroupSearch = Callable[[str, str, tuple[str, ...], int], Awaitable[list[Entry]]]
 """Searches the subtree of a base with a filter, for attributes, and for at most so many entries."""
 
 
@@ -46,7 +46,7 @@ class GroupRules:
     prefix: str
     mapping: Mapping[str, tuple[str, ...]] | None
 
-    def names(self, search: GroupSearch, values: Mapping[str, str], entry: Entry | None) -> list[str]:
+    async def names(self, search: GroupSearch, values: Mapping[str, str], entry: Entry | None) -> list[str]:
         """The names of a user's groups, each once. At most one search unless nested groups are followed.
 
         Args:
@@ -61,12 +61,12 @@ class GroupRules:
             return []
         found = {normal_dn(dn): _first_value(dn) for dn in self._listed(entry)}
         if self.base is not None:
-            level = self._search(search, self.filter.fill(values), found)
+            level = await self._search(search, self.filter.fill(values), found)
             frontier = [*found] if self.depth else level
             for _ in range(self.depth):
                 if not frontier:
                     break
-                frontier = self._containing(search, frontier, values, found)
+                frontier = await self._containing(search, frontier, values, found)
         return list(dict.fromkeys(name for name in found.values() if name))
 
     def roles(self, groups: Iterable[str]) -> list[str]:
@@ -81,21 +81,21 @@ class GroupRules:
         is_dn = library.load().dn.is_dn
         return [dn for dn in entry.texts(self.member_of) if is_dn(dn)]
 
-    def _containing(
+    async def _containing(
         self, search: GroupSearch, groups: list[str], values: Mapping[str, str], found: dict[str, str]
     ) -> list[str]:
         """The groups, not found yet, that have one of these groups as a member."""
         new: list[str] = []
         for start in range(0, len(groups), _AT_ONCE):
             filters = [self.filter.fill({**values, "USERDN": dn}) for dn in groups[start : start + _AT_ONCE]]
-            new += self._search(search, f"(|{''.join(filters)})", found)
+            new += await self._search(search, f"(|{''.join(filters)})", found)
         return new
 
-    def _search(self, search: GroupSearch, filter_text: str, found: dict[str, str]) -> list[str]:
+    async def _search(self, search: GroupSearch, filter_text: str, found: dict[str, str]) -> list[str]:
         """Add what a filter finds; returns the DNs that are new. Knowing them is what ends loops."""
         assert self.base is not None
         try:
-            entries = search(self.base, filter_text, (self.role_attribute,), MAX_GROUPS)
+            entries = await search(self.base, filter_text, (self.role_attribute,), MAX_GROUPS)
         except TooMany as error:
             raise LoginUnavailable(f"too many groups: {error}") from None
         new = []

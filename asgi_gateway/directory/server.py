@@ -1,21 +1,23 @@
-"""One directory server and its idle connections. Thread-safe; every call blocks, and ends in time."""
+"""One directory server and its idle connections."""
 
 from __future__ import annotations
 
-import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from asgi_gateway.directory.connection import Connection, Deadline, DirectoryTimeout, Refused, ServerLost, Settings
 from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import LoginError, LoginUnavailable
 from asgi_gateway.interfaces import Clock
 
-__all__ = ["Purpose", "Server"]
+__all__ = ["Blocking", "Purpose", "Server"]
 
 T = TypeVar("T")
+
+Blocking = Callable[..., Awaitable[Any]]
+"""Has a thread call a function with arguments, and waits for its result."""
 
 Purpose = Literal["search", "login"]
 """Connections that stay bound as the bind account, and connections that each login binds again."""
@@ -49,23 +51,30 @@ class Server:
         """While the clock shows less, other servers are preferred."""
         self._clock = clock
         self._size = size
-        self._lock = threading.Lock()
         self._idle: dict[Purpose, deque[_Idle]] = {"search": deque(), "login": deque()}
         self._refusal: tuple[float, str] = (0.0, "")
         self._closed = False
 
-    def use(self, purpose: Purpose, job: Callable[[Connection], T], deadline: Deadline) -> T:
+    async def use(
+        self, purpose: Purpose, job: Callable[[Connection], Awaitable[T]], deadline: Deadline, blocking: Blocking
+    ) -> T:
         """Run a job on a connection, and once more on a new one if the server had ended the pooled one meanwhile.
+
+        Args:
+            purpose: which pool the connection is of.
+            job: what to do with it.
+            deadline: the login's end.
+            blocking: runs what opens a connection.
 
         Raises:
             ServerLost: the server cannot be asked.
             LoginError: what the job raises.
         """
         while True:
-            pooled = self._take(purpose, deadline)
-            entry = pooled or self._connect(purpose, deadline)
+            pooled = await self._take(purpose, deadline)
+            entry = pooled or await self._connect(purpose, deadline, blocking)
             try:
-                result = job(entry.connection)
+                result = await job(entry.connection)
             except ServerLost as error:
                 entry.connection.close()
                 if pooled is None or isinstance(error, DirectoryTimeout):
@@ -83,48 +92,48 @@ class Server:
 
     def forget_connections(self) -> None:
         """Close what is idle."""
-        with self._lock:
-            idle = [entry for entries in self._idle.values() for entry in entries]
-            for entries in self._idle.values():
-                entries.clear()
-        for entry in idle:
-            entry.connection.close()
+        for entries in self._idle.values():
+            while entries:
+                entries.pop().connection.close()
 
     def close(self) -> None:
         """Close what is idle, and from now on whatever comes back."""
         self._closed = True
         self.forget_connections()
 
-    def _take(self, purpose: Purpose, deadline: Deadline) -> _Idle | None:
+    async def _take(self, purpose: Purpose, deadline: Deadline) -> _Idle | None:
         """The idle connection used last; ones too old, or found dead, are closed on the way."""
         while True:
             try:
-                entry = self._idle[purpose].pop()  # needs no lock
+                entry = self._idle[purpose].pop()
             except IndexError:
                 return None
             now = self._clock.monotonic()
             fresh = now - entry.used < _CHECK_AFTER
-            if now - entry.opened < _MAX_AGE and (fresh or entry.connection.alive(deadline)):
-                return entry
+            try:
+                if now - entry.opened < _MAX_AGE and (fresh or await entry.connection.alive(deadline)):
+                    return entry
+            except BaseException:
+                entry.connection.close()
+                raise
             entry.connection.close()
 
     def _give_back(self, purpose: Purpose, entry: _Idle) -> None:
         entry.used = self._clock.monotonic()
-        with self._lock:
-            if not self._closed and len(self._idle[purpose]) < self._size:
-                self._idle[purpose].append(entry)
-                return
-        entry.connection.close()
+        if entry.connection.idle and not self._closed and len(self._idle[purpose]) < self._size:
+            self._idle[purpose].append(entry)
+        else:
+            entry.connection.close()
 
-    def _connect(self, purpose: Purpose, deadline: Deadline) -> _Idle:
+    async def _connect(self, purpose: Purpose, deadline: Deadline, blocking: Blocking) -> _Idle:
         now = self._clock.monotonic()
         until, refusal = self._refusal
         if purpose == "search" and now < until:  # asking on would keep a locked account locked
             raise LoginUnavailable(refusal)
-        connection = Connection(self.address, self.settings, deadline)
+        connection: Connection = await blocking(Connection, self.address, self.settings, deadline)
         if purpose == "search" and self.settings.principal is not None:
             try:
-                connection.bind(self.settings.principal, self.settings.password or "", deadline)
+                await connection.bind(self.settings.principal, self.settings.password or "", deadline)
             except Refused as error:
                 connection.close()
                 refusal = f"the bind account {self.settings.principal!r} is refused: {error}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+import anyio.lowlevel
+
 from asgi_gateway.directory.connection import Connection, Deadline, Entry, Referred, ServerLost
-from asgi_gateway.directory.server import Purpose, Server
+from asgi_gateway.directory.server import Blocking, Purpose, Server
 from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import LoginUnavailable
 
@@ -25,6 +27,7 @@ class Session:
         base: the DN of the URL that names it.
         deadline: when the login must have ended.
         refer: gives the server and base DN of a referral's URL.
+        blocking: runs what blocks.
         referred: another server named this one.
     """
 
@@ -34,6 +37,7 @@ class Session:
         base: str,
         deadline: Deadline,
         refer: Callable[[str], tuple[Server, str]],
+        blocking: Blocking,
         *,
         referred: bool = False,
     ) -> None:
@@ -41,9 +45,10 @@ class Session:
         self.base = base
         self.deadline = deadline
         self._refer = refer
+        self._blocking = blocking
         self._referred = referred
 
-    def search(
+    async def search(
         self,
         base: str,
         scope: int,
@@ -56,12 +61,12 @@ class Session:
         """Search as the bind account, or anonymously; arguments and errors as ``Connection.search``."""
         wanted = tuple(attributes)
 
-        def search(connection: Connection) -> list[Entry]:
+        def search(connection: Connection) -> Awaitable[list[Entry]]:
             return connection.search(base, scope, filter_text, wanted, limit, self.deadline, follow=follow)
 
-        return self._use("search", search)
+        return await self._use("search", search)
 
-    def find(
+    async def find(
         self, scope: int, filter_text: str, attributes: Iterable[str], limit: int, *, follow: bool
     ) -> tuple[list[Entry], Session]:
         """Search below the session's base DN, and if asked to where referrals lead, each place once.
@@ -73,12 +78,12 @@ class Session:
             LoginUnavailable: referrals lead nowhere, in circles, or on and on.
         """
         if not follow:
-            return self.search(self.base, scope, filter_text, attributes, limit), self
+            return await self.search(self.base, scope, filter_text, attributes, limit), self
         waiting, seen, searched = [self], {self._place}, False
         while waiting:
             session = waiting.pop(0)
             try:
-                entries = session.search(session.base, scope, filter_text, attributes, limit, follow=True)
+                entries = await session.search(session.base, scope, filter_text, attributes, limit, follow=True)
             except Referred as error:
                 found = [session._at(url) for url in error.urls]
                 waiting += {place._place: place for place in found if place._place not in seen}.values()
@@ -99,9 +104,9 @@ class Session:
 
     def _at(self, url: str) -> Session:
         server, base = self._refer(url)
-        return Session(server, base or self.base, self.deadline, self._refer, referred=True)
+        return Session(server, base or self.base, self.deadline, self._refer, self._blocking, referred=True)
 
-    def bound(self, dn: str, password: str, job: Callable[[Connection], T]) -> T:
+    async def bound(self, dn: str, password: str, job: Callable[[Connection], Awaitable[T]]) -> T:
         """Bind as a user, and run a job on the connection as that user.
 
         Raises:
@@ -109,23 +114,31 @@ class Session:
             LoginError: what the job raises.
         """
 
-        def bind_and_run(connection: Connection) -> T:
-            connection.bind(dn, password, self.deadline)
-            return job(connection)
+        async def bind_and_run(connection: Connection) -> T:
+            await connection.bind(dn, password, self.deadline)
+            return await job(connection)
 
-        return self._use("login", bind_and_run)
+        return await self._use("login", bind_and_run)
 
-    def reach(self) -> None:
+    async def bind(self, dn: str, password: str) -> None:
+        """Bind as a user, and do nothing as that user.
+
+        Raises:
+            Refused: the bind was.
+        """
+        await self._use("login", lambda connection: connection.bind(dn, password, self.deadline))
+
+    async def reach(self) -> None:
         """Connect to the server, if only for a moment.
 
         Raises:
             ServerLost: it cannot be reached.
         """
-        self._use("login", lambda connection: None)
+        await self._use("login", lambda connection: anyio.lowlevel.checkpoint())
 
-    def _use(self, purpose: Purpose, job: Callable[[Connection], T]) -> T:
+    async def _use(self, purpose: Purpose, job: Callable[[Connection], Awaitable[T]]) -> T:
         try:
-            return self.server.use(purpose, job, self.deadline)
+            return await self.server.use(purpose, job, self.deadline, self._blocking)
         except ServerLost as error:
             if self._referred:  # not the fault of the server that the login began with
                 raise LoginUnavailable(str(error)) from None

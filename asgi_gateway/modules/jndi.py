@@ -10,7 +10,6 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Literal
 
-import anyio.to_thread
 from pydantic import Field
 
 from asgi_gateway.directory import library
@@ -77,25 +76,23 @@ class JndiLoginModule(PasswordLoginModule):
     async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
         check_name(username)
         check_password(password)
-        return await attempt.run_computing(self._log_in, username, password)
-
-    async def close(self) -> None:
-        await anyio.to_thread.run_sync(self._users.close)
-        await anyio.to_thread.run_sync(self._groups.close)
-
-    async def check(self) -> list[str]:
-        problems = [
-            *await anyio.to_thread.run_sync(self._users.check),
-            *await anyio.to_thread.run_sync(self._groups.check),
-        ]
-        return list(dict.fromkeys(problems))
-
-    def _log_in(self, username: str, password: str) -> Grant:
-        entry = self._users.run(lambda session: self._find_user(session, username))
-        self._verify(entry, password)
+        entry = await self._users.run(lambda session: self._find_user(session, username), attempt.run_blocking)
+        await attempt.run_computing(self._verify, entry, password)
         assert entry is not None
         name = next((uid for uid in entry.texts("uid") if uid.lower() == username.lower()), username)
-        groups = self._groups.run(lambda session: self._find_groups(session, name, entry.text("gidNumber")))
+        gid = entry.text("gidNumber")
+        groups = await self._groups.run(lambda session: self._find_groups(session, name, gid), attempt.run_blocking)
+        return self._grant(entry, name, groups)
+
+    async def close(self) -> None:
+        self._users.close()
+        self._groups.close()
+
+    async def check(self) -> list[str]:
+        return list(dict.fromkeys([*await self._users.check(), *await self._groups.check()]))
+
+    @staticmethod
+    def _grant(entry: Entry, name: str, groups: list[Entry]) -> Grant:
         users: list[Principal] = [UserPrincipal(name)]
         users += map(NumericUserPrincipal, entry.texts("uidNumber")[:1])
         gids = [*entry.texts("gidNumber")[:1], *(gid for group in groups for gid in group.texts("gidNumber")[:1])]
@@ -103,11 +100,11 @@ class JndiLoginModule(PasswordLoginModule):
         principals = [*users, *map(NumericGroupPrincipal, gids), *map(GroupPrincipal, names)]
         return Grant(tuple(dict.fromkeys(principals)))
 
-    def _find_user(self, session: Session, username: str) -> Entry | None:
+    async def _find_user(self, session: Session, username: str) -> Entry | None:
         """The user's entry. None if there is not exactly one, which costs a password hash like everything else."""
         filter_text = f"(uid={escape_filter(username)})"
         try:
-            found = session.search(session.base, self._ldap.SCOPE_ONELEVEL, filter_text, _USER_ATTRIBUTES, 2)
+            found = await session.search(session.base, self._ldap.SCOPE_ONELEVEL, filter_text, _USER_ATTRIBUTES, 2)
         except TooMany:
             return None
         return found[0] if len(found) == 1 else None
@@ -135,11 +132,13 @@ class JndiLoginModule(PasswordLoginModule):
         if not known.verify(password):
             raise LoginFailed(reason)
 
-    def _find_groups(self, session: Session, name: str, gid: str | None) -> list[Entry]:
+    async def _find_groups(self, session: Session, name: str, gid: str | None) -> list[Entry]:
         primary = f"(gidNumber={escape_filter(gid)})" if gid is not None else ""
         filter_text = f"(|(memberUid={escape_filter(name)}){primary})"
         try:
-            return session.search(session.base, self._ldap.SCOPE_ONELEVEL, filter_text, _GROUP_ATTRIBUTES, _MAX_GROUPS)
+            return await session.search(
+                session.base, self._ldap.SCOPE_ONELEVEL, filter_text, _GROUP_ATTRIBUTES, _MAX_GROUPS
+            )
         except TooMany as error:
             raise LoginUnavailable(f"too many groups: {error}") from None
 

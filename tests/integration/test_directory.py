@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+import anyio
 import dns.message
 import dns.resolver
 import dns.rrset
@@ -151,17 +152,22 @@ async def test_idle_connections_to_a_dead_server(directory: Slapd) -> None:
 
 
 async def test_pool_size(directory: Slapd) -> None:
-    """No more connections stay idle than told, and a module can be used again after it was closed."""
-    module = ldap_module(directory, poolSize="1")
+    """No more logins are under way at once than told, nor connections open, and a closed module can be used again."""
+    module = ldap_module(directory, poolSize="2")
     before = directory.open_connections()
-    jobs = [threading.Thread(target=module._directory.run, args=(module._job({"USERNAME": "alice"}, "alice-pw"),))]
-    jobs += [threading.Thread(target=module._directory.run, args=(module._job({"USERNAME": "bob"}, "bob-pw"),))]
-    for job in jobs:
-        job.start()
-    for job in jobs:
-        job.join()
-    assert directory.open_connections() - before <= 2
+    grants = []
+
+    async def log_in() -> None:
+        grants.append(await module.login(attempt("alice", "alice-pw")))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(log_in)
+    assert len(grants) == 20
+    assert None not in grants
+    assert directory.open_connections() - before == 4  # two that search, two that users bind on
     await module.close()
+    assert directory.open_connections() == before
     assert await module.login(attempt("alice", "alice-pw")) is not None
     await module.close()
 

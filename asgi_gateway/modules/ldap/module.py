@@ -14,18 +14,15 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
-
-import anyio.to_thread
 
 from asgi_gateway.directory import library
 from asgi_gateway.directory.connection import Connection, Entry
 from asgi_gateway.directory.directory import Directory
 from asgi_gateway.directory.escaping import Template, check_name, check_password, escape_dn, escape_filter
-from asgi_gateway.directory.groups import GroupRules, GroupSearch, in_chain_filter, normal_dn
+from asgi_gateway.directory.groups import GroupRules, in_chain_filter, normal_dn
 from asgi_gateway.directory.session import Session
 from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
@@ -38,6 +35,7 @@ __all__ = ["LdapLoginModule", "LdapPrincipal"]
 
 _NAMES = ("USERNAME", "REALM")
 _READS_FIRST: tuple[Mode, ...] = ("search-first", "lookup")
+_Search = Callable[[str, int, str, tuple[str, ...], int], Awaitable[list[Entry]]]
 _ONE = 2  # to find exactly one entry, two must be allowed to come: ten thousand never do
 
 
@@ -95,21 +93,21 @@ class LdapLoginModule(PasswordLoginModule):
         name = next(users, None)
         if name is None:
             raise LoginFailed("lookupOnly: no module before this one established a user")
-        found = await attempt.run_blocking(self._directory.run, self._job(self._values(name), ""))
+        found = await self._directory.run(self._job(self._values(name), ""), attempt.run_blocking)
         return self._grant(name, found)
 
     async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
         values = self._values(username)
         check_password(password)
-        found = await attempt.run_blocking(self._directory.run, self._job(values, password))
+        found = await self._directory.run(self._job(values, password), attempt.run_blocking)
         return self._grant(username, found)
 
     async def close(self) -> None:
-        await anyio.to_thread.run_sync(self._directory.close)
+        self._directory.close()
 
     async def check(self) -> list[str]:
         bases = () if self.options.groupSearchBase is None else (self.options.groupSearchBase,)
-        return await anyio.to_thread.run_sync(self._directory.check, bases, self._mode in _READS_FIRST)
+        return await self._directory.check(bases, self._mode in _READS_FIRST)
 
     # ------------------------------------------------------------------------------------------------ one login's work
 
@@ -129,53 +127,56 @@ class LdapLoginModule(PasswordLoginModule):
             raise LoginFailed("the user name has no realm")
         return {"USERNAME": name, "REALM": realm if user else ""}
 
-    def _job(self, values: Mapping[str, str], password: str) -> Callable[[Session], _Found]:
-        """The blocking part of one login, as one function so that it costs one trip to a thread."""
+    def _job(self, values: Mapping[str, str], password: str) -> Callable[[Session], Awaitable[_Found]]:
+        """What one login asks of a directory server."""
         steps = self._search_first if self._mode in _READS_FIRST else self._authenticate_first
         return lambda session: steps(session, values, password)
 
-    def _search_first(self, session: Session, values: Mapping[str, str], password: str) -> _Found:
+    async def _search_first(self, session: Session, values: Mapping[str, str], password: str) -> _Found:
         assert self._filter is not None
         lookup, follow = self.options.lookupOnly, self.options.referral == "follow"
         try:
-            entries, holder = session.find(
+            entries, holder = await session.find(
                 self._ldap.SCOPE_SUBTREE, self._filter.fill(values), self._attributes, _ONE, follow=follow
             )
             entry = self._the_one(entries)
         except LoginFailed:
             if not lookup:  # as many requests for a user who is not there as for one who is
-                self._bind_nobody(session, password)
+                await self._bind_nobody(session, password)
             raise
         self.context.logger.debug("%s on %s: the entry is %s", self._mode, holder.server.address, entry.dn)
         if not lookup:
-            holder.bound(entry.dn, password, lambda connection: None)
-        return self._found(holder, holder.search, values, entry.dn, entry)
+            await holder.bind(entry.dn, password)
+        return await self._found(holder, holder.search, values, entry.dn, entry)
 
-    def _authenticate_first(self, session: Session, values: Mapping[str, str], password: str) -> _Found:
+    async def _authenticate_first(self, session: Session, values: Mapping[str, str], password: str) -> _Found:
         assert self._identity is not None
         identity = self._identity.fill(values)
 
-        def as_user(connection: Connection) -> _Found:
-            def search(base: str, scope: int, filter_text: str, attributes: tuple[str, ...], limit: int) -> list[Entry]:
+        async def as_user(connection: Connection) -> _Found:
+            def search(
+                base: str, scope: int, filter_text: str, attributes: tuple[str, ...], limit: int
+            ) -> Awaitable[list[Entry]]:
                 return connection.search(base, scope, filter_text, attributes, limit, session.deadline)
 
             if self._filter is None:
-                return self._found(session, search, values, identity, None)
+                return await self._found(session, search, values, identity, None)
             filter_text = self._filter.fill(values)
-            entry = self._the_one(search(session.base, self._ldap.SCOPE_SUBTREE, filter_text, self._attributes, _ONE))
+            entries = await search(session.base, self._ldap.SCOPE_SUBTREE, filter_text, self._attributes, _ONE)
+            entry = self._the_one(entries)
             if self._identity_is_dn and normal_dn(entry.dn) != normal_dn(identity):
                 raise LoginFailed("userFilter finds another entry than the one that was bound")
-            return self._found(session, search, values, entry.dn, entry)
+            return await self._found(session, search, values, entry.dn, entry)
 
-        return session.bound(identity, password, as_user)
+        return await session.bound(identity, password, as_user)
 
-    def _found(self, session: Session, search: Any, values: Mapping[str, str], dn: str, entry: Entry | None) -> _Found:
-        def subtree(base: str, filter_text: str, attributes: tuple[str, ...], limit: int) -> list[Entry]:
-            found: list[Entry] = search(base, self._ldap.SCOPE_SUBTREE, filter_text, attributes, limit)
-            return found
+    async def _found(
+        self, session: Session, search: _Search, values: Mapping[str, str], dn: str, entry: Entry | None
+    ) -> _Found:
+        def subtree(base: str, filter_text: str, attributes: tuple[str, ...], limit: int) -> Awaitable[list[Entry]]:
+            return search(base, self._ldap.SCOPE_SUBTREE, filter_text, attributes, limit)
 
-        group_search: GroupSearch = subtree
-        groups = self._rules.names(group_search, {**values, "USERDN": dn}, entry)
+        groups = await self._rules.names(subtree, {**values, "USERDN": dn}, entry)
         return _Found(dn, entry, groups, session.server.address)
 
     @staticmethod
@@ -186,10 +187,10 @@ class LdapLoginModule(PasswordLoginModule):
             raise LoginFailed("several entries match userFilter")
         return entries[0]
 
-    def _bind_nobody(self, session: Session, password: str) -> None:
+    async def _bind_nobody(self, session: Session, password: str) -> None:
         nobody = f"cn={secrets.token_hex(8)}" + (f",{session.base}" if session.base else "")
         with suppress(LoginError):
-            session.bound(nobody, password, lambda connection: None)
+            await session.bind(nobody, password)
 
     def _grant(self, username: str, found: _Found) -> Grant:
         roles = self._rules.roles(found.groups)
