@@ -209,6 +209,10 @@ class Attempt(LoginAttempt):
 
 def subject_of_grants(grants: Sequence[Grant]) -> Subject:
     """The subject that grants make together, first come first."""
+    if len(grants) == 1:
+        (only,) = grants
+        principals = tuple(dict.fromkeys(only.principals))
+        return Subject(principals, tuple(only.public_credentials), tuple(only.private_credentials))
     return Subject(
         tuple(dict.fromkeys(principal for grant in grants for principal in grant.principals)),
         tuple(credential for grant in grants for credential in grant.public_credentials),

@@ -18,8 +18,9 @@ was asked to log in is asked to abort; errors of an abort are logged and never r
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import anyio
 
@@ -86,6 +87,11 @@ class ChainEntry:
     name: str = ""
     time_limit: float = 30.0
 
+    @property
+    def keeps_its_limit(self) -> bool:
+        """Whether the module's login ends within the limit by itself."""
+        return self.module.ends_within is not None and self.module.ends_within <= self.time_limit
+
 
 class Chain:
     """A chain of login modules.
@@ -97,8 +103,8 @@ class Chain:
     def __init__(self, entries: Sequence[ChainEntry]) -> None:
         self.entries = tuple(entries)
         self._flags = tuple(entry.flag for entry in self.entries)
-        # A time limit takes longer to set than many a module takes.
-        self._limits_login = tuple(entry.module.waits for entry in self.entries)
+        # A time limit takes longer to set than many a module takes, and a module may keep one of its own.
+        self._limits_login = tuple(entry.module.waits and not entry.keeps_its_limit for entry in self.entries)
         self._limits_commit = tuple(
             entry.module.waits and type(entry.module).commit not in _COMMITS_AT_ONCE for entry in self.entries
         )
@@ -157,69 +163,60 @@ class Chain:
                 logger.exception("login module %s failed to log out", entry.name)
 
     async def _login(self, attempt: Attempt, asked: list[int]) -> None:
-        await self._walk(attempt, "login", range(len(self.entries)), self._login_one, asked, self._limits_login)
-        self._require_authentication(attempt, attempt.grants)
-
-    async def _login_one(self, attempt: Attempt, index: int, asked: list[int]) -> bool:
-        asked.append(index)
-        grant = await self.entries[index].module.login(attempt)
-        if grant is None:
-            return False
-        if not isinstance(grant, Grant):
-            raise TypeError(f"login() must return a Grant or None, not {type(grant).__name__}")
-        attempt.grants[index] = grant
-        return True
+        walk = phase(self._flags)
+        try:
+            index = next(walk)
+            while True:
+                asked.append(index)
+                entry = self.entries[index]
+                answer = await self._ask(entry, self._limits_login[index], entry.module.login, attempt)
+                if isinstance(answer, Grant):
+                    attempt.grants[index] = answer
+                    answer = True
+                elif answer is None:
+                    answer = False
+                elif not isinstance(answer, Exception):
+                    name = type(answer).__name__
+                    logger.error("login module %s: login() must return a Grant or None, not %s", entry.name, name)
+                    answer = LoginFailed("unexpected TypeError")
+                index = walk.send(_noted(attempt, entry, "login", answer))
+        except StopIteration:
+            self._require_authentication(attempt.grants)
 
     async def _commit(self, attempt: Attempt) -> Subject:
-        committed: list[int] = []
-        await self._walk(attempt, "commit", sorted(attempt.grants), self._commit_one, committed, self._limits_commit)
-        self._require_authentication(attempt, committed)
-        attempt.grants = {index: attempt.grants[index] for index in committed}
-        return subject_of_grants(list(attempt.grants.values()))
-
-    async def _commit_one(self, attempt: Attempt, index: int, committed: list[int]) -> bool:
-        if await self.entries[index].module.commit(attempt, attempt.grants[index]) is not True:
-            return False
-        committed.append(index)
-        return True
-
-    def _require_authentication(self, attempt: Attempt, granted: Iterable[int]) -> None:
-        # A success that rests only on modules that check nothing, such as grant, is none.
-        if not any(self.entries[i].module.authenticates and attempt.grants[i].authenticates for i in granted):
-            raise LoginFailed("no module that authenticates anyone granted the login")
-
-    async def _walk(
-        self,
-        attempt: Attempt,
-        name: str,
-        indices: Sequence[int],
-        call: Callable[[Attempt, int, list[int]], Awaitable[bool]],
-        called: list[int],
-        limited: Sequence[bool],
-    ) -> None:
-        walk = phase([self._flags[index] for index in indices])
+        granted = sorted(attempt.grants)
+        committed: dict[int, Grant] = {}
+        walk = phase([self._flags[index] for index in granted])
         try:
-            index = indices[next(walk)]
+            index = granted[next(walk)]
             while True:
-                entry = self.entries[index]
-                answer = await self._ask(entry, call(attempt, index, called), limited[index])
-                if isinstance(answer, Exception):
-                    step = Step(entry.name, name, "failed", str(answer))
-                    attempt.replayed = attempt.replayed or isinstance(answer, Replayed)
-                else:
-                    step = Step(entry.name, name, "succeeded" if answer else "ignored")
-                attempt.steps.append(step)
-                index = indices[walk.send(answer)]
+                entry, grant = self.entries[index], attempt.grants[index]
+                answer = await self._ask(entry, self._limits_commit[index], entry.module.commit, attempt, grant)
+                if answer is True:
+                    committed[index] = grant
+                elif not isinstance(answer, Exception):
+                    answer = False
+                index = granted[walk.send(_noted(attempt, entry, "commit", answer))]
         except StopIteration:
-            return
+            self._require_authentication(committed)
+        attempt.grants = committed
+        return subject_of_grants(tuple(committed.values()))
+
+    def _require_authentication(self, grants: Mapping[int, Grant]) -> None:
+        # A success that rests only on modules that check nothing, such as grant, is none.
+        for index, grant in grants.items():
+            if grant.authenticates and self.entries[index].module.authenticates:
+                return
+        raise LoginFailed("no module that authenticates anyone granted the login")
 
     @staticmethod
-    async def _ask(entry: ChainEntry, call: Awaitable[bool], limited: bool) -> Answer:
+    async def _ask(entry: ChainEntry, limited: bool, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        """What a module answers; what it raises is an answer too."""
         try:
             if not limited:
-                return await call
+                return await call(*args)
             with anyio.move_on_after(entry.time_limit):
-                return await call
+                return await call(*args)
             return LoginUnavailable(f"login module {entry.name} took more than {entry.time_limit:g} seconds")
         except LoginError as error:
             return error
@@ -240,3 +237,13 @@ class Chain:
                 except Exception:
                     logger.exception("login module %s failed to abort", entry.name)
         attempt.grants.clear()
+
+
+def _noted(attempt: Attempt, entry: ChainEntry, name: str, answer: Answer) -> Answer:
+    """The same answer, noted for the log."""
+    if isinstance(answer, Exception):
+        attempt.replayed = attempt.replayed or isinstance(answer, Replayed)
+        attempt.steps.append(Step(entry.name, name, "failed", str(answer)))
+    else:
+        attempt.steps.append(Step(entry.name, name, "succeeded" if answer else "ignored"))
+    return answer

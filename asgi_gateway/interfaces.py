@@ -248,6 +248,10 @@ class LoginModule:
     """True: fails where no module before it established a user, so that it never opens a chain (``lookupOnly``)."""
     waits: bool = True
     """False: ``login`` and ``commit`` never wait for anything, so that no time limit need be put around them."""
+    ends_within: float | None = None
+    """Seconds in which ``login`` ends by itself, whatever happens; None: nobody knows. No time limit that is longer is
+    put around it.
+    """
     cacheable: ClassVar[bool] = False
     """True: the outcome depends on the credentials alone and may be remembered for the cache's life."""
     replay_protected: bool = False

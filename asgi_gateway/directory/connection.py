@@ -9,31 +9,20 @@ from __future__ import annotations
 
 import errno
 import os
-import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from asgi_gateway.directory import library
+from asgi_gateway.directory.deadline import Deadline
 from asgi_gateway.directory.diagnosis import explain
+from asgi_gateway.directory.errors import DirectoryTimeout, NotThere, OutOfTime, Referred, Refused, ServerLost, TooMany
 from asgi_gateway.directory.readiness import Readiness
 from asgi_gateway.directory.urls import Address
-from asgi_gateway.errors import LoginError, LoginFailed, LoginUnavailable
+from asgi_gateway.errors import LoginError, LoginUnavailable
 
-__all__ = [
-    "Connection",
-    "Deadline",
-    "DirectoryTimeout",
-    "Entry",
-    "NotThere",
-    "OutOfTime",
-    "Referred",
-    "Refused",
-    "ServerLost",
-    "Settings",
-    "TooMany",
-]
+__all__ = ["Connection", "Entry", "Settings"]
 
 _DIAGNOSIS_SECONDS = 1.0
 _AT_ONCE = 50
@@ -56,60 +45,6 @@ _REFUSED = (
 
 
 _TOO_MANY = "a server ignores the size limit of {}"
-
-
-class ServerLost(LoginUnavailable):
-    """The server cannot be asked: unreachable, too slow, busy, or gone in mid-answer. Another one may do better."""
-
-
-class DirectoryTimeout(ServerLost):
-    """The server did not answer in time. Asking it again would only take as long again."""
-
-
-class OutOfTime(LoginUnavailable):
-    """The login's time is used up, which says nothing about the server at hand."""
-
-
-class NotThere(LoginUnavailable):
-    """What a search begins at is not there, or must not be seen."""
-
-
-class Refused(LoginFailed):
-    """The server refused a bind."""
-
-
-class TooMany(LoginFailed):
-    """More entries than were asked for."""
-
-
-class Referred(LoginUnavailable):
-    """The server does not hold the entry and names others that may.
-
-    Args:
-        urls: LDAP URLs as the server gave them.
-    """
-
-    def __init__(self, urls: tuple[str, ...]) -> None:
-        super().__init__("the server refers to another one, which is not followed")
-        self.urls = urls
-
-
-class Deadline:
-    """When a login must have ended. Real time, like the timeouts of sockets, not the injected clock."""
-
-    def __init__(self, seconds: float) -> None:
-        self._end = time.monotonic() + seconds
-
-    def left(self, most: float) -> float:
-        """Seconds until then, at most so many.
-
-        Raises:
-            OutOfTime: none are left.
-        """
-        seconds = self._end - time.monotonic()
-        if seconds <= 0:
-            raise OutOfTime("the login's time is used up")
-        return min(seconds, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,6 +111,7 @@ class Connection:
         self.address = address
         self._ldap = library.load()
         self._settings = settings
+        self._partial = (self._ldap.RES_SEARCH_ENTRY, self._ldap.RES_SEARCH_REFERENCE)
         self._raw = self._prepare(deadline)
         self.idle = True
         """No answer is under way, so that the next request can be sent."""
@@ -321,18 +257,15 @@ class Connection:
             TooMany: more entries than ``limit``, with more to come.
             ldap.LDAPError: the answer is an error, or none came.
         """
-        ldap, raw = self._ldap, self._raw
+        ldap, raw, partial = self._ldap, self._raw, self._partial
         taken: list[Any] = []
-        partial = (ldap.RES_SEARCH_ENTRY, ldap.RES_SEARCH_REFERENCE)
 
         def take() -> bool | None:
             for _ in range(_AT_ONCE):
-                kind, data, *_ = raw.result4(number, 0, 0)
-                if kind is None:
-                    return None
-                if kind not in partial:
-                    return True
-                taken.extend(data)
+                message = raw.result4(number, 0, 0)
+                if message[0] not in partial:
+                    return None if message[0] is None else True
+                taken.extend(message[1])
                 if len(taken) > limit + _REFERENCES:
                     raise TooMany(_TOO_MANY.format(limit))
             return False

@@ -6,7 +6,7 @@ import os
 import ssl
 import tempfile
 import weakref
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +15,9 @@ import anyio
 import anyio.to_thread
 
 from asgi_gateway.directory import library, srv
-from asgi_gateway.directory.connection import Deadline, NotThere, OutOfTime, ServerLost, Settings
+from asgi_gateway.directory.connection import Settings
+from asgi_gateway.directory.deadline import Deadline
+from asgi_gateway.directory.errors import NotThere, OutOfTime, ServerLost
 from asgi_gateway.directory.options import DirectoryOptions, read_bind_password
 from asgi_gateway.directory.server import Blocking, Server
 from asgi_gateway.directory.session import Session
@@ -26,6 +28,8 @@ from asgi_gateway.interfaces import ModuleContext
 __all__ = ["Directory"]
 
 T = TypeVar("T")
+
+_Targets = Sequence[tuple[Server, str]]
 
 _REMEMBER_DEAD = 3.0
 _MAX_SERVERS = 32
@@ -71,15 +75,14 @@ class Directory:
         )
         self._turns = anyio.Semaphore(options.poolSize, fast_acquire=True)
         self._probing = False
+        self._dead_until = 0.0
+        """The latest of the servers' own."""
         self._servers: dict[Address, Server] = {}
         self._found: dict[DirectoryURL, tuple[float, list[Address]]] = {}
         self._fixed: list[tuple[Server, str]] = []
         self._last_failure = ""
-
-    @property
-    def budget(self) -> float:
-        """Seconds that one login may take, however many servers and searches it needs."""
-        return self._settings.connect_timeout + self._settings.read_timeout
+        self.budget = self._settings.connect_timeout + self._settings.read_timeout
+        """Seconds that one login may take in all, waiting for its turn included, however many servers it asks."""
 
     async def run(self, job: Callable[[Session], Awaitable[T]], blocking: Blocking) -> T:
         """Run a login's work on the first server that answers.
@@ -96,18 +99,25 @@ class Directory:
             LoginUnavailable: none answers, or too many wait.
             LoginError: what the job raises.
         """
-        turns = self._turns
-        if not turns.value and turns.statistics().tasks_waiting >= _MAX_WAITING:
+        deadline, turns = Deadline(self.budget), self._turns
+        if turns.value:
+            turns.acquire_nowait()
+        elif turns.statistics().tasks_waiting < _MAX_WAITING:
+            await deadline.limit(turns.acquire())
+        else:
             raise LoginUnavailable("too many logins at once with this directory", retry_after=1)
-        async with turns:
-            return await self._run(job, blocking)
-
-    async def _run(self, job: Callable[[Session], Awaitable[T]], blocking: Blocking) -> T:
-        deadline = Deadline(self.budget)
-        targets = self._fixed or await self._targets(deadline, blocking)
-        now = self._clock.monotonic()
-        if not any(server.dead_until > now for server, _ in targets):
+        try:
+            targets = self._fixed or await self._targets(deadline, blocking)
+            if self._dead_until and self._dead_until > self._clock.monotonic():
+                return await self._first_of_some(targets, job, deadline, blocking)
             return await self._first(targets, job, deadline, blocking)
+        finally:
+            turns.release()
+
+    async def _first_of_some(
+        self, targets: _Targets, job: Callable[[Session], Awaitable[T]], deadline: Deadline, blocking: Blocking
+    ) -> T:
+        now = self._clock.monotonic()
         targets = sorted(targets, key=lambda target: target[0].dead_until > now)
         if targets[0][0].dead_until <= now:
             return await self._first(targets, job, deadline, blocking)
@@ -174,11 +184,7 @@ class Directory:
         return self._server(address), target.base
 
     async def _first(
-        self,
-        targets: list[tuple[Server, str]],
-        job: Callable[[Session], Awaitable[T]],
-        deadline: Deadline,
-        blocking: Blocking,
+        self, targets: _Targets, job: Callable[[Session], Awaitable[T]], deadline: Deadline, blocking: Blocking
     ) -> T:
         for server, base in targets:
             try:
@@ -198,7 +204,7 @@ class Directory:
     def _lost(self, server: Server, error: ServerLost) -> None:
         now, address = self._clock.monotonic(), str(server.address)
         known = now < server.dead_until
-        server.dead_until = now + _REMEMBER_DEAD
+        self._dead_until = server.dead_until = now + _REMEMBER_DEAD
         server.forget_connections()
         self._last_failure = str(error)
         if not known:  # each refused login has its own line in the audit log
@@ -244,7 +250,7 @@ class Directory:
             seconds = deadline.left(self._settings.connect_timeout)
             look_up = partial(srv.lookup, domain_of(url.base), secure=security == "tls", timeout=seconds)
             try:
-                found, ttl = await blocking(look_up)
+                found, ttl = await deadline.limit(blocking(look_up))
             except LoginUnavailable:
                 if not addresses:
                     raise

@@ -76,6 +76,7 @@ class Template:
     def __init__(self, text: str, known: Iterable[str], escape: Callable[[str], str]) -> None:
         self.text = text
         self.names = frozenset(_PLACEHOLDER.findall(text))
+        self._parts = _PLACEHOLDER.split(text)  # text and names by turns
         self._escape = escape
         allowed = sorted(known)
         if unknown := sorted(self.names.difference(allowed)):
@@ -84,4 +85,7 @@ class Template:
 
     def fill(self, values: Mapping[str, str]) -> str:
         """The text with every placeholder replaced by its value, escaped; a value is never looked into again."""
-        return _PLACEHOLDER.sub(lambda match: self._escape(values[match[1]]), self.text)
+        parts = self._parts.copy()
+        for index in range(1, len(parts), 2):
+            parts[index] = self._escape(values[parts[index]])
+        return "".join(parts)

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from asgi_gateway.directory import library
-from asgi_gateway.directory.connection import Entry, TooMany
+from asgi_gateway.directory.connection import Entry
+from asgi_gateway.directory.errors import TooMany
 from asgi_gateway.directory.escaping import Template, escape_filter
 from asgi_gateway.errors import LoginUnavailable
 
@@ -46,6 +47,11 @@ class GroupRules:
     prefix: str
     mapping: Mapping[str, tuple[str, ...]] | None
 
+    @property
+    def none(self) -> bool:
+        """Whether nobody has groups."""
+        return self.base is None and self.member_of is None
+
     async def names(self, search: GroupSearch, values: Mapping[str, str], entry: Entry | None) -> list[str]:
         """The names of a user's groups, each once. At most one search unless nested groups are followed.
 
@@ -57,8 +63,6 @@ class GroupRules:
         Raises:
             LoginUnavailable: more groups than MAX_GROUPS, or the directory cannot be asked.
         """
-        if self.base is None and self.member_of is None:
-            return []
         found = {normal_dn(dn): _first_value(dn) for dn in self._listed(entry)}
         if self.base is not None:
             level = await self._search(search, self.filter.fill(values), found)

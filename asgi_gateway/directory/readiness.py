@@ -24,7 +24,7 @@ class Readiness:
     """Waits until what comes in on a socket makes an answer whole.
 
     On asyncio the socket stays registered with the loop from one answer to the next, since registering takes longer
-    than an answer. Elsewhere each wait registers it.
+    than an answer; and one timer serves many answers, for the same reason. Elsewhere each wait registers the socket.
 
     Args:
         fileno: gives the socket's file descriptor, which is not blocking.
@@ -49,40 +49,48 @@ class Readiness:
             TimeoutError: the answer was not whole in time.
             Exception: what the step raises.
         """
-        if sniffio.current_async_library() != "asyncio" or not self._register():
+        loop = _running_loop()
+        if loop is None or (loop is not self._loop and not self._register(loop)):
             await self._until_elsewhere(step, seconds)
             return
-        loop = asyncio.get_running_loop()
         self._step = step
         self._waiter = loop.create_future()
         self._end = loop.time() + seconds
-        self._timer = loop.call_later(min(seconds, _LOOK_AGAIN), self._look_again)
+        if self._timer is None or seconds < _LOOK_AGAIN:
+            self._set_timer(loop, seconds)
         try:
             await self._waiter
         finally:
-            self._timer.cancel()
-            self._step = self._waiter = self._timer = None
+            self._step = self._waiter = None
 
     def leave(self) -> None:
         """Have the loop forget the socket. To be called before the socket is closed, or at once when it was."""
         loop, self._loop = self._loop, None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         if loop is not None and not loop.is_closed():
             loop.remove_reader(self._fileno)
 
-    def _register(self) -> bool:
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:
-            self.leave()
-            try:
-                loop.add_reader(self._fileno, self._ready)
-            except NotImplementedError:  # Windows' default loop
-                return False
-            self._loop = loop
+    def _register(self, loop: asyncio.AbstractEventLoop) -> bool:
+        self.leave()
+        if sniffio.current_async_library() != "asyncio":  # trio as asyncio's guest
+            return False
+        try:
+            loop.add_reader(self._fileno, self._ready)
+        except NotImplementedError:  # Windows' default loop
+            return False
+        self._loop = loop
         return True
 
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_later(min(seconds, _LOOK_AGAIN), self._look_again)
+
     def _ready(self) -> None:
-        waiter, step = self._waiter, self._step
-        if waiter is None or step is None:  # nobody asked: most likely the server ended the connection
+        loop, waiter, step = self._loop, self._waiter, self._step
+        if loop is None or waiter is None or step is None:  # nobody asked: most likely the server ended the connection
             self.leave()
             return
         if waiter.done():
@@ -96,16 +104,19 @@ class Readiness:
         if whole:
             waiter.set_result(None)
         elif whole is False:
-            asyncio.get_running_loop().call_soon(self._ready)
+            loop.call_soon(self._ready)
 
     def _look_again(self) -> None:
-        self._ready()
-        if self._waiter is None or self._waiter.done():
+        self._timer = None
+        if self._waiter is None:  # until the next answer is waited for
             return
-        loop = asyncio.get_running_loop()
+        self._ready()
+        loop = self._loop
+        if loop is None or self._waiter.done():
+            return
         left = self._end - loop.time()
         if left > 0:
-            self._timer = loop.call_later(min(left, _LOOK_AGAIN), self._look_again)
+            self._set_timer(loop, left)
         else:
             self._waiter.set_exception(TimeoutError())
 
@@ -118,3 +129,10 @@ class Readiness:
                     await anyio.lowlevel.checkpoint()
                 if whole:
                     return
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:  # no asyncio here
+        return None

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
-from asgi_gateway.directory.connection import Connection, Deadline, DirectoryTimeout, Refused, ServerLost, Settings
+from asgi_gateway.directory.connection import Connection, Settings
+from asgi_gateway.directory.deadline import Deadline
+from asgi_gateway.directory.errors import DirectoryTimeout, Refused, ServerLost
 from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import LoginError, LoginUnavailable
 from asgi_gateway.interfaces import Clock
@@ -71,7 +73,7 @@ class Server:
             LoginError: what the job raises.
         """
         while True:
-            pooled = await self._take(purpose, deadline)
+            pooled = self._take(purpose) or await self._take_checked(purpose, deadline)
             entry = pooled or await self._connect(purpose, deadline, blocking)
             try:
                 result = await job(entry.connection)
@@ -101,22 +103,26 @@ class Server:
         self._closed = True
         self.forget_connections()
 
-    async def _take(self, purpose: Purpose, deadline: Deadline) -> _Idle | None:
+    def _take(self, purpose: Purpose) -> _Idle | None:
+        """The idle connection used last, if it was used so lately that it need not be checked."""
+        idle, now = self._idle[purpose], self._clock.monotonic()
+        if idle and now - idle[-1].used < _CHECK_AFTER and now - idle[-1].opened < _MAX_AGE:
+            return idle.pop()
+        return None
+
+    async def _take_checked(self, purpose: Purpose, deadline: Deadline) -> _Idle | None:
         """The idle connection used last; ones too old, or found dead, are closed on the way."""
-        while True:
+        idle = self._idle[purpose]
+        while idle:
+            entry = idle.pop()
             try:
-                entry = self._idle[purpose].pop()
-            except IndexError:
-                return None
-            now = self._clock.monotonic()
-            fresh = now - entry.used < _CHECK_AFTER
-            try:
-                if now - entry.opened < _MAX_AGE and (fresh or await entry.connection.alive(deadline)):
+                if self._clock.monotonic() - entry.opened < _MAX_AGE and await entry.connection.alive(deadline):
                     return entry
             except BaseException:
                 entry.connection.close()
                 raise
             entry.connection.close()
+        return None
 
     def _give_back(self, purpose: Purpose, entry: _Idle) -> None:
         entry.used = self._clock.monotonic()
@@ -130,7 +136,7 @@ class Server:
         until, refusal = self._refusal
         if purpose == "search" and now < until:  # asking on would keep a locked account locked
             raise LoginUnavailable(refusal)
-        connection: Connection = await blocking(Connection, self.address, self.settings, deadline)
+        connection: Connection = await deadline.limit(blocking(Connection, self.address, self.settings, deadline))
         if purpose == "search" and self.settings.principal is not None:
             try:
                 await connection.bind(self.settings.principal, self.settings.password or "", deadline)

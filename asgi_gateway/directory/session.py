@@ -7,7 +7,9 @@ from typing import TypeVar
 
 import anyio.lowlevel
 
-from asgi_gateway.directory.connection import Connection, Deadline, Entry, Referred, ServerLost
+from asgi_gateway.directory.connection import Connection, Entry
+from asgi_gateway.directory.deadline import Deadline
+from asgi_gateway.directory.errors import Referred, ServerLost
 from asgi_gateway.directory.server import Blocking, Purpose, Server
 from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import LoginUnavailable
@@ -48,7 +50,7 @@ class Session:
         self._blocking = blocking
         self._referred = referred
 
-    async def search(
+    def search(
         self,
         base: str,
         scope: int,
@@ -57,14 +59,14 @@ class Session:
         limit: int,
         *,
         follow: bool = False,
-    ) -> list[Entry]:
+    ) -> Awaitable[list[Entry]]:
         """Search as the bind account, or anonymously; arguments and errors as ``Connection.search``."""
         wanted = tuple(attributes)
 
         def search(connection: Connection) -> Awaitable[list[Entry]]:
             return connection.search(base, scope, filter_text, wanted, limit, self.deadline, follow=follow)
 
-        return await self._use("search", search)
+        return self._use("search", search)
 
     async def find(
         self, scope: int, filter_text: str, attributes: Iterable[str], limit: int, *, follow: bool
@@ -120,13 +122,13 @@ class Session:
 
         return await self._use("login", bind_and_run)
 
-    async def bind(self, dn: str, password: str) -> None:
+    def bind(self, dn: str, password: str) -> Awaitable[None]:
         """Bind as a user, and do nothing as that user.
 
         Raises:
             Refused: the bind was.
         """
-        await self._use("login", lambda connection: connection.bind(dn, password, self.deadline))
+        return self._use("login", lambda connection: connection.bind(dn, password, self.deadline))
 
     async def reach(self) -> None:
         """Connect to the server, if only for a moment.
@@ -136,10 +138,13 @@ class Session:
         """
         await self._use("login", lambda connection: anyio.lowlevel.checkpoint())
 
-    async def _use(self, purpose: Purpose, job: Callable[[Connection], Awaitable[T]]) -> T:
-        try:
-            return await self.server.use(purpose, job, self.deadline, self._blocking)
-        except ServerLost as error:
-            if self._referred:  # not the fault of the server that the login began with
-                raise LoginUnavailable(str(error)) from None
-            raise
+    def _use(self, purpose: Purpose, job: Callable[[Connection], Awaitable[T]]) -> Awaitable[T]:
+        used = self.server.use(purpose, job, self.deadline, self._blocking)
+        return _not_lost(used) if self._referred else used
+
+
+async def _not_lost(used: Awaitable[T]) -> T:
+    try:
+        return await used
+    except ServerLost as error:  # not the fault of the server that the login began with
+        raise LoginUnavailable(str(error)) from None

@@ -13,8 +13,9 @@ from typing import Literal
 from pydantic import Field
 
 from asgi_gateway.directory import library
-from asgi_gateway.directory.connection import Entry, TooMany
+from asgi_gateway.directory.connection import Entry
 from asgi_gateway.directory.directory import Directory
+from asgi_gateway.directory.errors import TooMany
 from asgi_gateway.directory.escaping import check_name, check_password, escape_filter
 from asgi_gateway.directory.options import DirectoryOptions
 from asgi_gateway.directory.session import Session

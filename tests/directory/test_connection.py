@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.directory.connection import Deadline, Entry, OutOfTime, Settings
+from asgi_gateway.directory.connection import Entry, Settings
+from asgi_gateway.directory.deadline import Deadline
+from asgi_gateway.directory.errors import OutOfTime
 
 
 def test_values_of_an_entry() -> None:

@@ -79,6 +79,7 @@ class LdapLoginModule(PasswordLoginModule):
         wanted = (self._authz_attribute, options.userNameAttribute, options.memberOfAttribute)
         self._attributes = tuple(name for name in wanted if name is not None)
         self._mode: Mode = options.mode
+        self.ends_within = self._directory.budget
         if options.lookupOnly:
             self.authenticates = False
             self.needs_credentials = False
@@ -173,6 +174,9 @@ class LdapLoginModule(PasswordLoginModule):
     async def _found(
         self, session: Session, search: _Search, values: Mapping[str, str], dn: str, entry: Entry | None
     ) -> _Found:
+        if self._rules.none:
+            return _Found(dn, entry, [], session.server.address)
+
         def subtree(base: str, filter_text: str, attributes: tuple[str, ...], limit: int) -> Awaitable[list[Entry]]:
             return search(base, self._ldap.SCOPE_SUBTREE, filter_text, attributes, limit)
 
