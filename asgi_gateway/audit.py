@@ -35,6 +35,11 @@ class Audit:
         self._plain_names = plain_names
         self._key = secrets.token_bytes(16)
 
+    @property
+    def listening(self) -> bool:
+        """Whether anybody listens to events."""
+        return self._logger.isEnabledFor(logging.INFO)
+
     def event(self, outcome: str, request: AuthRequest | None = None, **fields: str | None) -> None:
         """Write one event.
 
@@ -45,7 +50,7 @@ class Audit:
             fields: what else to write; None and empty values are left out, control characters are escaped, long values
                 are cut.
         """
-        if not self._logger.isEnabledFor(logging.INFO):
+        if not self.listening:
             return
         now = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="milliseconds")
         record = {"time": now, "outcome": outcome}

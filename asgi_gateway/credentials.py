@@ -99,6 +99,8 @@ class CredentialReader:
         if isinstance(raw[0], bytes):
             scheme, rest = parse_authorization(raw[0])
             components.append((None, rest))
+        if self.plain:
+            return AuthenticationToken(scheme, components)
         names = (*self.headers, *self.query_parameters, *self.cookies, *self.subprotocols)
         for name, value in zip(names, raw[1:], strict=True):
             if value is None:

@@ -205,6 +205,9 @@ class Gateway:
 
     def locate(self, request: AuthRequest) -> Service | Forbid:
         """The service that a request is for, if its path has one reading and its Origin may use the service."""
+        service = self._known[request.kind].get(request.path)
+        if service is not None and (request.raw_path is None or b"%" not in request.raw_path):
+            return self.refuse_origin(request, service) or service
         try:
             if (reason := confusion(request.path, request.raw_path)) is not None:
                 return self.deny(request, None, f"a path that can be read in two ways: {reason}")

@@ -208,14 +208,17 @@ class Realm:
         verified = Verified(
             subject, scheme.success(attempt.response_data), attempt.session_timeout, attempt.authorization_timeout
         )
-        verified.expires = min((g.expires for g in attempt.grants.values() if g.expires is not None), default=None)
+        for grant in attempt.grants.values():
+            if grant.expires is not None and (verified.expires is None or grant.expires < verified.expires):
+                verified.expires = grant.expires
         alone = not (earlier or attempt.response_data or verified.headers or verified.expires is not None)
         if self._remembers and token and alone:
             self.cache.put(raw, verified, generation=generation)
-        modules = attempt.modules("succeeded")
-        self._audit.event(
-            "success", request, principal=subject.name, scheme=scheme.name, module=modules, **self._fields(service)
-        )
+        if self._audit.listening:
+            modules = attempt.modules("succeeded")
+            self._audit.event(
+                "success", request, principal=subject.name, scheme=scheme.name, module=modules, **self._fields(service)
+            )
         return verified if earlier else await self._begin_session(request, service, verified)
 
     async def _session(

@@ -73,6 +73,7 @@ class Directory:
             options.bindPrincipal,
             read_bind_password(options, context),
         )
+        self._waiting = 0
         self._turns = anyio.Semaphore(options.poolSize, fast_acquire=True)
         self._probing = False
         self._dead_until = 0.0
@@ -102,10 +103,8 @@ class Directory:
         deadline, turns = Deadline(self.budget), self._turns
         if turns.value:
             turns.acquire_nowait()
-        elif turns.statistics().tasks_waiting < _MAX_WAITING:
-            await deadline.limit(turns.acquire())
         else:
-            raise LoginUnavailable("too many logins at once with this directory", retry_after=1)
+            await self._wait_for_turn()
         try:
             targets = self._fixed or await self._targets(deadline, blocking)
             if self._dead_until and self._dead_until > self._clock.monotonic():
@@ -113,6 +112,16 @@ class Directory:
             return await self._first(targets, job, deadline, blocking)
         finally:
             turns.release()
+
+    async def _wait_for_turn(self) -> None:
+        # No limit of its own: who is before us in the queue, or at work, came earlier and must end before we must.
+        if self._waiting >= _MAX_WAITING:
+            raise LoginUnavailable("too many logins at once with this directory", retry_after=1)
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting -= 1
 
     async def _first_of_some(
         self, targets: _Targets, job: Callable[[Session], Awaitable[T]], deadline: Deadline, blocking: Blocking
