@@ -113,7 +113,11 @@ class Realm:
             HeaderError: the credentials are not what strict parsing takes.
         """
         if self.sessions is None:
-            return self.cache.get(self.reader.read(headers, query)) if self._remembers else None
+            if not self._remembers:
+                return None
+            if self.reader.plain:
+                return self.cache.get_plain(headers)
+            return self.cache.get(self.reader.read(headers, query))
         if not self.reader.plain:
             self.reader.read(headers, query)  # refuses what is there twice; plain headers are looked at by the sessions
         if (verified := self.sessions.recall(headers, secure=scheme in _TLS)) is not None or not self._remembers:

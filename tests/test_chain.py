@@ -378,3 +378,22 @@ def test_what_a_chain_says_of_itself(tmp_path: Path) -> None:
     both = Chain([ChainEntry(one, ControlFlag.REQUIRED), ChainEntry(other, ControlFlag.REQUIRED)])
     assert not both.cacheable
     assert not both.needs_credentials
+
+
+@pytest.mark.anyio
+async def test_modules_that_keep_their_own_time() -> None:
+    """A time limit is put around a login that may take longer, and around none that ends earlier by itself."""
+
+    async def slow(attempt: Any) -> Grant:
+        await anyio.sleep(0.05)
+        return Grant.user("joe")
+
+    for ends_within, fails in ((None, True), (0.02, True), (0.01, False), (0.005, False)):
+        module = Fixed(slow)
+        module.ends_within = ends_within
+        chain = Chain([ChainEntry(module, ControlFlag.REQUIRED, time_limit=0.01)])
+        if fails:
+            with pytest.raises(LoginUnavailable, match="took more than"):
+                await chain.authenticate(attempt())
+        else:  # it says so; that it does not is for its own tests to find
+            assert (await chain.authenticate(attempt())).name == "joe"

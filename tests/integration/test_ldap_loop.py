@@ -1,0 +1,267 @@
+"""Logins by LDAP happen in the event loop: whatever a server does with its answers, the loop goes on."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+
+import anyio
+import pytest
+
+from asgi_gateway.errors import LoginFailed, LoginUnavailable
+from asgi_gateway.modules.ldap import LdapLoginModule
+from tests.helpers import attempt
+from tests.integration.neighbours import Neighbour
+from tests.integration.slapd import BASE, PEOPLE, Slapd, directory, ldap_module
+from tests.responsive import assert_responsive
+
+__all__ = ["directory"]
+
+pytestmark = pytest.mark.anyio
+
+SHORT = {"com.sun.jndi.ldap.connect.timeout": 1000, "com.sun.jndi.ldap.read.timeout": 500}
+BACKENDS = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+SEARCH, BIND = 0x63, 0x60
+
+
+def element(tag: int, *parts: bytes) -> bytes:
+    """One element of BER (X.690), with a long length as libldap writes it."""
+    content = b"".join(parts)
+    return bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
+
+
+def message(number: bytes, operation: int, *parts: bytes) -> bytes:
+    """An LDAPMessage (RFC 4511 section 4.1.1)."""
+    return element(0x30, number, element(operation, *parts))
+
+
+def done(number: bytes, operation: int) -> bytes:
+    """A result that says success."""
+    return message(number, operation, b"\x0a\x01\x00\x04\x00\x04\x00")
+
+
+def entry(number: bytes, name: str) -> bytes:
+    """A search's entry without attributes."""
+    return message(number, 0x64, element(0x04, name.encode()), element(0x30))
+
+
+def requests(sock: socket.socket) -> Iterator[tuple[bytes, int, bytes]]:
+    """Each request's message number as it was sent, operation, and content."""
+    pending = b""
+    while data := sock.recv(65536):
+        pending += data
+        while len(pending) > 6:
+            start = 2 + (pending[1] & 0x7F if pending[1] & 0x80 else 0)
+            size = int.from_bytes(pending[2:start], "big") if start > 2 else pending[1]
+            if len(pending) < start + size:
+                break
+            content, pending = pending[start : start + size], pending[start + size :]
+            end = 2 + content[1]
+            yield content[:end], content[end], content[end:]
+
+
+Answer = Callable[[socket.socket, bytes], None]
+
+
+def server(answer: Answer, tls: ssl.SSLContext | None = None) -> Callable[[socket.socket], None]:
+    """A directory that lets everybody bind, and leaves searches for users to a function."""
+
+    def handle(sock: socket.socket) -> None:
+        with tls.wrap_socket(sock, server_side=True) if tls is not None else sock as spoken_to:
+            serve(spoken_to)
+
+    def serve(sock: socket.socket) -> None:
+        for number, operation, content in requests(sock):
+            if operation == BIND:
+                sock.sendall(done(number, 0x61))
+            elif operation == SEARCH and b"uid" in content:
+                answer(sock, number)
+            elif operation == SEARCH:
+                sock.sendall(done(number, 0x65))
+
+    return handle
+
+
+def tls_of(directory: Slapd) -> ssl.SSLContext:
+    """The server's side of TLS with the good certificate."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(directory.certificates.good, directory.certificates.good.with_suffix(".key"))
+    return made
+
+
+async def outcome(module: LdapLoginModule, username: str = "alice") -> str:
+    try:
+        return "in" if await module.login(attempt(username, "alice-pw")) is not None else "ignored"
+    except LoginFailed as error:
+        return f"refused: {error}"
+    except LoginUnavailable as error:
+        return f"unavailable: {error}"
+
+
+@BACKENDS
+@pytest.mark.parametrize("tls", [False, True])
+async def test_an_answer_in_pieces(anyio_backend: str, directory: Slapd, tls: bool) -> None:
+    """However an answer is cut into pieces, it is the same answer."""
+
+    def answer(sock: socket.socket, number: bytes) -> None:
+        whole = entry(number, f"uid=alice,{PEOPLE}") + done(number, 0x65)
+        for start in range(0, len(whole), 3):
+            sock.sendall(whole[start : start + 3])
+            time.sleep(0.002)
+
+    with Neighbour(server(answer, tls_of(directory) if tls else None)) as slow:
+        use_ssl = None if tls else "false"
+        module = ldap_module(directory, userProvider=slow.url(PEOPLE, tls=tls), useSSL=use_ssl)
+        assert [await outcome(module) for _ in range(2)] == ["in", "in"]
+        await module.close()
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_an_answer_that_stops_halfway(directory: Slapd, tls: bool) -> None:
+    """A server that says half an answer and then nothing costs the read timeout, and the loop no moment."""
+
+    def answer(sock: socket.socket, number: bytes) -> None:
+        sock.sendall(entry(number, f"uid=alice,{PEOPLE}")[:-4])
+
+    with Neighbour(server(answer, tls_of(directory) if tls else None)) as half:
+        use_ssl = None if tls else "false"
+
+        async def ten_at_once() -> None:
+            module = ldap_module(directory, userProvider=half.url(PEOPLE, tls=tls), useSSL=use_ssl, **SHORT)
+            outcomes = []
+
+            async def one() -> None:
+                outcomes.append(await outcome(module))
+
+            start = time.monotonic()
+            async with anyio.create_task_group() as tasks:
+                for _ in range(10):
+                    tasks.start_soon(one)
+            assert time.monotonic() - start < 2
+            assert len([text for text in outcomes if text.startswith("unavailable")]) == 10
+            await module.close()
+
+        await assert_responsive(ten_at_once)
+
+
+@BACKENDS
+async def test_a_server_that_ignores_the_size_limit(anyio_backend: str, directory: Slapd) -> None:
+    """Ten thousand entries where two were asked for are not taken in, and the connection is not used again."""
+    connections = []
+
+    def answer(sock: socket.socket, number: bytes) -> None:
+        connections.append(sock)
+        sock.sendall(b"".join(entry(number, f"uid=alice{i},{PEOPLE}") for i in range(10_000)) + done(number, 0x65))
+
+    with Neighbour(server(answer)) as rogue:
+
+        async def log_in() -> None:
+            module = ldap_module(directory, userProvider=rogue.url(PEOPLE), useSSL="false", **SHORT)
+            for _ in range(5):
+                assert "ignores the size limit" in await outcome(module)
+            await module.close()
+
+        await assert_responsive(log_in)
+    assert len(set(connections)) == len(connections)
+
+
+async def test_many_groups(directory: Slapd) -> None:
+    """A user with a thousand groups is no pause for others: a long answer is taken in piece by piece."""
+    names = [f"cn=group{i},ou=groups,{BASE}" for i in range(1000)]
+
+    def answer(sock: socket.socket, number: bytes) -> None:
+        sock.sendall(entry(number, f"uid=alice,{PEOPLE}") + done(number, 0x65))
+
+    def groups(sock: socket.socket) -> None:
+        for number, operation, content in requests(sock):
+            if operation == BIND:
+                sock.sendall(done(number, 0x61))
+            elif b"member" in content:
+                sock.sendall(b"".join(entry(number, name) for name in names) + done(number, 0x65))
+            elif b"uid" in content:
+                answer(sock, number)
+            elif operation == SEARCH:
+                sock.sendall(done(number, 0x65))
+
+    options = {"groupSearchBase": f"ou=groups,{BASE}"}
+    with Neighbour(groups) as large:
+
+        async def log_in() -> None:
+            module = ldap_module(directory, userProvider=large.url(PEOPLE), useSSL="false", **options)
+            for _ in range(5):
+                assert await outcome(module) == "in"
+            await module.close()
+
+        await assert_responsive(log_in)
+
+
+async def test_a_connection_that_ends_while_it_is_idle(directory: Slapd) -> None:
+    """A server that closes idle connections keeps neither the loop busy nor the next user out."""
+    module = ldap_module(directory)
+    assert await outcome(module) == "in"
+    directory.stop()
+    before = time.process_time()
+    await anyio.sleep(0.3)
+    assert time.process_time() - before < 0.1
+    directory.start()
+    assert await outcome(module) == "in"
+    await module.close()
+
+
+async def test_logins_that_are_given_up(directory: Slapd) -> None:
+    """Logins cancelled at any moment leave no connection open, no turn taken, and nobody else's answer behind."""
+    gc.collect()
+    before, files = directory.open_connections(), len(os.listdir("/proc/self/fd"))
+    module = ldap_module(directory, poolSize="2")
+    for milliseconds in range(40):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(4):
+                tasks.start_soon(outcome, module)
+            await anyio.sleep(milliseconds / 2000)
+            tasks.cancel_scope.cancel()
+    for name, expected in (("alice", "in"), ("bob", "refused"), ("nobody", "refused"), ("alice", "in")):
+        assert (await outcome(module, name)).startswith(expected)
+    await module.close()
+    gc.collect()
+    with anyio.fail_after(5):  # those that a thread was opening close when it is done
+        while directory.open_connections() > before or len(os.listdir("/proc/self/fd")) > files:
+            await anyio.sleep(0.05)
+            gc.collect()
+
+
+async def test_too_many_at_once(directory: Slapd) -> None:
+    """A login for which too many wait already is told so at once; those that wait get their turns in order."""
+    module = ldap_module(directory, poolSize="1")
+    outcomes: list[str] = []
+
+    async def one() -> None:
+        outcomes.append(await outcome(module))
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(300):
+            tasks.start_soon(one)
+    refused = [text for text in outcomes if text.startswith("unavailable: too many logins at once")]
+    assert (len(refused), outcomes.count("in")) == (300 - 257, 257)
+    assert outcomes[0] in refused
+
+
+async def test_other_loops(directory: Slapd, caplog: pytest.LogCaptureFixture) -> None:
+    """uvicorn's other loop does the same."""
+    uvloop = pytest.importorskip("uvloop")
+    caplog.set_level(logging.WARNING)
+
+    async def log_in() -> list[str]:
+        module = ldap_module(directory)
+        try:
+            return [await outcome(module, name) for name in ("alice", "bob", "alice")]
+        finally:
+            await module.close()
+
+    found = await anyio.to_thread.run_sync(uvloop.run, log_in())
+    assert [text[:7] for text in found] == ["in", "refused", "in"]
+    assert caplog.records == []
