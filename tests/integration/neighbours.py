@@ -61,7 +61,7 @@ def cutting(port: int, answer_bytes: int) -> Callable[[socket.socket], None]:
 
     def relay(client: socket.socket) -> None:
         with socket.create_connection((LOOPBACK, port)) as server, client:
-            threading.Thread(target=_pump, args=(client, server), daemon=True).start()
+            threading.Thread(target=pump, args=(client, server), daemon=True).start()
             left = answer_bytes
             while left > 0 and (data := server.recv(65536)):
                 client.sendall(data[:left])
@@ -71,7 +71,8 @@ def cutting(port: int, answer_bytes: int) -> Callable[[socket.socket], None]:
     return relay
 
 
-def _pump(source: socket.socket, target: socket.socket) -> None:
+def pump(source: socket.socket, target: socket.socket) -> None:
+    """Pass on what comes from one socket to another, until either ends."""
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             target.sendall(data)

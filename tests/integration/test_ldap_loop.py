@@ -7,6 +7,7 @@ import logging
 import os
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -16,7 +17,8 @@ import pytest
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.modules.ldap import LdapLoginModule
 from tests.helpers import attempt
-from tests.integration.neighbours import Neighbour
+from tests.integration.neighbours import Neighbour, pump
+from tests.integration.process import LOOPBACK
 from tests.integration.slapd import BASE, PEOPLE, Slapd, directory, ldap_module
 from tests.responsive import assert_responsive
 
@@ -147,6 +149,31 @@ async def test_an_answer_that_stops_halfway(directory: Slapd, tls: bool) -> None
             await module.close()
 
         await assert_responsive(ten_at_once)
+
+
+async def test_a_tls_record_that_stops_halfway(directory: Slapd) -> None:
+    """A piece of a TLS record shows on the socket and is nothing that could be read: nobody waits for its rest."""
+    stalling = threading.Event()
+
+    def relay(client: socket.socket) -> None:
+        with socket.create_connection((LOOPBACK, directory.tls_port)) as behind:
+            threading.Thread(target=pump, args=(client, behind), daemon=True).start()
+            while data := behind.recv(65536):
+                client.sendall(data[:7] if stalling.is_set() else data)
+
+    with Neighbour(relay) as half:
+
+        async def log_in() -> None:
+            stalling.clear()
+            module = ldap_module(directory, userProvider=half.url(PEOPLE, tls=True), useSSL=None, **SHORT)
+            assert await outcome(module) == "in"
+            stalling.set()
+            start = time.monotonic()
+            assert "no answer in time" in await outcome(module)
+            assert time.monotonic() - start < 1
+            await module.close()
+
+        await assert_responsive(log_in)
 
 
 @BACKENDS
