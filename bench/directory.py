@@ -9,14 +9,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
-import statistics
 import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from bench.served import ROUNDS, requests, server
+from bench.served import compared, server
 
 THREADS = 16
 URL = "BENCH_LDAP_URL"
@@ -98,9 +97,7 @@ async def main() -> None:
         for what, ours, theirs, bound in pairs:
             factory = () if theirs.endswith(":bare") else ("--factory",)
             with server(f"bench.directory:{ours}", "--factory") as (a, _), server(theirs, *factory) as (b, _):
-                rates = [(await requests(a, REQUEST), await requests(b, REQUEST)) for _ in range(ROUNDS)]
-            ratio = statistics.median(x / y for x, y in rates)
-            rate = statistics.median(x for x, _ in rates)
+                ratio, rate = await compared(a, b, REQUEST)
             print(f"  {what:<62} {ratio:6.3f}  {rate:8.0f}/s   at least {bound:.2f}", flush=True)
 
 
