@@ -86,12 +86,14 @@ class DictBackend(AuthenticationBackend):
         return (AuthCredentials(["authenticated"]), SimpleUser(name)) if password == "pw1" else None
 
 
-def gateway(directory: Path, *, users: int = 10, services: int = 4) -> GatewayMiddleware:
+def gateway(directory: Path, *, users: int = 10, services: int = 4, mode: str = "challenge") -> GatewayMiddleware:
     """The gateway before Starlette's application."""
-    return behind_gateway(starlette(), directory, users=users, services=services)
+    return behind_gateway(starlette(), directory, users=users, services=services, mode=mode)
 
 
-def behind_gateway(app: App, directory: Path, *, users: int = 10, services: int = 4) -> GatewayMiddleware:
+def behind_gateway(
+    app: App, directory: Path, *, users: int = 10, services: int = 4, mode: str = "challenge"
+) -> GatewayMiddleware:
     """The gateway with a file realm before an application."""
     stored = hash_password("pw1")
     lines = ["roles: [{name: AUTHORIZED}, {name: ADMIN}]", "users:"]
@@ -108,6 +110,7 @@ def behind_gateway(app: App, directory: Path, *, users: int = 10, services: int 
                         "credential-cache": "1 hour",
                         "authentication": {
                             "http-challenge-scheme": "Basic",
+                            "authorization-mode": mode,
                             "login-modules": [
                                 {
                                     "type": "file",
@@ -128,6 +131,18 @@ def behind_gateway(app: App, directory: Path, *, users: int = 10, services: int 
             ],
         },
     )
+
+
+async def log_in(app: App, template: dict[str, Any]) -> dict[str, Any]:
+    """A scope that carries the session cookie of a login instead of the credentials."""
+    cookies: list[bytes] = []
+
+    async def send(message: Any) -> None:
+        cookies.extend(value for name, value in message.get("headers", ()) if name == b"set-cookie")
+
+    await app(template.copy(), _receive, send)
+    headers = [header for header in template["headers"] if header[0] != b"authorization"]
+    return {**template, "headers": [*headers, (b"cookie", cookies[0].partition(b";")[0])]}
 
 
 async def batch(app: App, template: dict[str, Any]) -> float:
@@ -168,6 +183,9 @@ async def main() -> list[tuple[str, float, float, float | None]]:
             rows.append((what, ratio, added * 1e6, bound))
 
         await row("verified Basic, role required / bare Starlette", (app, hello), bare, 1.30)
+        sessions = gateway(directory, mode="recycle")
+        with_session = await log_in(sessions, hello)
+        await row("valid session, role required / bare Starlette", (sessions, with_session), bare, 1.30)
         peer = AuthenticationMiddleware(starlette(), backend=DictBackend())
         await row("peer: AuthenticationMiddleware on a dict / bare Starlette", (peer, hello), bare, None)
         public = scope("/public")

@@ -276,9 +276,9 @@ class Connection:
             await self._readiness.until(take, seconds)
         except TimeoutError:
             raise ldap.TIMEOUT from None
-        except ldap.LDAPError:
+        except ldap.LDAPError as error:
             self._readiness.leave()  # if libldap gave up, it closed the socket
-            self.idle = True
+            self.idle = "msgtype" in _details(error)  # the server's answer, and its end
             raise
         self.idle = True
         return taken

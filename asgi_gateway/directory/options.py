@@ -27,7 +27,7 @@ class DirectoryOptions(PasswordOptions):
         readTimeout: milliseconds for one answer.
         referral: what to do with referrals.
         caFile: CA certificates (PEM) to check servers against; else the gateway's truststore, else the system's.
-        poolSize: how many idle connections of each kind are kept for each server.
+        poolSize: how many logins are under way at once, and how many connections of each kind are kept for each server.
     """
 
     useSSL: Switch | None = None

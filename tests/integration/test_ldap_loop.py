@@ -261,6 +261,19 @@ async def test_logins_that_are_given_up(directory: Slapd) -> None:
             gc.collect()
 
 
+async def test_refusals_keep_their_connections(directory: Slapd) -> None:
+    """Wrong passwords and unknown names cost no new connection: a guesser does not make the gateway open any."""
+    module = ldap_module(directory)
+    assert await outcome(module) == "in"
+    log = directory.folder / "slapd.log"
+    before = log.read_text().count("ACCEPT from")
+    for name in ("bob", "nobody", "bob", "nobody"):
+        assert (await outcome(module, name)).startswith("refused")
+    assert await outcome(module) == "in"
+    assert log.read_text().count("ACCEPT from") == before
+    await module.close()
+
+
 async def test_too_many_at_once(directory: Slapd) -> None:
     """A login for which too many wait already is told so at once; those that wait get their turns in order."""
     module = ldap_module(directory, poolSize="1")
