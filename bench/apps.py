@@ -6,12 +6,13 @@ import tempfile
 from pathlib import Path
 
 from starlette.applications import Starlette
+from starlette.middleware.authentication import AuthenticationMiddleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
-from bench.inprocess import behind_gateway
+from bench.inprocess import DictBackend, behind_gateway
 
 
 async def hello(request: Request) -> PlainTextResponse:
@@ -35,3 +36,8 @@ bare = Starlette(routes=[Route("/app/hello", hello), WebSocketRoute("/chat/echo"
 def gated() -> object:
     """The same behind the gateway; a factory, so that the bare one pays nothing for it."""
     return behind_gateway(bare, Path(tempfile.mkdtemp(prefix="asgi-gateway-bench-")))
+
+
+def with_dict() -> object:
+    """The same behind Starlette's own middleware with the least that a backend can do."""
+    return AuthenticationMiddleware(bare, backend=DictBackend())

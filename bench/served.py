@@ -179,6 +179,9 @@ async def main() -> None:
         print("\nUnder uvicorn (gateway / bare application, medians of rounds in turn)")
         ratio, rate = await compared(gated, bare)
         print(f"  {'requests':<62} {ratio:6.3f}  {rate:8.0f}/s   at least 0.95")
+        with server("bench.apps:with_dict", "--factory") as (peer, _):
+            ratio, rate = await compared(peer, bare)
+        print(f"  {'peer: the same with AuthenticationMiddleware on a dict':<62} {ratio:6.3f}  {rate:8.0f}/s")
         pairs = [(await handshakes(gated), await handshakes(bare)) for _ in range(ROUNDS)]
         ratio = statistics.median(ours / theirs for ours, theirs in pairs)
         rate = statistics.median(ours for ours, _ in pairs)
