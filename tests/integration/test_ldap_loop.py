@@ -305,3 +305,39 @@ async def test_other_loops(directory: Slapd, caplog: pytest.LogCaptureFixture) -
     found = await anyio.to_thread.run_sync(uvloop.run, log_in())
     assert [text[:7] for text in found] == ["in", "refused", "in"]
     assert caplog.records == []
+
+
+async def test_outages_under_load(directory: Slapd) -> None:
+    """While a directory comes and goes under load, and clients leave, each answer is that of its own login, or 503."""
+    module = ldap_module(directory, **SHORT)
+    users = (("alice", "in"), ("bob", "refused"), ("nobody", "refused"))
+    seen: list[tuple[str, str]] = []
+    over = False
+
+    async def worker(first: int) -> None:
+        number = first
+        while not over:
+            number += 1
+            name, expected = users[number % len(users)]
+            with anyio.move_on_after(0.002 if number % 7 == 0 else 10):
+                text = await outcome(module, name)
+                seen.append((expected, text.partition(":")[0]))
+                if text.startswith("unavailable"):
+                    await anyio.sleep(0.01)
+
+    async with anyio.create_task_group() as tasks:
+        for first in range(20):
+            tasks.start_soon(worker, first)
+        for _ in range(2):
+            await anyio.sleep(0.3)
+            await anyio.to_thread.run_sync(directory.stop)
+            await anyio.sleep(0.3)
+            await anyio.to_thread.run_sync(directory.start)
+        with anyio.fail_after(10):  # both kinds of answer come again
+            before = len(seen)
+            while len({pair for pair in seen[before:] if "unavailable" not in pair}) < 2:
+                await anyio.sleep(0.05)
+        over = True
+    assert {pair for pair in seen if pair[0] != pair[1]} <= {("in", "unavailable"), ("refused", "unavailable")}
+    assert any(answer == "unavailable" for _, answer in seen)
+    await module.close()
