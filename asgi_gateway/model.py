@@ -68,9 +68,6 @@ class GroupPrincipal(Principal):
     """A group the subject belongs to; counts as a role of the same name."""
 
 
-_ROLES = (RolePrincipal, GroupPrincipal)
-
-
 @dataclass(frozen=True, slots=True)
 class Subject:
     """An authenticated party: its principals, roles and credentials (JAAS ``javax.security.auth.Subject``).
@@ -87,7 +84,7 @@ class Subject:
     roles: frozenset[str] = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        roles = frozenset([p.name for p in self.principals if isinstance(p, _ROLES)])
+        roles = frozenset([p.name for p in self.principals if isinstance(p, (RolePrincipal, GroupPrincipal))])
         object.__setattr__(self, "roles", roles)
 
     @property

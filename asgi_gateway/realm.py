@@ -115,9 +115,8 @@ class Realm:
         if self.sessions is None:
             if not self._remembers:
                 return None
-            if self.reader.plain:
-                return self.cache.get_plain(headers)
-            return self.cache.get(self.reader.read(headers, query))
+            plain = self.reader.plain
+            return self.cache.get_plain(headers) if plain else self.cache.get(self.reader.read(headers, query))
         if not self.reader.plain:
             self.reader.read(headers, query)  # refuses what is there twice; plain headers are looked at by the sessions
         if (verified := self.sessions.recall(headers, secure=scheme in _TLS)) is not None or not self._remembers:
@@ -219,10 +218,8 @@ class Realm:
         if self._remembers and token and alone:
             self.cache.put(raw, verified, generation=generation)
         if self._audit.listening:
-            modules = attempt.modules("succeeded")
-            self._audit.event(
-                "success", request, principal=subject.name, scheme=scheme.name, module=modules, **self._fields(service)
-            )
+            fields = {"principal": subject.name, "scheme": scheme.name, "module": attempt.modules("succeeded")}
+            self._audit.event("success", request, **fields, **self._fields(service))
         return verified if earlier else await self._begin_session(request, service, verified)
 
     async def _session(
