@@ -11,129 +11,70 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from asgi_gateway.config import load_config
-    from asgi_gateway.errors import (
-        AllModulesIgnored,
-        ConfigError,
-        GatewayError,
-        HeaderError,
-        LoginError,
-        LoginFailed,
-        LoginUnavailable,
-        Problem,
-        Replayed,
-        StateError,
-        StateFull,
-        StateUnavailable,
-    )
-    from asgi_gateway.gateway import Gateway
-    from asgi_gateway.identity import GatewayContext, GatewayCredentials, GatewayUser
-    from asgi_gateway.interfaces import (
-        ChallengeScheme,
-        ControlFlag,
-        ExpiringState,
-        LoginAttempt,
-        LoginModule,
-        ModuleContext,
-        ModuleOptions,
-        UserNamePassword,
-    )
-    from asgi_gateway.middleware import GatewayMiddleware
-    from asgi_gateway.model import (
-        AuthenticationToken,
-        Grant,
-        GroupPrincipal,
-        Principal,
-        RolePrincipal,
-        Subject,
-        UserPrincipal,
-    )
-    from asgi_gateway.password_login import PasswordLoginModule, PasswordOptions
+    from asgi_gateway.config import load_config as load_config
+    from asgi_gateway.errors import AllModulesIgnored as AllModulesIgnored
+    from asgi_gateway.errors import ConfigError as ConfigError
+    from asgi_gateway.errors import GatewayError as GatewayError
+    from asgi_gateway.errors import HeaderError as HeaderError
+    from asgi_gateway.errors import LoginError as LoginError
+    from asgi_gateway.errors import LoginFailed as LoginFailed
+    from asgi_gateway.errors import LoginUnavailable as LoginUnavailable
+    from asgi_gateway.errors import Problem as Problem
+    from asgi_gateway.errors import Replayed as Replayed
+    from asgi_gateway.errors import StateError as StateError
+    from asgi_gateway.errors import StateFull as StateFull
+    from asgi_gateway.errors import StateUnavailable as StateUnavailable
+    from asgi_gateway.gateway import Gateway as Gateway
+    from asgi_gateway.http.redaction import MaskCredentials as MaskCredentials
+    from asgi_gateway.keystores import load_keystore as load_keystore
+    from asgi_gateway.keystores import uvicorn_tls as uvicorn_tls
+    from asgi_gateway.middleware import GatewayMiddleware as GatewayMiddleware
+    from asgi_gateway.model import AuthenticationToken as AuthenticationToken
+    from asgi_gateway.model import Grant as Grant
+    from asgi_gateway.model import GroupPrincipal as GroupPrincipal
+    from asgi_gateway.model import Principal as Principal
+    from asgi_gateway.model import RolePrincipal as RolePrincipal
+    from asgi_gateway.model import Subject as Subject
+    from asgi_gateway.model import UserPrincipal as UserPrincipal
+    from asgi_gateway.plugins import ChallengeScheme as ChallengeScheme
+    from asgi_gateway.plugins import ControlFlag as ControlFlag
+    from asgi_gateway.plugins import ExpiringState as ExpiringState
+    from asgi_gateway.plugins import LoginAttempt as LoginAttempt
+    from asgi_gateway.plugins import LoginModule as LoginModule
+    from asgi_gateway.plugins import ModuleContext as ModuleContext
+    from asgi_gateway.plugins import ModuleOptions as ModuleOptions
+    from asgi_gateway.plugins import PasswordLoginModule as PasswordLoginModule
+    from asgi_gateway.plugins import PasswordOptions as PasswordOptions
+    from asgi_gateway.plugins import UserNamePassword as UserNamePassword
+    from asgi_gateway.services.identity import GatewayContext as GatewayContext
+    from asgi_gateway.services.identity import GatewayCredentials as GatewayCredentials
+    from asgi_gateway.services.identity import GatewayUser as GatewayUser
 
-__all__ = [
-    "AllModulesIgnored",
-    "AuthenticationToken",
-    "ChallengeScheme",
-    "ConfigError",
-    "ControlFlag",
-    "ExpiringState",
-    "Gateway",
-    "GatewayContext",
-    "GatewayCredentials",
-    "GatewayError",
-    "GatewayMiddleware",
-    "GatewayUser",
-    "Grant",
-    "GroupPrincipal",
-    "HeaderError",
-    "LoginAttempt",
-    "LoginError",
-    "LoginFailed",
-    "LoginModule",
-    "LoginUnavailable",
-    "ModuleContext",
-    "ModuleOptions",
-    "PasswordLoginModule",
-    "PasswordOptions",
-    "Principal",
-    "Problem",
-    "Replayed",
-    "RolePrincipal",
-    "StateError",
-    "StateFull",
-    "StateUnavailable",
-    "Subject",
-    "UserNamePassword",
-    "UserPrincipal",
-    "load_config",
-]
-
-_HOMES = {
-    "AllModulesIgnored": "asgi_gateway.errors",
-    "AuthenticationToken": "asgi_gateway.model",
-    "ChallengeScheme": "asgi_gateway.interfaces",
-    "ConfigError": "asgi_gateway.errors",
-    "ControlFlag": "asgi_gateway.interfaces",
-    "ExpiringState": "asgi_gateway.interfaces",
-    "Gateway": "asgi_gateway.gateway",
-    "GatewayContext": "asgi_gateway.identity",
-    "GatewayCredentials": "asgi_gateway.identity",
-    "GatewayError": "asgi_gateway.errors",
-    "GatewayMiddleware": "asgi_gateway.middleware",
-    "GatewayUser": "asgi_gateway.identity",
-    "Grant": "asgi_gateway.model",
-    "GroupPrincipal": "asgi_gateway.model",
-    "HeaderError": "asgi_gateway.errors",
-    "LoginAttempt": "asgi_gateway.interfaces",
-    "LoginError": "asgi_gateway.errors",
-    "LoginFailed": "asgi_gateway.errors",
-    "LoginModule": "asgi_gateway.interfaces",
-    "LoginUnavailable": "asgi_gateway.errors",
-    "ModuleContext": "asgi_gateway.interfaces",
-    "ModuleOptions": "asgi_gateway.interfaces",
-    "PasswordLoginModule": "asgi_gateway.password_login",
-    "PasswordOptions": "asgi_gateway.password_login",
-    "Principal": "asgi_gateway.model",
-    "Problem": "asgi_gateway.errors",
-    "Replayed": "asgi_gateway.errors",
-    "RolePrincipal": "asgi_gateway.model",
-    "StateError": "asgi_gateway.errors",
-    "StateFull": "asgi_gateway.errors",
-    "StateUnavailable": "asgi_gateway.errors",
-    "Subject": "asgi_gateway.model",
-    "UserNamePassword": "asgi_gateway.interfaces",
-    "UserPrincipal": "asgi_gateway.model",
-    "load_config": "asgi_gateway.config",
+_NAMES = {
+    "asgi_gateway.config": "load_config",
+    "asgi_gateway.errors": "AllModulesIgnored ConfigError GatewayError HeaderError LoginError LoginFailed "
+    "LoginUnavailable Problem Replayed StateError StateFull StateUnavailable",
+    "asgi_gateway.gateway": "Gateway",
+    "asgi_gateway.http.redaction": "MaskCredentials",
+    "asgi_gateway.keystores": "load_keystore uvicorn_tls",
+    "asgi_gateway.middleware": "GatewayMiddleware",
+    "asgi_gateway.model": "AuthenticationToken Grant GroupPrincipal Principal RolePrincipal Subject UserPrincipal",
+    "asgi_gateway.plugins": "ChallengeScheme ControlFlag ExpiringState LoginAttempt LoginModule ModuleContext "
+    "ModuleOptions PasswordLoginModule PasswordOptions UserNamePassword",
+    "asgi_gateway.services.identity": "GatewayContext GatewayCredentials GatewayUser",
 }
-"""Where each public name lives. Imported when it is asked for, so that the client does not load the server."""
+_HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
+"""The module that defines each public name. Imported on first use, so that the client does not load the server."""
+
+__all__ = sorted(_HOMES)
 
 
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'asgi_gateway' has no attribute {name!r}")
-    found = getattr(importlib.import_module(_HOMES[name]), name)
-    globals()[name] = found
-    return found
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
 
 
 def __dir__() -> list[str]:

@@ -13,27 +13,29 @@ from typing import Any
 
 import anyio
 
-from asgi_gateway.attempt import BlockingPool, Step
-from asgi_gateway.audit import Audit
+from asgi_gateway._runtime.single_worker import OnlyWorker
+from asgi_gateway.authentication.attempt import BlockingPool, Step
+from asgi_gateway.authentication.multi_realm import Factors
+from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.authentication.result import Verified
 from asgi_gateway.errors import HeaderError, Problem
-from asgi_gateway.factors import Factors
-from asgi_gateway.heads import HANDSHAKE_PROTOCOL
-from asgi_gateway.identity import scope_additions
-from asgi_gateway.interfaces import Clock, ExpiringState, LoginModule
+from asgi_gateway.http.http1 import HANDSHAKE_PROTOCOL
 from asgi_gateway.keystores import KeyStore
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Revocation, Unavailable
-from asgi_gateway.paths import confusion, path_below_root
-from asgi_gateway.realm import Realm
-from asgi_gateway.reauthorization import Reauthorizations
-from asgi_gateway.revocation import Revocations
-from asgi_gateway.services import Service, ServiceTable, unshared
-from asgi_gateway.sockets import LiveSockets
-from asgi_gateway.verified import Verified
-from asgi_gateway.workers import OnlyWorker
+from asgi_gateway.plugins.clock import Clock
+from asgi_gateway.plugins.login_module import LoginModule
+from asgi_gateway.plugins.state_store import ExpiringState
+from asgi_gateway.services.identity import scope_additions
+from asgi_gateway.services.paths import confusion, path_below_root
+from asgi_gateway.services.table import Service, ServiceTable, unshared
+from asgi_gateway.sessions.revocation import Revocations
+from asgi_gateway.telemetry.audit import Audit
+from asgi_gateway.websockets.live import LiveSockets
+from asgi_gateway.websockets.reauthorization import Reauthorizations
 
 __all__ = ["Gateway"]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("asgi_gateway.gateway")
 
 _KNOWN_PATHS = 4096
 """Paths whose service is remembered."""

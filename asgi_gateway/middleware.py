@@ -10,18 +10,18 @@ from typing import Any, TypeVar
 
 import sniffio
 
-from asgi_gateway.browser import BrowserClient
 from asgi_gateway.config import load_config
-from asgi_gateway.endpoints import TEXT, Endpoints, Reply
+from asgi_gateway.endpoints.browser_client import BrowserClient
+from asgi_gateway.endpoints.service import TEXT, Endpoints, Reply
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
-from asgi_gateway.identity import SCOPE_KEY
+from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
-from asgi_gateway.paths import confusion, path_below_root
-from asgi_gateway.socket_login import SocketLogin
-from asgi_gateway.sockets import LiveSocket, Owner
-from asgi_gateway.subprotocols import without_credentials
+from asgi_gateway.services.identity import SCOPE_KEY
+from asgi_gateway.services.paths import confusion, path_below_root
+from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
+from asgi_gateway.websockets.live import LiveSocket, Owner
+from asgi_gateway.websockets.login import SocketLogin
 
 __all__ = ["GatewayMiddleware"]
 
@@ -32,7 +32,7 @@ Send = Callable[[Message], Awaitable[None]]
 T = TypeVar("T")
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("asgi_gateway.middleware")
 
 _KINDS = ("http", "websocket")
 _PLAIN = (b"content-type", TEXT.encode())

@@ -10,9 +10,9 @@ import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asgi_gateway.lifetime import SocketLifetime
 from asgi_gateway.model import Revocation
-from asgi_gateway.sockets import LiveSocket, LiveSockets, Owner
+from asgi_gateway.websockets.closable import SocketLifetime
+from asgi_gateway.websockets.live import LiveSocket, LiveSockets, Owner
 
 SOCKETS, USERS, MESSAGES, ROUNDS = 5_000, 500, 20_000, 15
 MESSAGE = {"type": "websocket.send", "text": "hello"}

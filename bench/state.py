@@ -14,7 +14,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from asgi_gateway.interfaces import ExpiringState
+from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.stores.redis import RedisState
 from asgi_gateway.stores.sqlite import SqliteState

@@ -9,21 +9,23 @@ from typing import Any
 
 import anyio
 
-from asgi_gateway.attempt import BlockingPool
-from asgi_gateway.audit import Audit
-from asgi_gateway.authorization import Authorization
-from asgi_gateway.chain import Chain, ChainEntry
-from asgi_gateway.credentials import CredentialReader
+from asgi_gateway.authentication.attempt import BlockingPool
+from asgi_gateway.authentication.chain import Chain, ChainEntry
+from asgi_gateway.authentication.credentials import CredentialReader
+from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.interfaces import ChallengeScheme, ControlFlag, ExpiringState, LoginModule
 from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.model import AuthRequest, Grant
-from asgi_gateway.origins import OriginRules
-from asgi_gateway.realm import Realm
-from asgi_gateway.schemes.basic import BasicScheme
-from asgi_gateway.services import Accept, Service
+from asgi_gateway.plugins.login_module import ControlFlag, LoginModule
+from asgi_gateway.plugins.scheme import ChallengeScheme
+from asgi_gateway.plugins.state_store import ExpiringState
+from asgi_gateway.schemes import BasicScheme
+from asgi_gateway.services.authorization import Authorization
+from asgi_gateway.services.origins import OriginRules
+from asgi_gateway.services.table import Accept, Service
 from asgi_gateway.stores.memory import MemoryState
+from asgi_gateway.telemetry.audit import Audit
 from tests.helpers import ManualClock
 
 Headers = list[tuple[bytes, bytes]]

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 import anyio.to_thread
 
 from asgi_gateway.errors import LoginFailed
-from asgi_gateway.interfaces import ExpiringState, LoginAttempt, ModuleContext
 from asgi_gateway.model import AuthenticationToken, Principal, Subject
+from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
+from asgi_gateway.plugins.state_store import ExpiringState
 
 T = TypeVar("T")
 

@@ -10,8 +10,8 @@ import pytest
 
 from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.identity import SCOPE_KEY
 from asgi_gateway.middleware import GatewayMiddleware
+from asgi_gateway.services.identity import SCOPE_KEY
 from tests.gateways import App, ask, basic, scope
 
 pytestmark = pytest.mark.anyio

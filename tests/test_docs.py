@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from asgi_gateway import config, registry
+from asgi_gateway import config
 from asgi_gateway.cli.main import main, parser
-from asgi_gateway.config import load
+from asgi_gateway.config import load, registry
 from asgi_gateway.config.load import loads
 from asgi_gateway.config.model import Element, GatewayConfig
 from asgi_gateway.config.vocabulary import IGNORED, fields

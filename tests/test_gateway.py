@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from asgi_gateway.audit import Audit
 from asgi_gateway.errors import LoginUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import request_of
 from asgi_gateway.model import Allow, Challenge, Forbid, Unavailable
-from asgi_gateway.origins import CrossSite, OriginRules
-from asgi_gateway.services import Accept, Service
+from asgi_gateway.services.origins import CrossSite, OriginRules
+from asgi_gateway.services.table import Accept, Service
+from asgi_gateway.telemetry.audit import Audit
 from tests.gateways import Module, World, basic, request, scope, service, users
 
 pytestmark = pytest.mark.anyio

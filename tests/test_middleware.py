@@ -9,12 +9,11 @@ import pytest
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.identity import SCOPE_KEY
 from asgi_gateway.middleware import request_of
 from asgi_gateway.model import Grant
-from asgi_gateway.origins import CrossSite, OriginRules
-from asgi_gateway.schemes.basic import ApplicationBasicScheme, BasicScheme
-from asgi_gateway.schemes.token import ApplicationTokenScheme
+from asgi_gateway.schemes import ApplicationBasicScheme, ApplicationTokenScheme, BasicScheme
+from asgi_gateway.services.identity import SCOPE_KEY
+from asgi_gateway.services.origins import CrossSite, OriginRules
 from tests.gateways import (
     CONNECT,
     DISCONNECT,

@@ -10,14 +10,14 @@ from urllib.parse import unquote
 
 import anyio
 
-from asgi_gateway.attempt import Step
+from asgi_gateway.authentication.attempt import Step
+from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.cli.output import Output
 from asgi_gateway.cli.passwords import ask_password
 from asgi_gateway.config import load_config
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.headers import basic_value
+from asgi_gateway.http.headers import basic_value
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Unavailable
-from asgi_gateway.realm import Realm
 
 __all__ = ["explain"]
 

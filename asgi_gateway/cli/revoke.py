@@ -11,7 +11,7 @@ from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import Revocation
-from asgi_gateway.session_list import SHORT, ids_beginning
+from asgi_gateway.sessions.listing import SHORT, ids_beginning
 
 __all__ = ["revoke"]
 

@@ -8,14 +8,14 @@ import logging
 import os
 from typing import Any
 
+from asgi_gateway._runtime.single_worker import SHARED_STATE_CURE
 from asgi_gateway.cli.output import Output
 from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
+from asgi_gateway.http.redaction import MaskCredentials
 from asgi_gateway.keystores import uvicorn_tls
-from asgi_gateway.masking import MaskCredentials
 from asgi_gateway.middleware import GatewayMiddleware
-from asgi_gateway.workers import SHARED_STATE_CURE
 
 __all__ = ["application", "run"]
 

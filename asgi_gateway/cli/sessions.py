@@ -13,7 +13,7 @@ from asgi_gateway.cli.output import Output
 from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.session_list import ListedSession, list_sessions
+from asgi_gateway.sessions.listing import ListedSession, list_sessions
 
 __all__ = ["list_"]
 

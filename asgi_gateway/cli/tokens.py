@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 
 from asgi_gateway.cli.output import Output
-from asgi_gateway.clock import SystemClock
-from asgi_gateway.signing import load_keys
-from asgi_gateway.tokens import TokenIssuer
-from asgi_gateway.values import parse_interval
+from asgi_gateway.plugins.clock import SystemClock
+from asgi_gateway.plugins.option_types import parse_interval
+from asgi_gateway.sessions.signing import load_keys
+from asgi_gateway.sessions.tokens import TokenIssuer
 
 __all__ = ["issue"]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from asgi_gateway.challenges import OfferedChallenge
 from asgi_gateway.client.challenge import (
     ChallengeHandler,
     ChallengeRequest,
@@ -29,6 +28,7 @@ from asgi_gateway.client.login import (
 )
 from asgi_gateway.client.negotiate import NegotiableChallengeHandler, NegotiateChallengeHandler
 from asgi_gateway.client.schemes import BasicChallengeHandler, TokenChallengeHandler
+from asgi_gateway.http.www_authenticate import OfferedChallenge
 
 if TYPE_CHECKING:
     from asgi_gateway.client.httpx_auth import GatewayAuth

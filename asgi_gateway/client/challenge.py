@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeAlias, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
-from asgi_gateway.challenges import OfferedChallenge, parse_challenges
 from asgi_gateway.errors import GatewayError, HeaderError
+from asgi_gateway.http.www_authenticate import OfferedChallenge, parse_challenges
 
 __all__ = [
     "ChallengeHandler",

@@ -15,7 +15,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 from asgi_gateway.client.flow import Reply
 from asgi_gateway.errors import GatewayError, HeaderError
-from asgi_gateway.heads import HANDSHAKE_PROTOCOL, MARKER, NO_REDIRECT, ResponseHead, format_request, parse_response
+from asgi_gateway.http.http1 import (
+    HANDSHAKE_PROTOCOL,
+    MARKER,
+    NO_REDIRECT,
+    ResponseHead,
+    format_request,
+    parse_response,
+)
 
 __all__ = ["ExtendedHandshake", "HandshakeError"]
 

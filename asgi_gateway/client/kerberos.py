@@ -10,7 +10,6 @@ from typing import Any
 
 import anyio.to_thread
 
-from asgi_gateway.challenges import OfferedChallenge
 from asgi_gateway.client.challenge import (
     ChallengeHandler,
     ChallengeRequest,
@@ -21,6 +20,7 @@ from asgi_gateway.client.challenge import (
 from asgi_gateway.client.login import LoginSource, PasswordAuthentication, login_handler
 from asgi_gateway.client.negotiate import KERBEROS_OID, SPNEGO_OID, NegotiableChallengeHandler
 from asgi_gateway.errors import GatewayError
+from asgi_gateway.http.www_authenticate import OfferedChallenge
 
 __all__ = ["KerberosChallengeHandler"]
 

@@ -14,7 +14,7 @@ from asgi_gateway.client.challenge import ChallengeHandler
 from asgi_gateway.client.extended import ExtendedHandshake
 from asgi_gateway.client.flow import Ask, Reply, Send, ask, authenticate
 from asgi_gateway.client.opening import Timer, headers_with, refusal, same_origin
-from asgi_gateway.heads import HANDSHAKE_PROTOCOL
+from asgi_gateway.http.http1 import HANDSHAKE_PROTOCOL
 
 __all__ = ["connect"]
 

@@ -11,12 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asgi_gateway import registry
-from asgi_gateway.attempt import BlockingPool
-from asgi_gateway.audit import Audit
-from asgi_gateway.authorization import Authorization
-from asgi_gateway.chain import Chain, ChainEntry
-from asgi_gateway.clock import SystemClock
+from asgi_gateway.authentication.attempt import BlockingPool
+from asgi_gateway.authentication.chain import Chain, ChainEntry
+from asgi_gateway.authentication.credentials import CredentialReader
+from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.config import registry
 from asgi_gateway.config.accept import Accept as AcceptUrl
 from asgi_gateway.config.load import LoadedConfig, load
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
@@ -25,14 +24,17 @@ from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.tickets import add_tickets
 from asgi_gateway.config.values import did_you_mean
-from asgi_gateway.credentials import CredentialReader
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.interfaces import ChallengeScheme, Clock, ExpiringState, LoginModule, ModuleContext
 from asgi_gateway.keystores import KeyStore, open_store
-from asgi_gateway.origins import CrossSite, OriginRules
-from asgi_gateway.realm import Realm
-from asgi_gateway.services import Accept, Service
+from asgi_gateway.plugins.clock import Clock, SystemClock
+from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
+from asgi_gateway.plugins.scheme import ChallengeScheme
+from asgi_gateway.plugins.state_store import ExpiringState
+from asgi_gateway.services.authorization import Authorization
+from asgi_gateway.services.origins import CrossSite, OriginRules
+from asgi_gateway.services.table import Accept, Service
+from asgi_gateway.telemetry.audit import Audit
 
 __all__ = ["build", "load_config"]
 

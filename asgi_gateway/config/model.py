@@ -10,7 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from asgi_gateway.config.accept import Accept, parse_accept
 from asgi_gateway.config.values import parse_interval, parse_presence, parse_switch
-from asgi_gateway.interfaces import ControlFlag
+from asgi_gateway.plugins.login_module import ControlFlag
 
 __all__ = [
     "Authentication",

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from asgi_gateway.config.load import LoadedConfig
 from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.errors import ConfigError, Problem
-from asgi_gateway.interfaces import ModuleOptions
+from asgi_gateway.plugins.option_types import ModuleOptions
 
 __all__ = ["Path_", "Report"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from asgi_gateway.config.model import SessionKeysConfig
 from asgi_gateway.errors import ConfigError, Problem
-from asgi_gateway.signing import KEY_BYTES, load_keys
+from asgi_gateway.sessions.signing import KEY_BYTES, load_keys
 
 __all__ = ["session_keys"]
 

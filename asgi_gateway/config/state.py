@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from asgi_gateway import registry
+from asgi_gateway.config import registry
 from asgi_gateway.config.load import LoadedConfig
 from asgi_gateway.config.report import Path_, Report
 from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.interfaces import Clock, ExpiringState
-from asgi_gateway.stores import StateStore
+from asgi_gateway.plugins.clock import Clock
+from asgi_gateway.plugins.state_store import ExpiringState, StateStore
 from asgi_gateway.stores.memory import MemoryState
 
 __all__ = ["build_state"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.config.model import ServiceConfig
 from asgi_gateway.modules.token import TokenLoginModule
-from asgi_gateway.realm import Realm
-from asgi_gateway.services import Service, Ticket
+from asgi_gateway.services.table import Service, Ticket
 
 __all__ = ["add_tickets"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from asgi_gateway.values import parse_interval, parse_switch
+from asgi_gateway.plugins.option_types import parse_interval, parse_switch
 
 __all__ = ["closest", "did_you_mean", "parse_interval", "parse_presence", "parse_switch"]
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
 from asgi_gateway.model import Grant, RolePrincipal
+from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
+from asgi_gateway.plugins.option_types import ModuleOptions
 
 __all__ = ["GrantLoginModule", "GrantOptions"]
 

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import anyio
 from pydantic import field_validator, model_validator
 
+from asgi_gateway._runtime.polling import Watcher, version_of
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
-from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
 from asgi_gateway.keystores import (
     WrongPassword,
     X500PrivateCredential,
@@ -23,8 +23,8 @@ from asgi_gateway.keystores import (
     validity_problem,
 )
 from asgi_gateway.model import Grant, UserPrincipal
-from asgi_gateway.values import Switch
-from asgi_gateway.watching import Watcher, version_of
+from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
+from asgi_gateway.plugins.option_types import ModuleOptions, Switch
 
 __all__ = ["KeyStoreLoginModule", "KeyStoreOptions", "X500Principal"]
 

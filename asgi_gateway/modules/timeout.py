@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleOptions
 from asgi_gateway.model import Grant
-from asgi_gateway.values import parse_interval
+from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule
+from asgi_gateway.plugins.option_types import ModuleOptions, parse_interval
 
 __all__ = ["TimeoutLoginModule", "TimeoutOptions"]
 

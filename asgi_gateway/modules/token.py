@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable, Replayed, StateError
-from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
 from asgi_gateway.model import Grant, Revocation
-from asgi_gateway.signing import load_keys
-from asgi_gateway.tokens import Token, TokenIssuer
-from asgi_gateway.values import Switch, parse_interval
+from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
+from asgi_gateway.plugins.option_types import ModuleOptions, Switch, parse_interval
+from asgi_gateway.sessions.signing import load_keys
+from asgi_gateway.sessions.tokens import Token, TokenIssuer
 
 __all__ = ["CLOCK_MARGIN", "TokenLoginModule", "TokenOptions"]
 

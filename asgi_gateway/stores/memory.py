@@ -12,10 +12,10 @@ from threading import Lock
 
 from pydantic import Field
 
-from asgi_gateway.clock import SystemClock
 from asgi_gateway.errors import StateFull
-from asgi_gateway.interfaces import Clock, ModuleOptions
-from asgi_gateway.stores import StateStore, check_ttl
+from asgi_gateway.plugins.clock import Clock, SystemClock
+from asgi_gateway.plugins.option_types import ModuleOptions
+from asgi_gateway.plugins.state_store import StateStore, check_ttl
 
 __all__ = ["MemoryOptions", "MemoryState"]
 

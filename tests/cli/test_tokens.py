@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asgi_gateway.cli import main
-from asgi_gateway.tokens import Token, TokenIssuer
+from asgi_gateway.sessions.tokens import Token, TokenIssuer
 
 KEY = "k" * 32
 

@@ -6,10 +6,9 @@ import pytest
 
 from asgi_gateway.client import BasicChallengeHandler, ChallengeRequest, PasswordAuthentication, TokenChallengeHandler
 from asgi_gateway.errors import GatewayError
-from asgi_gateway.headers import parse_authorization
+from asgi_gateway.http.headers import parse_authorization
 from asgi_gateway.model import AuthenticationToken
-from asgi_gateway.schemes.basic import ApplicationBasicScheme, BasicScheme
-from asgi_gateway.schemes.token import ApplicationTokenScheme
+from asgi_gateway.schemes import ApplicationBasicScheme, ApplicationTokenScheme, BasicScheme
 
 URL = "https://host.example/echo"
 

@@ -24,7 +24,7 @@ from asgi_gateway.client import (
 )
 from asgi_gateway.client.opening import Timer
 from asgi_gateway.client.sync import connect as connect_in_thread
-from asgi_gateway.handshake import HANDSHAKE_PROTOCOL, Handshake, Limits, State, offers_of
+from asgi_gateway.websockets.kaazing_handshake import HANDSHAKE_PROTOCOL, Handshake, Limits, State, offers_of
 
 
 def handler(*passwords, asked=None):

@@ -13,8 +13,9 @@ from asgi_gateway.config import load, load_config, loads
 from asgi_gateway.config.build import build
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.interfaces import LoginModule, ModuleContext, ModuleOptions
 from asgi_gateway.model import Allow, Challenge, Forbid, Grant
+from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
+from asgi_gateway.plugins.option_types import ModuleOptions
 from tests.config.helpers import document, realm, service
 from tests.gateways import basic, request
 from tests.helpers import ManualClock

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from asgi_gateway.config.model import Authentication, Constraint, GatewayConfig, RealmConfig, ServiceConfig, StoreConfig
-from asgi_gateway.interfaces import ControlFlag
+from asgi_gateway.plugins.login_module import ControlFlag
 
 
 def test_defaults() -> None:

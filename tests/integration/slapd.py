@@ -21,8 +21,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from asgi_gateway.interfaces import Clock
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapOptions
+from asgi_gateway.plugins.clock import Clock
 from tests.helpers import context
 from tests.integration.process import LOOPBACK, Process, free_port, running
 

@@ -252,8 +252,8 @@ def test_the_dialog_can_be_styled_and_translated(page: Page) -> None:
 
 def test_challenges_are_read_as_in_python(page: Page) -> None:
     """The module's parser reads and refuses what the Python one does."""
-    from asgi_gateway.challenges import parse_challenges
     from asgi_gateway.errors import HeaderError
+    from asgi_gateway.http.www_authenticate import parse_challenges
 
     lines = [
         'Basic realm="a, b", Negotiate',

@@ -18,11 +18,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_gateway.directory import srv
-from asgi_gateway.directory.diagnosis import explain
-from asgi_gateway.directory.escaping import escape_dn
-from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import ConfigError, LoginUnavailable
+from asgi_gateway.modules.ldap.client import srv
+from asgi_gateway.modules.ldap.client.diagnosis import explain
+from asgi_gateway.modules.ldap.client.escaping import escape_dn
+from asgi_gateway.modules.ldap.client.urls import Address
 from tests.helpers import attempt
 from tests.integration.neighbours import Neighbour
 from tests.integration.process import LOOPBACK, free_port

@@ -8,7 +8,7 @@ import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import GroupPrincipal, Subject, UserPrincipal
-from asgi_gateway.modules.jndi import JndiLoginModule, JndiOptions, NumericGroupPrincipal, NumericUserPrincipal
+from asgi_gateway.modules.ldap.jndi import JndiLoginModule, JndiOptions, NumericGroupPrincipal, NumericUserPrincipal
 from tests.helpers import attempt, context
 from tests.integration.slapd import BASE, READER, READER_PASSWORD, Slapd, directory
 

@@ -12,10 +12,10 @@ import anyio
 import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
-from asgi_gateway.interfaces import SHARED_NAME, SHARED_PASSWORD
-from asgi_gateway.kerberos.tokens import SHARED_ACCEPTOR
 from asgi_gateway.model import Grant
-from asgi_gateway.modules.kerberos5 import Kerberos5LoginModule
+from asgi_gateway.modules.kerberos.kerberos5 import Kerberos5LoginModule
+from asgi_gateway.modules.kerberos.library.tokens import SHARED_ACCEPTOR
+from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD
 from tests import helpers
 from tests.helpers import attempt
 from tests.integration.kdc import SERVICE, Kdc, realm
@@ -223,7 +223,7 @@ async def test_kdc_silent(kdc: Kdc, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         silent = Kdc(tmp_path, port=tcp.getsockname()[1])
         silent.write_config()
         monkeypatch.setenv("KRB5_CONFIG", str(tmp_path / "krb5.conf"))
-        monkeypatch.setattr("asgi_gateway.modules.kerberos5._START_LIMIT", 0.1)
+        monkeypatch.setattr("asgi_gateway.modules.kerberos.kerberos5._START_LIMIT", 0.1)
         with anyio.fail_after(2):
             await acceptor(kdc.keytab).open()
 

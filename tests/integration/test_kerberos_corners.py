@@ -8,8 +8,8 @@ import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Grant
-from asgi_gateway.modules.gss import GssLoginModule
-from asgi_gateway.modules.kerberos5 import Kerberos5LoginModule
+from asgi_gateway.modules.kerberos.gss import GssLoginModule
+from asgi_gateway.modules.kerberos.kerberos5 import Kerberos5LoginModule
 from tests.helpers import attempt
 from tests.integration.kdc import realm
 from tests.integration.tickets import KRB5, SPNEGO, Client, Flag, acceptor, login, module, shift_clock
@@ -49,7 +49,7 @@ async def test_own_tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         slow.write_text("#!/bin/sh\nexec sleep 60\n")
         slow.chmod(0o755)
         monkeypatch.setenv("PATH", f"{slow.parent}:/usr/bin:/bin")
-        monkeypatch.setattr("asgi_gateway.kerberos.own._RENEW_LIMIT", 0.1)
+        monkeypatch.setattr("asgi_gateway.modules.kerberos.library.own._RENEW_LIMIT", 0.1)
         renewing = module(Kerberos5LoginModule, tmp_path, **options, renewTGT=True)
         with pytest.raises(LoginUnavailable, match="cannot renew"):
             await renewing.login(attempt())

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
-from asgi_gateway.interfaces import SHARED_NAME, SHARED_PASSWORD
 from asgi_gateway.model import Grant, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapPrincipal
+from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD
 from tests.helpers import attempt, context
 from tests.integration.slapd import BASE, PEOPLE, READER, READER_PASSWORD, Slapd, directory, ldap_module
 

@@ -14,12 +14,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asgi_gateway.attempt import Attempt, BlockingPool
-from asgi_gateway.clock import SystemClock
+from asgi_gateway.authentication.attempt import Attempt, BlockingPool
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
-from asgi_gateway.interfaces import UserNamePassword
 from asgi_gateway.model import AuthenticationToken
 from asgi_gateway.modules.ldap import LdapLoginModule
+from asgi_gateway.plugins.clock import SystemClock
+from asgi_gateway.plugins.scheme import UserNamePassword
 from tests.helpers import attempt
 from tests.integration.neighbours import Neighbour, cutting
 from tests.integration.slapd import (

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed
-from asgi_gateway.kerberos import libkrb5
+from asgi_gateway.modules.kerberos.library import libkrb5
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, directory: Path, text: str) -> None:

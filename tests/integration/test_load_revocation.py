@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from asgi_gateway.clock import SystemClock
-from asgi_gateway.tokens import TokenIssuer
+from asgi_gateway.plugins.clock import SystemClock
+from asgi_gateway.sessions.tokens import TokenIssuer
 from tests.integration.process import LOOPBACK
 from tests.integration.test_live_sockets import Site, site
 

@@ -21,8 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redis import asyncio as client
 
 from asgi_gateway.errors import StateFull, StateUnavailable
-from asgi_gateway.interfaces import ExpiringState
-from asgi_gateway.stores import PositionLost
+from asgi_gateway.plugins.state_store import ExpiringState, PositionLost
 from asgi_gateway.stores import redis as redis_store
 from asgi_gateway.stores.redis import RedisState
 from tests.integration.process import LOOPBACK, free_port, running

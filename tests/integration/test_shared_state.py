@@ -16,7 +16,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from asgi_gateway.tokens import TokenIssuer
+from asgi_gateway.sessions.tokens import TokenIssuer
 from tests.integration.process import LOOPBACK
 from tests.integration.redis import RedisServer
 from tests.integration.servers import ROOT, serve

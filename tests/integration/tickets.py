@@ -9,11 +9,11 @@ from typing import Any
 
 import gssapi
 
-from asgi_gateway.clock import SystemClock
-from asgi_gateway.interfaces import LoginModule, ModuleContext
 from asgi_gateway.model import AuthenticationToken, Grant
-from asgi_gateway.modules.gss import GssLoginModule
-from asgi_gateway.modules.kerberos5 import Kerberos5LoginModule
+from asgi_gateway.modules.kerberos.gss import GssLoginModule
+from asgi_gateway.modules.kerberos.kerberos5 import Kerberos5LoginModule
+from asgi_gateway.plugins.clock import SystemClock
+from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.stores.memory import MemoryState
 from tests import helpers
 

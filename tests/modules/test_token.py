@@ -10,12 +10,12 @@ import pytest
 from pydantic import ValidationError
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, Replayed, StateFull, StateUnavailable
-from asgi_gateway.interfaces import ExpiringState
 from asgi_gateway.model import AuthenticationToken, Grant, Revocation, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
-from asgi_gateway.revocation import Revocations
+from asgi_gateway.plugins.state_store import ExpiringState
+from asgi_gateway.sessions.revocation import Revocations
+from asgi_gateway.sessions.tokens import Token, TokenIssuer
 from asgi_gateway.stores.memory import MemoryState
-from asgi_gateway.tokens import Token, TokenIssuer
 from tests.helpers import Attempt, Context, EmptyState, ManualClock, attempt, context
 
 pytestmark = pytest.mark.anyio

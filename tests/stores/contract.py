@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from asgi_gateway.errors import StateFull
-from asgi_gateway.interfaces import ExpiringState
-from asgi_gateway.stores import MAX_TTL, MessageLog, PositionLost
+from asgi_gateway.plugins.state_store import MAX_TTL, ExpiringState, MessageLog, PositionLost
 from tests.helpers import ManualClock
 
 AWKWARD = [

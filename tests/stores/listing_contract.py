@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.stores import Listing
+from asgi_gateway.plugins.state_store import Listing
 from tests.stores.contract import AWKWARD, Harness
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from pydantic import model_validator
 
+from asgi_gateway._runtime.polling import Version, Watcher, version_of
 from asgi_gateway.errors import ConfigError, LoginFailed
-from asgi_gateway.interfaces import LoginAttempt, ModuleContext
 from asgi_gateway.model import Grant, UserPrincipal
 from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.modules.file.users import Users
-from asgi_gateway.password_login import PasswordLoginModule, PasswordOptions
-from asgi_gateway.values import Switch
-from asgi_gateway.watching import Version, Watcher, version_of
+from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
+from asgi_gateway.plugins.option_types import Switch
+from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
 
 __all__ = ["FileLoginModule", "FileOptions"]
 

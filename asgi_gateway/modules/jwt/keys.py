@@ -23,8 +23,8 @@ import anyio
 import jwt
 
 from asgi_gateway.errors import LoginUnavailable
-from asgi_gateway.interfaces import Clock
 from asgi_gateway.modules.jwt.algorithms import ALGORITHMS, OCTETS
+from asgi_gateway.plugins.clock import Clock
 
 __all__ = ["FileKeys", "KeySet", "UrlKeys", "parse_keys"]
 

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, Replayed, StateError
-from asgi_gateway.interfaces import LoginAttempt, LoginModule, ModuleContext, ModuleOptions
 from asgi_gateway.model import Grant, Revocation
 from asgi_gateway.modules.jwt.algorithms import ALGORITHMS, OCTETS
-from asgi_gateway.values import Switch, parse_interval
+from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
+from asgi_gateway.plugins.option_types import ModuleOptions, Switch, parse_interval
 
 __all__ = ["CLOCK_MARGIN", "JwtLoginModule", "JwtOptions"]
 

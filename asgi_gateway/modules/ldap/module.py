@@ -18,18 +18,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
-from asgi_gateway.directory import library
-from asgi_gateway.directory.connection import Connection, Entry
-from asgi_gateway.directory.directory import Directory
-from asgi_gateway.directory.escaping import Template, check_name, check_password, escape_dn, escape_filter
-from asgi_gateway.directory.groups import GroupRules, in_chain_filter, normal_dn
-from asgi_gateway.directory.session import Session
-from asgi_gateway.directory.urls import Address
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
-from asgi_gateway.interfaces import LoginAttempt, ModuleContext
 from asgi_gateway.model import Grant, Principal, RolePrincipal, UserPrincipal
+from asgi_gateway.modules.ldap.client import library
+from asgi_gateway.modules.ldap.client.connection import Connection, Entry
+from asgi_gateway.modules.ldap.client.directory import Directory
+from asgi_gateway.modules.ldap.client.escaping import Template, check_name, check_password, escape_dn, escape_filter
+from asgi_gateway.modules.ldap.client.groups import GroupRules, in_chain_filter, normal_dn
+from asgi_gateway.modules.ldap.client.session import Session
+from asgi_gateway.modules.ldap.client.urls import Address
 from asgi_gateway.modules.ldap.options import ATTRIBUTE, LdapOptions, Mode
-from asgi_gateway.password_login import PasswordLoginModule
+from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
+from asgi_gateway.plugins.password_login import PasswordLoginModule
 
 __all__ = ["LdapLoginModule", "LdapPrincipal"]
 

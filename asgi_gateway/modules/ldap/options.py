@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from asgi_gateway.directory.groups import parse_mapping
-from asgi_gateway.directory.options import DirectoryOptions
-from asgi_gateway.values import Switch
+from asgi_gateway.modules.ldap.client.groups import parse_mapping
+from asgi_gateway.modules.ldap.client.options import DirectoryOptions
+from asgi_gateway.plugins.option_types import Switch
 
 __all__ = ["ATTRIBUTE", "LdapOptions", "Mode"]
 

@@ -18,10 +18,10 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BeforeValidator, Field
 
 from asgi_gateway.errors import ConfigError, StateError, StateFull, StateUnavailable
-from asgi_gateway.interfaces import Clock, ModuleOptions
-from asgi_gateway.stores import Listing, MessageLog, PositionLost, StateStore, check_ttl, hashed
+from asgi_gateway.plugins.clock import Clock
+from asgi_gateway.plugins.option_types import ModuleOptions, Switch, parse_interval
+from asgi_gateway.plugins.state_store import Listing, MessageLog, PositionLost, StateStore, check_ttl, hashed
 from asgi_gateway.stores.redis.urls import PORT, options_of, parse
-from asgi_gateway.values import Switch, parse_interval
 
 __all__ = ["RedisOptions", "RedisState"]
 

@@ -17,12 +17,11 @@ from typing import Annotated
 import anyio
 from pydantic import BeforeValidator, Field
 
-from asgi_gateway.clock import SystemClock
 from asgi_gateway.errors import StateFull
-from asgi_gateway.interfaces import Clock, ModuleOptions
-from asgi_gateway.stores import Listing, MessageLog, PositionLost, StateStore, check_ttl, hashed
+from asgi_gateway.plugins.clock import Clock, SystemClock
+from asgi_gateway.plugins.option_types import ModuleOptions, parse_interval
+from asgi_gateway.plugins.state_store import Listing, MessageLog, PositionLost, StateStore, check_ttl, hashed
 from asgi_gateway.stores.sqlite.database import Database
-from asgi_gateway.values import parse_interval
 
 __all__ = ["SqliteOptions", "SqliteState"]
 

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, StateUnavailable
-from asgi_gateway.interfaces import ExpiringState
 from asgi_gateway.model import AuthenticationToken, Grant, Revocation, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.jwt import JwtLoginModule, JwtOptions
-from asgi_gateway.revocation import Revocations
+from asgi_gateway.plugins.state_store import ExpiringState
+from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.stores.memory import MemoryState
 from tests.helpers import Attempt, EmptyState, ManualClock, attempt, context
 from tests.modules.jwt.issuer import CLAIMS, EC, ED, NOW, OTHER_RSA, RSA, SECRET, jwk, key_server, key_set, token

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
-from asgi_gateway.interfaces import SHARED_NAME, SHARED_PASSWORD
 from asgi_gateway.keystores import X500PrivateCredential
 from asgi_gateway.model import Subject, UserPrincipal
 from asgi_gateway.modules import keystore
 from asgi_gateway.modules.keystore import X500Principal
+from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD
 from tests import helpers
 from tests.keystores import PASSWORD
 from tests.modules.keystore import ALICE, LOCAL, OWN_KEYS

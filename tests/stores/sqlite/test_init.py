@@ -16,7 +16,8 @@ import anyio
 import pytest
 
 from asgi_gateway.errors import StateUnavailable
-from asgi_gateway.stores import PositionLost, sqlite
+from asgi_gateway.plugins.state_store import PositionLost
+from asgi_gateway.stores import sqlite
 from asgi_gateway.stores.sqlite import SqliteState
 from tests.helpers import ManualClock
 from tests.stores.contract import BoundContract, ClockHarness, LogContract, StoreContract, model_test
@@ -253,7 +254,8 @@ async def test_other_event_loops(tmp_path: Path) -> None:
 
 _MANY_PROCESSES = """
 import asyncio, sys
-from asgi_gateway.stores import PositionLost, sqlite
+from asgi_gateway.stores import sqlite
+from asgi_gateway.plugins.state_store import PositionLost
 from asgi_gateway.stores.sqlite import SqliteState
 
 async def main():
@@ -292,7 +294,8 @@ def test_one_winner_among_processes(tmp_path: Path) -> None:
 
 _FORK = """
 import asyncio, os, sys
-from asgi_gateway.stores import PositionLost, sqlite
+from asgi_gateway.stores import sqlite
+from asgi_gateway.plugins.state_store import PositionLost
 from asgi_gateway.stores.sqlite import SqliteState
 
 state = SqliteState(sys.argv[1])

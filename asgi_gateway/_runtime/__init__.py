@@ -1,0 +1,1 @@
+"""Run threads, poll files and lock the single worker. Holds no policy."""

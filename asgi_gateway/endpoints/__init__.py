@@ -1,0 +1,1 @@
+"""Answer the requests that the gateway serves itself: tickets, logout, re-authorization, the browser client."""

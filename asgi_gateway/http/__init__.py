@@ -1,0 +1,1 @@
+"""Parse and write what HTTP messages carry. Pure functions, shared by the server and the client."""

@@ -1,0 +1,1 @@
+"""Authenticate with Kerberos: the login modules kerberos5 and gss."""

@@ -1,0 +1,244 @@
+"""The ``kerberos5`` login module. Source: ``com.sun.security.auth.module.Krb5LoginModule``.
+
+As acceptor it hands its service's keys to ``gss`` and says nothing of who the client is. As initiator it checks the
+request's user name and password with the KDC. A ticket cache or a keytab logs the gateway in, not the client: such a
+success gives later modules and the application a ticket to work with, and lets nobody in.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio.to_thread
+from pydantic import model_validator
+
+from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
+from asgi_gateway.model import Grant, UserPrincipal
+from asgi_gateway.modules.kerberos.library import libkrb5
+from asgi_gateway.modules.kerberos.library.keytab import Keytab, keytab_path, read_keytab
+from asgi_gateway.modules.kerberos.library.names import NameOptions, check_realm, user_name
+from asgi_gateway.modules.kerberos.library.problems import require_gssapi
+from asgi_gateway.modules.kerberos.library.tokens import SHARED_ACCEPTOR
+from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
+from asgi_gateway.plugins.option_types import Switch
+from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
+
+if TYPE_CHECKING:
+    from asgi_gateway.modules.kerberos.library.acceptor import Acceptor
+    from asgi_gateway.modules.kerberos.library.own import CacheLogin, KeytabLogin
+    from asgi_gateway.modules.kerberos.library.passwords import PasswordCheck
+
+__all__ = ["Kerberos5LoginModule", "Kerberos5Options"]
+
+_START_LIMIT = 2.0
+"""Seconds that the KDC has at start-up to say that a key is stale."""
+_PROVING_SERVICES = 8
+"""How many of a keytab's services may be tried to prove the KDC."""
+_NOBODY = Grant(authenticates=False)
+_CACHE_TYPE = re.compile(r"[A-Za-z]{2,}:")
+
+
+class Kerberos5Options(PasswordOptions, NameOptions):
+    """Options of ``kerberos5``: the JDK's, those of names, and two of our own.
+
+    Attributes:
+        principal: initiator: who logs in; acceptor: the service, or ``*`` for any in the keytab.
+        isInitiator: false for an acceptor.
+        useKeyTab: take the key from a keytab.
+        keyTab: the keytab; the system's by default.
+        useTicketCache: take the ticket from a ticket cache.
+        ticketCache: the cache; the system's by default.
+        renewTGT: renew the cache's ticket when it ends soon.
+        doNotPrompt: never use the request's own user name and password.
+        storeKey: hand the keytab's keys to ``gss``.
+        refreshKrb5Config: accepted; libkrb5 always notices a changed krb5.conf by itself.
+        verifyKDC: prove the KDC with a keytab before believing that a password is right.
+        verifyKeyTab: that keytab; by default ``keyTab``, else the system's.
+        refuseForeignRealms: true by default here, so that a client cannot choose which KDC the gateway asks.
+    """
+
+    principal: str | None = None
+    isInitiator: Switch = True
+    useKeyTab: Switch = False
+    keyTab: str | None = None
+    useTicketCache: Switch = False
+    ticketCache: str | None = None
+    renewTGT: Switch = False
+    doNotPrompt: Switch = False
+    storeKey: Switch = False
+    refreshKrb5Config: Switch = False
+    verifyKDC: Switch = True
+    verifyKeyTab: str | None = None
+    refuseForeignRealms: Switch = True
+
+    @property
+    def takes_passwords(self) -> bool:
+        """Whether a password can come into it: the request's, or one in the shared state."""
+        return self.isInitiator and (not self.doNotPrompt or self.tryFirstPass or self.useFirstPass)
+
+    @model_validator(mode="after")
+    def _legal(self) -> Kerberos5Options:
+        first_pass = self.tryFirstPass or self.useFirstPass
+        no_key = not self.useKeyTab and not first_pass
+        illegal = (
+            (self.doNotPrompt and no_key and not self.useTicketCache,
+             "doNotPrompt leaves no way to log in: set useTicketCache, useKeyTab, tryFirstPass or useFirstPass"),
+            (self.storeKey and self.doNotPrompt and no_key,
+             "storeKey with doNotPrompt has no key to store: set useKeyTab, tryFirstPass or useFirstPass"),
+            (self.ticketCache is not None and not self.useTicketCache, "ticketCache needs useTicketCache=true"),
+            (self.keyTab is not None and not self.useKeyTab, "keyTab needs useKeyTab=true"),
+            (self.renewTGT and not self.useTicketCache, "renewTGT needs useTicketCache=true"),
+            (self.isInitiator and self.principal == "*", "principal * is for acceptors: set isInitiator=false"),
+            (not self.isInitiator and not self.useKeyTab, "an acceptor's key comes from a keytab: set useKeyTab=true"),
+            (not self.isInitiator and self.principal is None,
+             "an acceptor needs a principal, such as HTTP/www.example.com@EXAMPLE.COM, or * for any in the keytab"),
+            (self.verifyKeyTab is not None and not self.verifyKDC, "verifyKeyTab contradicts verifyKDC=false"),
+        )  # fmt: skip
+        for wrong, message in illegal:
+            if wrong:
+                raise ValueError(message)
+        return self
+
+
+class Kerberos5LoginModule(PasswordLoginModule):
+    """Kerberos version 5.
+
+    Raises:
+        ConfigError: gssapi is not installed, a keytab is missing, unreadable or lacks the principal, or krb5.conf has
+            no default realm for passwords.
+    """
+
+    Options = Kerberos5Options
+    cacheable = True
+
+    def __init__(self, options: Kerberos5Options, context: ModuleContext) -> None:
+        super().__init__(options, context)
+        require_gssapi()
+        self.authenticates = options.takes_passwords
+        self.waits = options.isInitiator
+        if not options.isInitiator and not options.storeKey:
+            context.warn("kerberos5: an acceptor without storeKey hands nothing to gss, so that no ticket can be taken")
+        self._acceptor = self._make_acceptor() if options.storeKey and options.useKeyTab else None
+        self._keytab_login: KeytabLogin | None = self._make_keytab_login() if options.useKeyTab else None
+        self._cache_login: CacheLogin | None = self._make_cache_login() if options.isInitiator else None
+        self._passwords: PasswordCheck | None = self._make_password_check() if options.takes_passwords else None
+
+    async def open(self) -> None:
+        """Ask the KDC once whether the keytab's key is still the one it knows.
+
+        Raises:
+            ConfigError: it is not. A KDC that cannot be asked, or does not know the service as a client, is no error.
+        """
+        problem = await self._ask_whether_stale()
+        if problem is not None:
+            raise ConfigError(problem)
+
+    async def check(self) -> list[str]:
+        problem = await self._ask_whether_stale()
+        return [problem] if problem is not None else []
+
+    async def login(self, attempt: LoginAttempt) -> Grant | None:
+        if not self.options.isInitiator:
+            self._hand_over(attempt)
+            return _NOBODY
+        failure: LoginError | None = None
+        for source in (self._cache_login, self._keytab_login):
+            if source is None:
+                continue
+            try:
+                credentials = await attempt.run_blocking(source.login)
+            except LoginError as error:
+                self._debug("%s", error)
+                failure = failure or error
+            else:
+                self._hand_over(attempt)
+                return Grant(private_credentials=(credentials,), authenticates=False)
+        return await self._password_login(attempt, failure)
+
+    async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
+        options, check = self.options, self._passwords
+        assert check is not None  # __init__ made it wherever a password can come
+        principal = check.full_name(username)
+        if options.principal is not None and principal != check.full_name(options.principal):
+            raise LoginFailed("the user is not the principal that this module is configured for")
+        check_realm(principal, check.local_realm, options)
+        logged_in = await attempt.run_blocking(check.login, principal, password)
+        name = await attempt.run_blocking(user_name, logged_in.principal, check.local_realm, options)
+        return Grant((UserPrincipal(name),), private_credentials=(logged_in.credentials,))
+
+    async def _password_login(self, attempt: LoginAttempt, failure: LoginError | None) -> Grant | None:
+        if not self.options.doNotPrompt:
+            return await super().login(attempt)
+        shared = self._shared(attempt) if self._passwords is not None else None
+        if shared is None:
+            raise failure or LoginFailed("doNotPrompt: no user name and password in the shared state")
+        return await self._authenticate(attempt, *shared)
+
+    def _hand_over(self, attempt: LoginAttempt) -> None:
+        # by way of the shared state, which ends with the attempt: the application has no use for the service's keys
+        if self._acceptor is not None:
+            attempt.shared_state[SHARED_ACCEPTOR] = self._acceptor
+
+    async def _ask_whether_stale(self) -> str | None:
+        if self._keytab_login is None:
+            return None
+        with anyio.move_on_after(_START_LIMIT):
+            return await anyio.to_thread.run_sync(self._keytab_login.stale_key, abandon_on_cancel=True)
+        return None
+
+    def _make_acceptor(self) -> Acceptor:
+        from asgi_gateway.modules.kerberos.library.acceptor import Acceptor
+
+        acceptor = Acceptor(self._keytab(self.options.keyTab), self._service)
+        self._debug("keytab %s holds %s", acceptor.keytab.path, acceptor.keytab.describe())
+        return acceptor
+
+    def _make_keytab_login(self) -> KeytabLogin:
+        from asgi_gateway.modules.kerberos.library.own import KeytabLogin
+
+        return KeytabLogin(self._keytab(self.options.keyTab), self._service)
+
+    def _make_cache_login(self) -> CacheLogin | None:
+        from asgi_gateway.modules.kerberos.library.own import CacheLogin
+
+        options: Kerberos5Options = self.options
+        if not options.useTicketCache:
+            return None
+        cache = options.ticketCache
+        if cache is not None and not _CACHE_TYPE.match(cache):
+            cache = f"FILE:{self.context.path(cache)}"
+        return CacheLogin(cache, options.principal, renew=options.renewTGT)
+
+    def _make_password_check(self) -> PasswordCheck:
+        from asgi_gateway.modules.kerberos.library.acceptor import Acceptor
+        from asgi_gateway.modules.kerberos.library.passwords import PasswordCheck
+
+        realm = libkrb5.default_realm()
+        if realm is None:
+            raise ConfigError("krb5.conf has no default_realm, so that user names without a realm mean nothing")
+        if not self.options.verifyKDC:
+            self.context.warn("kerberos5: verifyKDC=false believes whoever answers in the KDC's place")
+            return PasswordCheck(realm, ())
+        try:
+            keytab = self._keytab(self.options.verifyKeyTab or self.options.keyTab)
+        except ConfigError as error:
+            reason = error.problems[0].message
+            message = f"passwords need a keytab that proves the KDC (verifyKeyTab, or verifyKDC=false): {reason}"
+            raise ConfigError(message) from None
+        services = tuple(Acceptor(keytab, name) for name in keytab.principals[:_PROVING_SERVICES])
+        return PasswordCheck(realm, services)
+
+    @property
+    def _service(self) -> str | None:
+        principal: str | None = self.options.principal
+        return None if principal == "*" else principal
+
+    def _keytab(self, option: str | None) -> Keytab:
+        path: Path = keytab_path(option if option is not None else libkrb5.default_keytab_name())
+        return read_keytab(self.context.path(path))
+
+    def _debug(self, message: str, *values: object) -> None:
+        if self.options.debug:
+            self.context.logger.info(f"kerberos5: {message}", *values)

@@ -1,0 +1,81 @@
+"""Why a directory server could not be reached, in words.
+
+libldap reports every failure of TLS as an unknown error. So once it failed, the same is tried with Python's own TLS,
+which says whether the certificate expired, is for another host, or comes from nobody known.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from pathlib import Path
+
+from asgi_gateway.modules.ldap.client.urls import Address
+
+__all__ = ["explain"]
+
+# an ExtendedRequest for StartTLS with message id 1 (RFC 4511 section 4.14), and how a successful response begins
+_START_TLS = bytes.fromhex("301d02010177188016") + b"1.3.6.1.4.1.1466.20037"
+_RESULT_CODE = b"\x0a\x01"
+_MAX_RESPONSE = 4096
+
+
+def explain(address: Address, ca_file: Path | None, timeout: float) -> str | None:
+    """Try to reach a server and say what fails. Blocks.
+
+    Args:
+        address: the server.
+        ca_file: CA certificates; None for the system's.
+        timeout: seconds.
+
+    Returns:
+        a clause for a log line; None if nothing fails.
+    """
+    end = time.monotonic() + timeout
+    try:
+        sock = socket.create_connection((address.host, address.port), timeout)
+    except OSError as error:
+        return f"the address cannot be reached: {error}"
+    with sock:
+        if address.security == "plain":
+            return None
+        try:
+            if address.security == "starttls" and (refusal := _start_tls(sock, end)):
+                return refusal
+            sock.settimeout(_left(end))
+            with _context(ca_file).wrap_socket(sock, server_hostname=address.host):
+                return None
+        except ssl.SSLCertVerificationError as error:
+            return f"TLS: the server's certificate is refused: {error.verify_message}"
+        except TimeoutError:
+            return "TLS: the server accepts the connection and says nothing"
+        except (ssl.SSLError, OSError) as error:
+            return f"TLS: {error}"
+
+
+def _start_tls(sock: socket.socket, end: float) -> str | None:
+    sock.sendall(_START_TLS)
+    response = b""
+    while _RESULT_CODE not in response[:-1]:
+        sock.settimeout(_left(end))
+        received = sock.recv(_MAX_RESPONSE)
+        response += received
+        if not received or len(response) > _MAX_RESPONSE:
+            return "StartTLS: the server ends the connection"
+    code = response[response.index(_RESULT_CODE) + len(_RESULT_CODE)]
+    return f"StartTLS: the server refuses it (result code {code})" if code else None
+
+
+def _context(ca_file: Path | None) -> ssl.SSLContext:
+    # not create_default_context, whose strict flags refuse certificates that libldap takes
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if ca_file is None:
+        context.load_default_certs()
+    else:
+        context.load_verify_locations(ca_file)
+    return context
+
+
+def _left(end: float) -> float:
+    return max(end - time.monotonic(), 0.001)

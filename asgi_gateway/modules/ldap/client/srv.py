@@ -1,0 +1,38 @@
+"""Directory servers by DNS SRV records (RFC 2782), for LDAP URLs that name no host."""
+
+from __future__ import annotations
+
+import random
+
+from asgi_gateway.errors import LoginUnavailable
+from asgi_gateway.modules.ldap.client import library
+
+__all__ = ["lookup"]
+
+
+def lookup(domain: str, *, secure: bool, timeout: float) -> tuple[list[tuple[str, int]], float]:
+    """The servers of a domain in the order in which they are to be tried. Blocks.
+
+    Args:
+        domain: such as ``example.com``.
+        secure: ask for ``_ldaps`` instead of ``_ldap``.
+        timeout: seconds for the whole look-up.
+
+    Returns:
+        hosts with their ports, and the seconds for which the answer holds.
+
+    Raises:
+        LoginUnavailable: the DNS does not answer, or knows of no server.
+    """
+    dns = library.load_dns()
+    name = f"{'_ldaps' if secure else '_ldap'}._tcp.{domain}"
+    try:
+        answer = dns.resolver.resolve(name, "SRV", lifetime=timeout)
+    except dns.exception.DNSException as error:
+        raise LoginUnavailable(f"no directory server found in the DNS for {name}: {error}") from None
+    # RFC 2782: by priority; within one, at random with the odds that the weights give
+    records = sorted(answer, key=lambda record: (record.priority, -(random.random() ** (1 / (record.weight or 0.01)))))  # noqa: S311
+    servers = [(record.target.to_text(omit_final_dot=True), record.port) for record in records]
+    if servers in ([], [(".", 0)]) or records[0].target.to_text() == ".":
+        raise LoginUnavailable(f"the DNS says that there is no directory service {name}")
+    return servers, float(answer.rrset.ttl)

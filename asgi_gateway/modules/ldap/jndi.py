@@ -1,0 +1,153 @@
+"""The ``jndi`` login module: RFC 2307 users and groups in an LDAP directory, passwords compared by their hashes.
+
+Unlike ``ldap`` it never binds as the user: it reads ``userPassword`` and compares. The bind account must be allowed to
+read that. Source: JDK ``com.sun.security.auth.module.JndiLoginModule``.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
+from asgi_gateway.model import Grant, GroupPrincipal, Principal, UserPrincipal
+from asgi_gateway.modules.ldap.client import library
+from asgi_gateway.modules.ldap.client.connection import Entry
+from asgi_gateway.modules.ldap.client.directory import Directory
+from asgi_gateway.modules.ldap.client.errors import TooMany
+from asgi_gateway.modules.ldap.client.escaping import check_name, check_password, escape_filter
+from asgi_gateway.modules.ldap.client.options import DirectoryOptions
+from asgi_gateway.modules.ldap.client.session import Session
+from asgi_gateway.passwords import PasswordHash, decoy, read_hash
+from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
+from asgi_gateway.plugins.password_login import PasswordLoginModule
+
+__all__ = ["JndiLoginModule", "JndiOptions", "NumericGroupPrincipal", "NumericUserPrincipal"]
+
+_USER_ATTRIBUTES = ("uid", "userPassword", "uidNumber", "gidNumber")
+_GROUP_ATTRIBUTES = ("cn", "gidNumber")
+_MAX_GROUPS = 1000
+_REMEMBERED_HASHES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class NumericUserPrincipal(Principal):
+    """The user's ``uidNumber`` (JDK ``UnixNumericUserPrincipal``); never a role."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumericGroupPrincipal(Principal):
+    """A ``gidNumber`` (JDK ``UnixNumericGroupPrincipal``); never a role. The primary group's comes first."""
+
+
+class JndiOptions(DirectoryOptions):
+    """Options of ``jndi``.
+
+    Args:
+        userProvider: ``user.provider.url``: LDAP URLs whose DN is one level above the users.
+        groupProvider: ``group.provider.url``: LDAP URLs whose DN is one level above the groups.
+        referral: referrals are never followed here.
+    """
+
+    userProvider: str = Field(alias="user.provider.url", min_length=1)
+    groupProvider: str = Field(alias="group.provider.url", min_length=1)
+    referral: Literal["ignore"] = Field("ignore", alias="java.naming.referral")
+
+
+class JndiLoginModule(PasswordLoginModule):
+    """Compares passwords with the hashes of an RFC 2307 directory; groups' names become roles.
+
+    Raises:
+        ConfigError: an option cannot work, or python-ldap is not installed.
+    """
+
+    Options = JndiOptions
+    cacheable = True
+
+    def __init__(self, options: JndiOptions, context: ModuleContext) -> None:
+        super().__init__(options, context)
+        self._ldap = library.load()
+        self._users = _directory("user.provider.url", options.userProvider, options, context)
+        self._groups = _directory("group.provider.url", options.groupProvider, options, context)
+        self._hashes: deque[PasswordHash] = deque(maxlen=_REMEMBERED_HASHES)
+
+    async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
+        check_name(username)
+        check_password(password)
+        entry = await self._users.run(lambda session: self._find_user(session, username), attempt.run_blocking)
+        await attempt.run_computing(self._verify, entry, password)
+        assert entry is not None
+        name = next((uid for uid in entry.texts("uid") if uid.lower() == username.lower()), username)
+        gid = entry.text("gidNumber")
+        groups = await self._groups.run(lambda session: self._find_groups(session, name, gid), attempt.run_blocking)
+        return self._grant(entry, name, groups)
+
+    async def close(self) -> None:
+        self._users.close()
+        self._groups.close()
+
+    async def check(self) -> list[str]:
+        return list(dict.fromkeys([*await self._users.check(), *await self._groups.check()]))
+
+    @staticmethod
+    def _grant(entry: Entry, name: str, groups: list[Entry]) -> Grant:
+        users: list[Principal] = [UserPrincipal(name)]
+        users += map(NumericUserPrincipal, entry.texts("uidNumber")[:1])
+        gids = [*entry.texts("gidNumber")[:1], *(gid for group in groups for gid in group.texts("gidNumber")[:1])]
+        names = [cn for group in groups for cn in group.texts("cn")[:1]]
+        principals = [*users, *map(NumericGroupPrincipal, gids), *map(GroupPrincipal, names)]
+        return Grant(tuple(dict.fromkeys(principals)))
+
+    async def _find_user(self, session: Session, username: str) -> Entry | None:
+        """The user's entry. None if there is not exactly one, which costs a password hash like everything else."""
+        filter_text = f"(uid={escape_filter(username)})"
+        try:
+            found = await session.search(session.base, self._ldap.SCOPE_ONELEVEL, filter_text, _USER_ATTRIBUTES, 2)
+        except TooMany:
+            return None
+        return found[0] if len(found) == 1 else None
+
+    def _verify(self, entry: Entry | None, password: str) -> None:
+        """Compare with the first stored password; every branch verifies one hash.
+
+        Raises:
+            LoginFailed: it is another, or there is none to compare with.
+        """
+        stored = entry.text("userPassword") if entry is not None else None
+        try:
+            known = read_hash(stored) if stored is not None else None
+            reason = "the password is wrong"
+        except ValueError as error:
+            known, reason = None, f"the stored password cannot be used: {error}"
+        if known is None:
+            decoy(self._hashes).verify(password)
+            if entry is None:
+                raise LoginFailed("there is not exactly one entry with this uid")
+            raise LoginFailed(
+                reason if stored else "the entry shows no userPassword: is the bind account allowed to read it?"
+            )
+        self._hashes.append(known)
+        if not known.verify(password):
+            raise LoginFailed(reason)
+
+    async def _find_groups(self, session: Session, name: str, gid: str | None) -> list[Entry]:
+        primary = f"(gidNumber={escape_filter(gid)})" if gid is not None else ""
+        filter_text = f"(|(memberUid={escape_filter(name)}){primary})"
+        try:
+            return await session.search(
+                session.base, self._ldap.SCOPE_ONELEVEL, filter_text, _GROUP_ATTRIBUTES, _MAX_GROUPS
+            )
+        except TooMany as error:
+            raise LoginUnavailable(f"too many groups: {error}") from None
+
+
+def _directory(option: str, urls: str, options: JndiOptions, context: ModuleContext) -> Directory:
+    if urls.strip().lower().startswith("nis:"):
+        raise ConfigError(
+            f"{option}: nis: is not supported, since NIS hands everybody's password hashes to anybody who asks; "
+            "serve the same entries by LDAP (RFC 2307) and write ldap://host/ou=people,dc=example,dc=com"
+        )
+    return Directory(urls, options, context, option)

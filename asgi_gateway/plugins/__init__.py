@@ -1,0 +1,41 @@
+"""The contracts that plugin authors use: login modules, challenge schemes, state stores and their options."""
+
+from __future__ import annotations
+
+from asgi_gateway.plugins.clock import Clock, SystemClock
+from asgi_gateway.plugins.login_module import (
+    SHARED_NAME,
+    SHARED_PASSWORD,
+    ControlFlag,
+    LoginAttempt,
+    LoginModule,
+    ModuleContext,
+)
+from asgi_gateway.plugins.option_types import ModuleOptions, Switch, parse_interval, parse_switch
+from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
+from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
+from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, PositionLost, StateStore
+
+__all__ = [
+    "SHARED_NAME",
+    "SHARED_PASSWORD",
+    "ChallengeScheme",
+    "Clock",
+    "ControlFlag",
+    "ExpiringState",
+    "Listing",
+    "LoginAttempt",
+    "LoginModule",
+    "MessageLog",
+    "ModuleContext",
+    "ModuleOptions",
+    "PasswordLoginModule",
+    "PasswordOptions",
+    "PositionLost",
+    "StateStore",
+    "Switch",
+    "SystemClock",
+    "UserNamePassword",
+    "parse_interval",
+    "parse_switch",
+]

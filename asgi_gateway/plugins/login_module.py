@@ -1,0 +1,229 @@
+"""Define login modules: what a module is given, what one attempt offers it, and its life (JAAS ``LoginModule``).
+
+A module returns data or raises. It never sees an ASGI scope and never writes a response.
+"""
+
+from __future__ import annotations
+
+import abc
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar
+
+from asgi_gateway.errors import LoginFailed, Problem
+from asgi_gateway.model import AuthenticationToken, Grant, Subject
+from asgi_gateway.plugins.clock import Clock
+from asgi_gateway.plugins.option_types import ModuleOptions
+from asgi_gateway.plugins.state_store import ExpiringState
+
+__all__ = [
+    "SHARED_NAME",
+    "SHARED_PASSWORD",
+    "ControlFlag",
+    "LoginAttempt",
+    "LoginModule",
+    "ModuleContext",
+]
+
+T = TypeVar("T")
+
+SHARED_NAME = "javax.security.auth.login.name"
+"""Shared-state key of the user name, as in the JDK's modules."""
+SHARED_PASSWORD = "javax.security.auth.login.password"  # noqa: S105
+"""Shared-state key of the password, as in the JDK's modules."""
+
+
+class ControlFlag(StrEnum):
+    """How a module's outcome counts (JAAS ``LoginModuleControlFlag``; the ``success`` element)."""
+
+    REQUIRED = "required"
+    REQUISITE = "requisite"
+    SUFFICIENT = "sufficient"
+    OPTIONAL = "optional"
+
+
+@dataclass(frozen=True, slots=True)
+class ModuleContext:
+    """What a login module is given besides its options (the original passes these through the options map).
+
+    Args:
+        directory: the configuration file's directory; relative files are relative to it.
+        realm: the realm's name.
+        state: the gateway's ExpiringState.
+        clock: the time.
+        logger: to log with; never log a secret.
+        keystore: the loaded ``security/keystore``, or None when none is configured.
+        truststore: the loaded ``security/truststore``, or None.
+        invalidate: call it, from any thread, when the module's data changed: remembered logins go, and it is logged.
+        warn: call it in ``__init__`` to add a warning to what ``asgi-gateway check`` prints: a sentence, or a Problem
+            with a place of its own.
+    """
+
+    directory: Path
+    realm: str
+    state: ExpiringState
+    clock: Clock
+    logger: logging.Logger
+    keystore: Any = None
+    truststore: Any = None
+    invalidate: Callable[[], None] = field(default=lambda: None)
+    warn: Callable[[str | Problem], None] = field(default=lambda message: None)
+
+    def path(self, name: str | Path) -> Path:
+        """A file's absolute path: relative names are relative to the configuration file."""
+        return (self.directory / Path(name).expanduser()).absolute()
+
+
+class LoginAttempt(abc.ABC):
+    """One run of a chain for one request; what a login module may ask and say.
+
+    Attributes:
+        token: the request's credentials.
+        username: the user name, for schemes of the Basic family; else None.
+        password: the password, for schemes of the Basic family; else None.
+        remote_address: the peer's address, or None.
+        connection: what tells the peer's connection from all others of this moment (its address and port), or None.
+        realm: the realm's name.
+        service: the service's name.
+        shared_state: a mapping shared by the modules of this one attempt (JAAS ``sharedState``).
+    """
+
+    token: AuthenticationToken
+    username: str | None
+    password: str | None
+    remote_address: str | None
+    connection: tuple[str, int] | None = None
+    realm: str
+    service: str
+    shared_state: dict[str, Any]
+
+    @abc.abstractmethod
+    def subject_of(self, realm_name: str) -> Subject | None:
+        """The subject that an earlier realm of this request established; None if there was none."""
+
+    @abc.abstractmethod
+    def subject_so_far(self) -> Subject:
+        """What the modules asked before this one granted in this attempt; not yet authenticated."""
+
+    @abc.abstractmethod
+    def challenge(self, *data: str) -> None:
+        """Ask for (another) challenge that carries this data; takes effect if the login fails.
+
+        Raises:
+            ValueError: the data holds control characters.
+        """
+
+    @abc.abstractmethod
+    def respond(self, *data: str) -> None:
+        """Send this data with the success response (Negotiate's final token); takes effect if the login succeeds."""
+
+    @abc.abstractmethod
+    def limit_session(self, seconds: float) -> None:
+        """Close an authenticated WebSocket after so many seconds; the smallest limit holds. 0 fails the login.
+
+        Raises:
+            LoginFailed: for 0.
+            ValueError: for a negative number.
+        """
+
+    @abc.abstractmethod
+    def limit_authorization(self, seconds: float) -> None:
+        """Ask for credentials again after so many seconds; the smallest limit holds. 0 fails the login.
+
+        Raises:
+            LoginFailed: for 0.
+            ValueError: for a negative number.
+        """
+
+    @abc.abstractmethod
+    async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
+        """Run a function that waits for others in the gateway's bounded pool of threads.
+
+        Raises:
+            LoginUnavailable: too many calls wait already.
+        """
+
+    async def run_computing(self, function: Callable[..., T], *args: Any) -> T:
+        """The same for a function that computes, say a password hash; its threads give way to the event loop."""
+        return await self.run_blocking(function, *args)
+
+
+class LoginModule:
+    """A login module, built once from the configuration and shared by all attempts (JAAS ``LoginModule``).
+
+    Deriving classes override ``login`` and what else they need. State of one attempt belongs in the Grant's ``data``
+    or in ``attempt.shared_state``, never on ``self``.
+
+    Args:
+        options: an instance of the class's ``Options``.
+        context: what the gateway gives the module.
+
+    Raises:
+        ConfigError: (``__init__``) the options cannot work; a file is missing or wrong.
+    """
+
+    Options: ClassVar[type[ModuleOptions]] = ModuleOptions
+
+    authenticates: bool = True
+    """Whether a Grant of this module says who the client is. Where no such module granted, nobody gets in.
+
+    ``__init__`` may set it on the instance, where the options decide it; so with ``needs_credentials`` and
+    ``replay_protected``.
+    """
+    needs_credentials: bool = False
+    """True: can do nothing for a request without credentials, not even add challenge data, and need not be asked."""
+    needs_user: bool = False
+    """True: fails where no module before it established a user, so that it never opens a chain (``lookupOnly``)."""
+    waits: bool = True
+    """False: ``login`` and ``commit`` never wait for anything, so that no time limit need be put around them."""
+    ends_within: float | None = None
+    """Seconds in which ``login`` ends by itself, whatever happens; None: nobody knows. No time limit that is longer is
+    put around it.
+    """
+    cacheable: ClassVar[bool] = False
+    """True: the outcome depends on the credentials alone and may be remembered for the cache's life."""
+    replay_protected: bool = False
+    """True: relies on ExpiringState to be shared by all workers."""
+
+    def __init__(self, options: Any, context: ModuleContext) -> None:
+        self.options = options
+        self.context = context
+
+    async def open(self) -> None:
+        """Open pools and files. Called when the server starts, in its event loop."""
+
+    async def close(self) -> None:
+        """Close what ``open`` opened. Called when the server stops."""
+
+    async def login(self, attempt: LoginAttempt) -> Grant | None:
+        """First phase: look at the credentials.
+
+        Returns:
+            a Grant if the login succeeded, None to be ignored (JAAS: ``false``).
+
+        Raises:
+            LoginFailed: refused.
+            LoginUnavailable: a back end cannot be asked now.
+        """
+        raise LoginFailed(f"{type(self).__name__} has no login")
+
+    async def commit(self, attempt: LoginAttempt, grant: Grant) -> bool:
+        """Second phase, called if the chain's logins succeeded and this module granted.
+
+        Returns:
+            True to add the grant to the subject, False to be left out.
+        """
+        return True
+
+    async def abort(self, attempt: LoginAttempt) -> None:
+        """Undo; called if the attempt fails or is cancelled after this module was asked to log in."""
+
+    async def logout(self, subject: Subject) -> None:
+        """The subject's login ended."""
+
+    async def check(self) -> list[str]:
+        """Try the back end for ``asgi-gateway check --connect``; each string returned names something that fails."""
+        return []

@@ -1,0 +1,71 @@
+"""Values that both configuration files and login modules' options hold: time intervals and switches."""
+
+from __future__ import annotations
+
+import math
+import re
+from typing import Annotated, TypeAlias
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict
+
+__all__ = ["ModuleOptions", "Switch", "parse_interval", "parse_switch"]
+
+_UNITS = {
+    1e-3: ("millisecond", "milliseconds", "ms"),
+    1.0: ("", "second", "seconds", "sec", "secs", "s"),
+    60.0: ("minute", "minutes", "min", "mins", "m"),
+    3600.0: ("hour", "hours", "hrs", "h"),
+    86400.0: ("day", "days", "d"),
+}
+_SECONDS = {word: seconds for seconds, words in _UNITS.items() for word in words}
+_INTERVAL = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_SWITCH = {"true": True, "false": False}
+
+
+def parse_interval(value: object) -> float:
+    """A time interval in seconds.
+
+    Args:
+        value: a number of seconds, or a number with an optional unit such as ``30``, ``1.5 minutes``, ``8h``,
+            ``500 ms``.
+
+    Returns:
+        Seconds, never negative.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
+        return float(value)
+    if isinstance(value, str) and (match := _INTERVAL.fullmatch(value.strip())):
+        number, unit = match.groups()
+        if (seconds := _SECONDS.get(unit.lower())) is not None:
+            # division, because 500 * 0.001 is not the 0.5 that 500 ms are
+            return float(number) / 1000 if seconds < 1 else float(number) * seconds
+    raise ValueError("not a time interval; write a number and a unit, such as 30 seconds, 1.5 minutes, 8h or 500 ms")
+
+
+def parse_switch(value: object) -> bool:
+    """A switch: true or false, as YAML's boolean or as text.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str) and (switch := _SWITCH.get(value.strip().lower())) is not None:
+        return switch
+    raise ValueError("neither true nor false")
+
+
+Switch: TypeAlias = Annotated[bool, BeforeValidator(parse_switch)]
+"""A pydantic field that is true or false and nothing else, so that a ``yes`` is an error and not a guess."""
+
+
+class ModuleOptions(BaseModel):
+    """Base of every module's options: unknown keys and wrong types stop the start, with file and line.
+
+    Names are the JAAS ones, given as pydantic aliases where they are no Python names.
+    """
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, hide_input_in_errors=True)

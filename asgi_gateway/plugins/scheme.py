@@ -1,0 +1,61 @@
+"""Define challenge schemes: how credentials are read and challenges are written (``http-challenge-scheme``)."""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from asgi_gateway.model import AuthenticationToken, Headers
+
+__all__ = ["ChallengeScheme", "UserNamePassword"]
+
+
+@dataclass(frozen=True, slots=True)
+class UserNamePassword:
+    """What a scheme of the Basic family reads from a token."""
+
+    username: str
+    password: str = field(repr=False)
+
+
+class ChallengeScheme(abc.ABC):
+    """A challenge scheme: reads credentials, writes challenges (``http-challenge-scheme``).
+
+    Attributes:
+        name: the configured name, such as ``Application Basic``.
+        wire_name: the scheme on the Authorization line in lower case, such as ``basic``.
+        forbids: True if wrong credentials are answered 403 and not with the challenge again.
+        recycles: True if ``authorization-mode: recycle`` makes sense with it.
+    """
+
+    name: ClassVar[str]
+    wire_name: ClassVar[str]
+    forbids: ClassVar[bool] = False
+    recycles: ClassVar[bool] = True
+
+    def read(self, token: AuthenticationToken) -> UserNamePassword | None:
+        """User name and password, for schemes that carry them; None for others.
+
+        Raises:
+            HeaderError: the credentials are malformed.
+        """
+        return None
+
+    @abc.abstractmethod
+    def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
+        """The value of a ``WWW-Authenticate`` line.
+
+        Args:
+            realm: the realm's description, else its name.
+            data: what modules added with ``attempt.challenge``.
+        """
+
+    def success(self, data: Iterable[str] = ()) -> Headers:
+        """Headers for the success response.
+
+        Args:
+            data: what modules added with ``attempt.respond``.
+        """
+        return ()

@@ -1,1 +1,0 @@
-"""The challenge schemes that come with the gateway."""

@@ -1,0 +1,1 @@
+"""Match a request to a service, and decide who may use it."""

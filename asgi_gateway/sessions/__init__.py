@@ -1,0 +1,1 @@
+"""Keep logins: cookies, tokens, records of subjects, revocation."""

@@ -1,0 +1,196 @@
+"""The gateway's own tokens: signed, expiring, for one audience and one realm, to be used once or many times.
+
+A token says who its bearer is, so that a service that knows a user can send them to another, and a page can trade a
+login for a ticket to open one WebSocket with. Its content can be read by everybody who holds it.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from asgi_gateway.errors import LoginFailed
+from asgi_gateway.model import Revocation
+from asgi_gateway.sessions.signing import Signer
+
+__all__ = ["MAX_LIFE", "Token", "TokenIssuer"]
+
+MAX_LIFE = 366 * 86400.0
+"""The longest life of a token in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a token says.
+
+    Args:
+        user: who its bearer is.
+        roles: the roles it grants.
+        audience: which application it is for.
+        realm: which realm it is for.
+        issued: when, in seconds since the epoch.
+        expires: when it ceases to be good, in seconds since the epoch.
+        id: what tells it from all others.
+        single_use: whether it is good for one login only.
+        until: when what was opened with it has to end, if that is not ``expires``.
+        service: the only service it is for; empty for all that its realm protects.
+        ends_with: what may end the login that it was had for; for a user besides, what the store said of them then.
+    """
+
+    user: str
+    roles: tuple[str, ...]
+    audience: str
+    realm: str
+    issued: float
+    expires: float
+    id: str
+    single_use: bool = False
+    until: float | None = None
+    service: str = ""
+    ends_with: tuple[tuple[Revocation, str], ...] = ()
+
+
+class TokenIssuer:
+    """Makes and reads tokens.
+
+    Args:
+        keys: the first signs, all verify; 32 bytes at least.
+        audience: which application the tokens are for.
+
+    Raises:
+        ConfigError: a key is too short, or there is none.
+        ValueError: the audience is empty.
+    """
+
+    def __init__(self, keys: Sequence[bytes], audience: str) -> None:
+        if not audience:
+            raise ValueError("a token needs an audience")
+        self._signer = Signer(keys, "token")
+        self.audience = audience
+
+    def issue(
+        self,
+        user: str,
+        *,
+        realm: str,
+        now: float,
+        life: float,
+        roles: Iterable[str] = (),
+        single_use: bool = False,
+        until: float | None = None,
+        service: str = "",
+        ends_with: Iterable[tuple[Revocation, str]] = (),
+    ) -> str:
+        """A new token.
+
+        Args:
+            user: who its bearer will be.
+            realm: the realm's name.
+            now: the time in seconds since the epoch.
+            life: seconds until it expires.
+            roles: the roles it grants.
+            single_use: whether it is good for one login only.
+            until: when what is opened with it has to end, in seconds since the epoch; ``None``: when it expires, or
+                never for one that can be used once.
+            service: the only service it is for; empty for all that its realm protects.
+            ends_with: what ends the login that it is issued for, and so what is opened with it; for a user besides,
+                what ExpiringState says of them now.
+
+        Raises:
+            ValueError: an argument makes no sense.
+        """
+        roles = tuple(roles)
+        if not user or not realm or not all(roles):
+            raise ValueError("a token needs a user and a realm, and its roles need names")
+        if not 0 < life <= MAX_LIFE:
+            raise ValueError("a token lives more than 0 seconds and at most 366 days")
+        data: dict[str, Any] = {
+            "sub": user,
+            "roles": roles,
+            "aud": self.audience,
+            "realm": realm,
+            "iat": now,
+            "exp": now + life,
+            "jti": secrets.token_urlsafe(16),
+        }
+        if single_use:
+            data["once"] = True
+        if until is not None:
+            data["until"] = until
+        if service:
+            data["service"] = service
+        if ends := tuple(ends_with):
+            data["ends"] = [(each.kind, each.name, each.realm, seen) for each, seen in ends]
+        return self._signer.sign(data)
+
+    def read(self, text: str, *, realm: str, now: float, leeway: float) -> Token:
+        """A token that is good now.
+
+        Args:
+            text: the token.
+            realm: the realm it has to be for.
+            now: the time in seconds since the epoch.
+            leeway: how many seconds the clocks of issuer and reader may differ.
+
+        Raises:
+            LoginFailed: it is not, for a reason that holds nothing of the token.
+        """
+        data = self._signer.read(text)
+        if data is None:
+            raise LoginFailed("the token is not signed with one of the keys")
+        token = _token(data)
+        if token.audience != self.audience:
+            raise LoginFailed("the token is for another audience")
+        if token.realm != realm:
+            raise LoginFailed("the token is for another realm")
+        if token.expires + leeway <= now:
+            raise LoginFailed("the token has expired")
+        if token.issued - leeway > now:
+            raise LoginFailed("the token was issued in the future: do the clocks agree?")
+        return token
+
+
+def _token(data: dict[str, Any]) -> Token:
+    """The token of a signed object; checked all the same, since other programs may hold the key."""
+    roles = data.get("roles")
+    texts = [data.get(name) for name in ("sub", "aud", "realm", "jti")]
+    times = [data.get("iat"), data.get("exp"), data.get("until", 0.0)]
+    if not (
+        all(isinstance(text, str) and text for text in texts)
+        and isinstance(roles, list)
+        and all(isinstance(role, str) and role for role in roles)
+        and all(isinstance(time, int | float) and not isinstance(time, bool) and math.isfinite(time) for time in times)
+        and 0 < times[1] - times[0] <= MAX_LIFE
+        and isinstance(data.get("once", False), bool)
+        and isinstance(data.get("service", ""), str)
+        and _are_revocations(data.get("ends", []))
+    ):
+        raise LoginFailed("the token is signed, but is not one of the gateway's")
+    user, audience, realm, identity = map(str, texts)
+    return Token(
+        user,
+        tuple(roles),
+        audience,
+        realm,
+        times[0],
+        times[1],
+        identity,
+        data.get("once", False),
+        data.get("until"),
+        data.get("service", ""),
+        tuple((Revocation(*each[:3]), each[3]) for each in data.get("ends", ())),
+    )
+
+
+def _are_revocations(ends: Any) -> bool:
+    """Whether something is a list of revocations, each with what the store said."""
+    return isinstance(ends, list) and all(
+        isinstance(each, list)
+        and len(each) == 4
+        and all(isinstance(text, str) for text in each)
+        and each[0] in ("user", "session", "token")
+        for each in ends
+    )

@@ -1,0 +1,1 @@
+"""Report what the gateway decides. Listeners of one stream of events."""

@@ -1,0 +1,1 @@
+"""Open, re-authorize and close WebSockets."""

@@ -1,0 +1,168 @@
+"""Drives the extended handshake over ASGI, and gives the application an ordinary WebSocket once it is through."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from typing import Any
+
+import anyio
+import sniffio
+
+from asgi_gateway.errors import HeaderError
+from asgi_gateway.model import Allow, Challenge, Decision, Forbid, Headers, Unavailable
+from asgi_gateway.websockets.kaazing_handshake import (
+    HANDSHAKE_PROTOCOL,
+    Handshake,
+    Limits,
+    State,
+    inner_headers,
+    offers_of,
+)
+
+__all__ = ["SocketLogin"]
+
+Scope = MutableMapping[str, Any]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+Decide = Callable[[Scope], Awaitable[Decision]]
+Answer = Callable[[Challenge | Forbid | Unavailable], tuple[int, Headers, bytes]]
+
+logger = logging.getLogger("asgi_gateway.socket_login")
+
+_REFUSED = 1008
+
+
+class SocketLogin:
+    """One login inside a WebSocket; afterwards, the application's ``receive`` and ``send``.
+
+    Args:
+        query: the opening's query string.
+        receive: the server's; its ``websocket.connect`` has been received.
+        send: the server's.
+        limits: what a client that has not logged in may cost.
+    """
+
+    __slots__ = ("_denial", "_handshake", "_open", "_raw_receive", "_raw_send", "_told")
+
+    def __init__(
+        self,
+        query: bytes,
+        receive: Receive,
+        send: Send,
+        limits: Limits = Limits(),  # noqa: B008 (it is frozen)
+    ) -> None:
+        self._raw_receive = receive
+        self._raw_send = send
+        self._handshake = Handshake(query, limits)
+        self._open = False
+        self._told = False
+        self._denial: tuple[int, Headers] | None = None
+
+    async def run(
+        self, opening: Scope, decide: Decide, answer: Answer, further: frozenset[bytes] = frozenset()
+    ) -> tuple[Scope, Allow] | None:
+        """Hold the login.
+
+        Args:
+            opening: the opening's scope.
+            decide: decides on the scope of each request.
+            answer: status and headers for a decision that refuses.
+            further: names, in lower case, of the service's own headers for credentials.
+
+        Returns:
+            the scope of the request that is let in, and the decision; None if it was refused, left, or took too long.
+        """
+        handshake = self._handshake
+        await self._raw_send({"type": "websocket.accept", "subprotocol": HANDSHAKE_PROTOCOL, "headers": []})
+        await self._write(handshake.greeting)
+        while handshake.state is State.EXPECTING:
+            message = await self._next(handshake.patience)
+            if message is None:
+                logger.info("a login inside a WebSocket took too long")
+                await self._raw_send({"type": "websocket.close", "code": _REFUSED, "reason": "login timeout"})
+                return None
+            if message["type"] != "websocket.receive":
+                return None
+            entered = await self._decide_on(opening, message, decide, answer, further)
+            if entered is not None:
+                return entered
+        await self._raw_send({"type": "websocket.close", "code": _REFUSED})
+        return None
+
+    async def _next(self, seconds: float) -> Message | None:
+        """The next message; None if it does not come in time."""
+        if sniffio.current_async_library() == "asyncio":  # a scope of anyio would leave its state with the task
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._raw_receive()
+            except TimeoutError:
+                return None
+        with anyio.move_on_after(seconds):
+            return await self._raw_receive()
+        return None
+
+    async def _decide_on(
+        self, opening: Scope, message: Message, decide: Decide, answer: Answer, further: frozenset[bytes]
+    ) -> tuple[Scope, Allow] | None:
+        text = message.get("text")
+        try:
+            head = self._handshake.request(message.get("bytes") or b"" if text is None else text)
+        except HeaderError as error:
+            logger.info("a login inside a WebSocket is refused: %s", error)
+            await self._write(self._handshake.refuse(400))
+            return None
+        scope = {
+            **opening,
+            "query_string": self._handshake.query,
+            "headers": list(inner_headers(tuple(opening["headers"]), head, further)),
+            "subprotocols": offers_of(head),
+        }
+        decision = await decide(scope)
+        if isinstance(decision, Allow):
+            return scope, decision
+        status, headers, _ = answer(decision)
+        await self._write(self._handshake.refuse(status, headers))
+        return None
+
+    def receive(self) -> Awaitable[Message]:
+        """The application's ``receive``; once the socket is open, the server's own and nothing besides."""
+        return self._raw_receive() if self._told else self._connect()
+
+    def send(self, message: Message) -> Awaitable[None]:
+        """The application's ``send``; once the socket is open, the server's own and nothing besides."""
+        return self._raw_send(message) if self._open else self._conclude(message)
+
+    async def _connect(self) -> Message:
+        self._told = True
+        return {"type": "websocket.connect"}
+
+    async def _conclude(self, message: Message) -> None:
+        """Turn the application's answer to the opening into a response inside the socket."""
+        kind, headers = message["type"], message.get("headers", ())
+        if kind == "websocket.accept":
+            await self._write(self._handshake.admit(message.get("subprotocol"), headers))
+            self._open = True
+        elif kind == "websocket.close":
+            await self._refuse(403)
+        elif kind == "websocket.http.response.start":
+            self._denial = message["status"], headers
+        elif kind == "websocket.http.response.body" and self._denial is not None:
+            if not message.get("more_body"):
+                await self._refuse(*self._denial)
+        else:
+            raise RuntimeError(f"{kind} before the WebSocket was accepted")
+
+    async def _refuse(self, status: int, headers: Headers = ()) -> None:
+        # A 401 of the application is final: the login is over, and nobody would decide on an answer.
+        if self._handshake.state is not State.DECIDING:
+            return
+        await self._write(self._handshake.refuse(status, headers))
+        await self._raw_send({"type": "websocket.close", "code": _REFUSED})
+        self._handshake.state = State.CLOSED
+
+    async def _write(self, messages: Iterable[bytes]) -> None:
+        for data in messages:
+            await self._raw_send({"type": "websocket.send", "bytes": data})

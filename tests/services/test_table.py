@@ -1,0 +1,115 @@
+"""The longest prefix, segment by segment."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asgi_gateway.services.table import Accept, Service, ServiceTable
+
+HTTP, SOCKET = frozenset(("http",)), frozenset(("websocket",))
+BOTH = HTTP | SOCKET
+
+segment = st.sampled_from(["a", "b", "ab", "A"])
+prefixes = st.lists(segment, max_size=3).map(lambda parts: "".join(f"/{part}" for part in parts))
+accepts = st.dictionaries(prefixes, st.sampled_from([HTTP, SOCKET, BOTH]), max_size=6)
+paths = st.lists(segment | st.just(""), max_size=6).map(lambda parts: "".join(f"/{part}" for part in parts))
+
+
+def naive(table: dict[str, frozenset[str]], kind: str, path: str) -> str | None:
+    """What is meant: of all prefixes of whole segments the one with the most segments."""
+    wanted = path.split("/")
+    found = None
+    for prefix in sorted(table, key=len):
+        parts = prefix.split("/")
+        if kind in table[prefix] and wanted[: len(parts)] == parts:
+            found = prefix
+    return found
+
+
+@given(accepts, st.sampled_from(["http", "websocket"]), paths)
+def test_longest_prefix(table: dict[str, frozenset[str]], kind: str, path: str) -> None:
+    """A request goes where the plain definition says, however deep its path is."""
+    services = ServiceTable([Service(prefix, (Accept(prefix, kinds),)) for prefix, kinds in table.items()])  # type: ignore[arg-type]
+    found = services.find(kind, path)
+    assert (None if found is None else found.name) == naive(table, kind, path)
+
+
+@given(accepts, paths)
+def test_hosts_narrow(table: dict[str, frozenset[str]], path: str) -> None:
+    """With hosts, another host finds nothing, the right host what the path alone would find."""
+    services = ServiceTable(
+        [Service(prefix, (Accept(prefix, kinds, "h:*"),)) for prefix, kinds in table.items()]  # type: ignore[arg-type]
+    )
+    assert services.find("http", path, "other") is None
+    assert services.find("http", path) is None
+    found = services.find("http", path, "h:8000")
+    assert (None if found is None else found.name) == naive(table, "http", path)
+
+
+def table() -> ServiceTable:
+    return ServiceTable(
+        [
+            Service("any", (Accept("/x"),)),
+            Service("name", (Accept("/x", BOTH, "h"),)),
+            Service("port", (Accept("/x", BOTH, "h:8000"),)),
+            Service("ports", (Accept("/x", BOTH, "p:*"),)),
+            Service("six", (Accept("/x", BOTH, "[::1]:*"),)),
+            Service("deep", (Accept("/x/y"),)),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "host", "expected"),
+    [
+        ("/x", "", "any"),
+        ("/x", "other", "any"),
+        ("/x", "h", "name"),
+        ("/x", "h:8000", "port"),
+        ("/x", "h:8001", "any"),
+        ("/x", "p", "ports"),
+        ("/x", "p:1", "ports"),
+        ("/x", "p:x", "any"),
+        ("/x", "p:\xb2", "any"),
+        ("/x", "p:", "any"),
+        ("/x", "[::1]:80", "six"),
+        ("/x", "[::1]", "six"),
+        ("/x/y", "h", "deep"),
+        ("/x/z", "h", "name"),
+        ("/y", "h", None),
+        ("", "h", None),
+    ],
+)
+def test_hosts(path: str, host: str, expected: str | None) -> None:
+    """The path decides first; of equal paths the host's own service; an accept without port takes any."""
+    found = table().find("http", path, host)
+    assert (found.name if found else None) == expected
+
+
+def test_two_of_one_place() -> None:
+    """Two services at one place cannot both be meant."""
+    for accept in (Accept("/x", HTTP), Accept("", BOTH), Accept("/x", SOCKET, "h")):
+        with pytest.raises(ValueError, match="accept the same"):
+            ServiceTable([Service("a", (accept,)), Service("b", (accept,))])
+    ServiceTable([Service("a", (Accept("/x", HTTP), Accept("/x", HTTP))), Service("b", (Accept("/x", SOCKET),))])
+
+
+def test_no_service() -> None:
+    """An empty table finds nothing."""
+    assert ServiceTable([]).find("http", "/a/b") is None
+
+
+def test_deep_paths() -> None:
+    """A path of thousands of segments costs no more than looking at it once."""
+    services = ServiceTable([Service("root", (Accept(""),)), Service("x", (Accept("/a/a/x"),))])
+    path = "/a" * 32768
+    start = time.perf_counter()
+    for _ in range(20):
+        found = services.find("http", path)
+        assert found is not None
+        assert found.name == "root"
+    assert time.perf_counter() - start < 0.1

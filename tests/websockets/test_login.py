@@ -1,0 +1,386 @@
+"""The extended handshake through the middleware, over ASGI messages in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+
+import pytest
+
+from asgi_gateway import GatewayMiddleware
+from asgi_gateway.http.http1 import parse_response
+from asgi_gateway.websockets.kaazing_handshake import Limits
+from asgi_gateway.websockets.login import SocketLogin
+
+USERS = """<jaas-config>
+  <user><name>joe</name><password>welcome</password><role-name>USER</role-name></user>
+  <user><name>ann</name><password>welcome</password></user>
+  <role><name>USER</name></role>
+</jaas-config>"""
+
+MARKER = b"\xef\x83\xbfN"
+
+
+def basic(user="joe", password="welcome"):
+    return "Authorization: Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def request(*lines, protocol=""):
+    return "\r\n".join(["GET /echo HTTP/1.1", f"Sec-WebSocket-Protocol: {protocol}", *lines, "", ""])
+
+
+class Socket:
+    """A WebSocket as an ASGI server shows it, played by hand."""
+
+    def __init__(self, app, path="/echo", query=b".kl=Y", headers=(), protocols=("x-kaazing-handshake",), **scope):
+        self.scope = {
+            "type": "websocket",
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": query,
+            "headers": [(b"host", b"host"), *headers],
+            "subprotocols": list(protocols),
+            "scheme": "wss",
+            "client": ("192.0.2.1", 5),
+            "extensions": {"websocket.http.response": {}},
+            **scope,
+        }
+        self.inward = asyncio.Queue()
+        self.outward = asyncio.Queue()
+        self.inward.put_nowait({"type": "websocket.connect"})
+        self.task = asyncio.ensure_future(app(self.scope, self.inward.get, self.outward.put))
+
+    def say(self, message):
+        key = "text" if isinstance(message, str) else "bytes"
+        self.inward.put_nowait({"type": "websocket.receive", key: message})
+
+    async def next(self):
+        return await asyncio.wait_for(self.outward.get(), 5)
+
+    async def opened(self):
+        """Take the early accept and, if asked for, the marker."""
+        assert (await self.next())["subprotocol"] == "x-kaazing-handshake"
+        if b".kl=Y" in self.scope["query_string"]:
+            assert (await self.next())["bytes"] == MARKER
+        return self
+
+    async def response(self):
+        """Take one response and the empty message after it."""
+        response = parse_response((await self.next())["bytes"])
+        assert (await self.next())["bytes"] == b""
+        return response
+
+    async def ask(self, message):
+        self.say(message)
+        return await self.response()
+
+    async def closed(self):
+        message = await self.next()
+        assert message["type"] == "websocket.close"
+        await asyncio.wait_for(self.task, 5)
+        return message["code"]
+
+
+class Echo:
+    """An application that records its scope, accepts with the first subprotocol offered, and echoes."""
+
+    def __init__(self):
+        self.scopes = []
+
+    async def __call__(self, scope, receive, send):
+        self.scopes.append(scope)
+        if scope["type"] == "http":
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            return await send({"type": "http.response.body", "body": b"app"})
+        assert await receive() == {"type": "websocket.connect"}
+        subprotocol = next(iter(scope["subprotocols"]), None)
+        await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": [(b"set-cookie", b"a=b")]})
+        while (message := await receive())["type"] == "websocket.receive":
+            await send({**message, "type": "websocket.send"})
+        return None
+
+
+@pytest.fixture
+async def make(tmp_path):
+    """Make a gateway in front of an application; it is closed after the test."""
+    made = []
+
+    def gateway(app):
+        (tmp_path / "users.xml").write_text(USERS)
+        modules = [{"type": "file", "success": "required", "options": {"file": str(tmp_path / "users.xml")}}]
+
+        def realm(name, **more):
+            scheme = {"http-challenge-scheme": "Application Basic", "login-modules": modules}
+            return {"name": name, "authentication": {**scheme, **more}}
+
+        realms = [realm("demo", **{"http-header": "X-Token"}), realm("brief", **{"session-timeout": "1 ms"})]
+        users = {"require-role": "USER"}
+        services = [
+            {"name": "echo", "accept": "/echo", "realm-name": "demo", "authorization-constraint": users},
+            {"name": "brief", "accept": "/brief", "realm-name": "brief"},
+            {"name": "both", "accept": "/both", "realm-name": ["demo", "brief"]},
+            {"name": "public", "accept": "/public"},
+        ]
+        made.append(GatewayMiddleware(app, {"security": {"realms": [*realms]}, "services": services}))
+        return made[-1]
+
+    yield gateway
+    for each in made:
+        await each.gateway.close()
+
+
+@pytest.fixture
+def echo():
+    return Echo()
+
+
+@pytest.mark.anyio
+async def test_a_login_inside_the_socket(make, echo):
+    """Challenge, wrong password, right password: then the application sees an ordinary WebSocket, and echoes."""
+    socket = await Socket(make(echo), query=b"a=1&.kl=Y", headers=[(b"cookie", b"c=d")]).opened()
+    for answer in ([], [basic(password="wrong")]):
+        response = await socket.ask(request(*answer))
+        assert response.status == 401
+        assert response.headers == ((b"www-authenticate", b'Application Basic realm="demo"'),)
+    assert echo.scopes == []
+    response = await socket.ask(request(basic(), protocol="chat,other").encode())
+    assert response.status == 101
+    assert dict(response.headers)[b"sec-websocket-protocol"] == b"chat"
+    assert dict(response.headers)[b"set-cookie"] == b"a=b"
+    assert (await socket.next())["bytes"] == MARKER
+    for message in ("text", b"\xef\x83\xbfR", b"", "GET / HTTP/1.1\r\n\r\n"):
+        socket.say(message)
+        answer = await socket.next()
+        assert answer.get("text", answer.get("bytes")) == message
+    scope = echo.scopes[0]
+    assert (scope["path"], scope["query_string"], scope["subprotocols"]) == ("/echo", b"a=1", ["chat", "other"])
+    assert scope["user"].display_name == "joe"
+    assert "USER" in scope["auth"].scopes
+    assert (b"cookie", b"c=d") in scope["headers"]
+    assert (b"sec-websocket-protocol", b"chat,other") in scope["headers"]
+    socket.inward.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await asyncio.wait_for(socket.task, 5)
+
+
+@pytest.mark.anyio
+async def test_once_open_nothing_stands_between(make, echo):
+    """After the login the application's calls are the server's own: no coroutine is added to any message."""
+    socket = await Socket(make(echo)).opened()
+    login = SocketLogin(b"", socket.inward.get, socket.outward.put)
+    login._told = login._open = True
+    sent, received = login.send({"type": "x"}), login.receive()
+    assert sent.cr_code is asyncio.Queue.put.__code__
+    assert received.cr_code is asyncio.Queue.get.__code__
+    sent.close()
+    received.close()
+    socket.inward.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await socket.task
+
+
+@pytest.mark.anyio
+async def test_missing_roles_are_refused_inside(make, echo):
+    """A user without the role gets 403 inside the socket, which is then closed; the application is not entered."""
+    socket = await Socket(make(echo)).opened()
+    assert (await socket.ask(request(basic("ann")))).status == 403
+    assert await socket.closed() == 1008
+    assert echo.scopes == []
+
+
+@pytest.mark.anyio
+async def test_wrong_passwords_end(make, echo):
+    """After four wrong passwords the answer is 403, and the socket is closed."""
+    socket = await Socket(make(echo)).opened()
+    statuses = [(await socket.ask(request())).status]
+    statuses += [(await socket.ask(request(basic(password=str(n))))).status for n in range(4)]
+    assert statuses == [401, 401, 401, 401, 403]
+    assert await socket.closed() == 1008
+    assert echo.scopes == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "message",
+    ["hello", b"\xff\xfe", "x" * 70_000, request("Authorization: Basic x\ny")],
+    ids=["text", "binary", "long", "broken"],
+)
+async def test_what_is_no_request_is_answered_400(make, echo, message):
+    """Any other message is answered 400 and closes the socket."""
+    socket = await Socket(make(echo)).opened()
+    assert (await socket.ask(message)).status == 400
+    assert await socket.closed() == 1008
+    assert echo.scopes == []
+
+
+@pytest.mark.anyio
+async def test_credentials_named_twice_are_refused(make, echo):
+    """Two Authorization headers in one request are refused."""
+    socket = await Socket(make(echo)).opened()
+    assert (await socket.ask(request(basic(), basic()))).status == 403
+    await socket.closed()
+
+
+@pytest.mark.anyio
+async def test_the_origin_is_checked_at_the_opening(make, echo):
+    """A page of another site, or none, is refused before the socket is accepted."""
+    for origin in (b"https://evil.example", b"null", b"http://host"):
+        socket = Socket(make(echo), headers=[(b"origin", origin)])
+        assert (await socket.next())["status"] == 403
+    socket = await Socket(make(echo), headers=[(b"origin", b"https://host")]).opened()
+    assert (await socket.ask(request(basic()))).status == 101
+    assert len(echo.scopes) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/elsewhere", "/echo/../public", "/echo;x", "//echo"])
+async def test_paths_are_judged_at_the_opening(make, echo, path):
+    """A path of no service, or one with two readings, is refused before the socket is accepted."""
+    assert (await Socket(make(echo), path).next())["status"] == 403
+
+
+@pytest.mark.anyio
+async def test_inner_headers_cannot_vouch(make, echo):
+    """Headers other than credentials do not pass from the message into the application's scope."""
+    socket = await Socket(make(echo)).opened()
+    lines = ("Origin: https://host", "X-Forwarded-User: root", "X-Token: t", "Host: evil")
+    assert (await socket.ask(request(basic(), *lines))).status == 101
+    headers = echo.scopes[0]["headers"]
+    assert {name for name, _ in headers} == {b"host", b"authorization", b"x-token"}
+    assert (b"host", b"host") in headers
+
+
+@pytest.mark.anyio
+async def test_two_factors_inside(make, echo):
+    """Several realms are answered in turn, each with the identity of its challenge."""
+    socket = await Socket(make(echo), "/both").opened()
+    assert b'realm="demo"' in dict((await socket.ask(request())).headers)[b"www-authenticate"]
+    second = dict((await socket.ask(request(basic()))).headers)
+    assert b'realm="brief"' in second[b"www-authenticate"]
+    identity = f"Sec-Challenge-Identity: {second[b'sec-challenge-identity'].decode()}"
+    assert (await socket.ask(request(basic("ann"), identity))).status == 101
+
+
+@pytest.mark.anyio
+async def test_public_services_answer_too(make, echo):
+    """The original's clients ask for the extended handshake everywhere, so public services give it as well."""
+    socket = await Socket(make(echo), "/public").opened()
+    assert (await socket.ask(request())).status == 101
+    assert not echo.scopes[0]["user"].is_authenticated
+
+
+@pytest.mark.anyio
+async def test_session_timeouts_hold(make, echo):
+    """A socket opened this way is closed when its session ends, as any other."""
+    socket = await Socket(make(echo), "/brief").opened()
+    assert (await socket.ask(request(basic()))).status == 101
+    assert (await socket.next())["bytes"] == MARKER
+    assert await socket.closed() == 1008
+
+
+@pytest.mark.anyio
+async def test_a_client_that_leaves(make, echo):
+    """A client that goes away during the login ends it, and nothing is sent any more."""
+    socket = await Socket(make(echo)).opened()
+    await socket.ask(request())
+    socket.inward.put_nowait({"type": "websocket.disconnect", "code": 1001})
+    await asyncio.wait_for(socket.task, 5)
+    assert socket.outward.empty()
+    assert echo.scopes == []
+
+
+@pytest.mark.anyio
+async def test_a_client_that_says_nothing():
+    """A login that takes too long ends, and the socket is closed."""
+
+    async def run(scope, receive, send):
+        await receive()
+        login = SocketLogin(b"", receive, send, limits=Limits(first=0.01))
+        assert await login.run(scope, None, None) is None
+
+    socket = await Socket(run, query=b"").opened()
+    assert await socket.closed() == 1008
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("answer", "status", "code"),
+    [
+        ([{"type": "websocket.close"}], 403, 1008),
+        ([{"type": "websocket.close"}, {"type": "websocket.close"}], 403, 1008),
+        (
+            [
+                {"type": "websocket.http.response.start", "status": 404, "headers": [(b"x-a", b"b")]},
+                {"type": "websocket.http.response.body", "body": b"no", "more_body": True},
+                {"type": "websocket.http.response.body", "body": b"thing"},
+            ],
+            404,
+            1008,
+        ),
+        (
+            [{"type": "websocket.http.response.start", "status": 401}, {"type": "websocket.http.response.body"}],
+            401,
+            1008,
+        ),
+    ],
+)
+async def test_an_application_that_refuses(make, answer, status, code):
+    """What the application answers to the opening becomes a response inside the socket, which is then closed."""
+
+    async def app(scope, receive, send):
+        await receive()
+        for message in answer:
+            await send(message)
+
+    socket = await Socket(make(app)).opened()
+    assert (await socket.ask(request(basic()))).status == status
+    assert await socket.closed() == code
+    assert socket.outward.empty()
+
+
+@pytest.mark.anyio
+async def test_an_application_that_fails(make):
+    """An exception before the answer reaches the server, which closes the socket as it does any other."""
+
+    async def app(scope, receive, send):
+        await send({"type": "websocket.send", "text": "too early"})
+
+    socket = await Socket(make(app)).opened()
+    socket.say(request(basic()))
+    with pytest.raises(RuntimeError, match="before the WebSocket was accepted"):
+        await asyncio.wait_for(socket.task, 5)
+    assert socket.outward.empty()
+
+
+@pytest.mark.anyio
+async def test_nobody_connects(make, echo):
+    """A server that says the client is gone already gets no answer."""
+    app = make(echo)
+    socket = Socket(app)
+    socket.inward.get_nowait()
+    socket.inward.put_nowait({"type": "websocket.disconnect", "code": 1006})
+    await asyncio.wait_for(socket.task, 5)
+    assert socket.outward.empty()
+
+
+async def get(app, path, method="GET"):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    scope = {"type": "http", "method": method, "path": path, "headers": [(b"cookie", b"secret=1")], "scheme": "http"}
+    with contextlib.suppress(StopIteration):
+        await app({**scope, "query_string": b".krn=0.5&.kl=Y"}, None, send)
+    return sent[0]["status"], sent[-1]["body"]
+
+
+@pytest.mark.anyio
+async def test_the_java_clients_request_for_cookies(make, echo):
+    """It gets 200 and no cookie, so that no script ever reads one; elsewhere the path stays refused."""
+    app = make(echo)
+    assert await get(app, "/echo/;e/cookies") == (200, b"")
+    assert await get(app, "/public/;e/cookies") == (200, b"")
+    for path in ("/elsewhere/;e/cookies", "/echo/;x/;e/cookies", "/echo/;e/cookies/more", "/;e/cookies"):
+        assert (await get(app, path))[0] == 403
+    assert (await get(app, "/echo/;e/cookies", "POST"))[0] == 403
+    assert echo.scopes == []
