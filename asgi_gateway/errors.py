@@ -51,7 +51,7 @@ class Problem:
         line: one-based line, 0 when there is no position.
         column: one-based column, 0 when there is no position.
         path: where in the document, such as ``security.realms[0].name``.
-        cure: what would be right.
+        hint: what would be right.
         severity: ``error``, ``warning`` or ``ignored``.
     """
 
@@ -60,7 +60,7 @@ class Problem:
     line: int = 0
     column: int = 0
     path: str = ""
-    cure: str = ""
+    hint: str = ""
     severity: str = "error"
 
     def __str__(self) -> str:
@@ -71,8 +71,8 @@ class Problem:
         if self.path:
             parts.append(f"{self.path}:")
         parts.append(self.message)
-        if self.cure:
-            parts.append(f"({self.cure})")
+        if self.hint:
+            parts.append(f"({self.hint})")
         return " ".join(parts)
 
 

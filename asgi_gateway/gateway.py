@@ -13,15 +13,15 @@ from typing import Any
 
 import anyio
 
-from asgi_gateway._runtime.single_worker import OnlyWorker
-from asgi_gateway.authentication.attempt import BlockingPool, Step
-from asgi_gateway.authentication.multi_realm import Factors
+from asgi_gateway._runtime.single_worker import SingleWorkerLock
+from asgi_gateway.authentication.attempt import Step, ThreadPools
+from asgi_gateway.authentication.multi_realm import MultiRealmAuthenticator
 from asgi_gateway.authentication.realm import Realm
-from asgi_gateway.authentication.result import Verified
+from asgi_gateway.authentication.result import AuthenticationResult
 from asgi_gateway.errors import HeaderError, Problem
 from asgi_gateway.http.http1 import HANDSHAKE_PROTOCOL
 from asgi_gateway.keystores import KeyStore
-from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Revocation, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, RevocationKey, Unavailable
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.login_module import LoginModule
 from asgi_gateway.plugins.state_store import ExpiringState
@@ -70,7 +70,7 @@ class Gateway:
         services: Iterable[Service],
         *,
         state: ExpiringState,
-        pool: BlockingPool,
+        pool: ThreadPools,
         clock: Clock,
         audit: Audit,
         problems: Iterable[Problem] = (),
@@ -88,7 +88,7 @@ class Gateway:
         self._table = ServiceTable(self.services)
         self._pool = pool
         self._audit = audit
-        self._factors = Factors(state, audit)
+        self._factors = MultiRealmAuthenticator(state, audit)
         self._known: dict[str, dict[str, Service]] = {"http": {}, "websocket": {}}
         self._opened: list[ExpiringState | LoginModule | Revocations] = []
         self.revocations = Revocations(state)
@@ -97,7 +97,7 @@ class Gateway:
         self.revocations.subscribe(self._forget)
         self.revocations.subscribe(self.sockets.end)
         self._opening = anyio.Lock()
-        self._only_worker = OnlyWorker(repr((identity, [service.name for service in self.services])))
+        self._only_worker = SingleWorkerLock(repr((identity, [service.name for service in self.services])))
         for service in self.services:
             if not service.realms:
                 service.allow_public = Allow(None, (), service.name, additions=scope_additions(service.name, "", None))
@@ -295,11 +295,11 @@ class Gateway:
             realm = service.realms[0]
             watch = None if observe is None else lambda steps: observe(realm, steps)
             outcome = await realm.authenticate(request, service.name, observe=watch, fresh=fresh)
-        if not isinstance(outcome, Verified):
+        if not isinstance(outcome, AuthenticationResult):
             return outcome
         return self._authorize(request, service, outcome)
 
-    def _authorize(self, request: AuthRequest, service: Service, verified: Verified) -> Allow | Forbid:
+    def _authorize(self, request: AuthRequest, service: Service, verified: AuthenticationResult) -> Allow | Forbid:
         allow = verified.allowed.get(service)
         if allow is not None:
             return allow
@@ -307,9 +307,9 @@ class Gateway:
         missing = service.authorization.missing(verified.subject)
         if missing:
             return self.deny(request, service, f"missing roles: {', '.join(sorted(missing))}", verified.subject.name)
-        ends_with = [each for each in verified.subject.public_credentials if type(each) is Revocation]
+        revocation_keys = [each for each in verified.subject.public_credentials if type(each) is RevocationKey]
         if len(service.realms) == 1:  # of several, each has its own name for the user
-            ends_with.append(Revocation("user", verified.subject.name, realm))
+            revocation_keys.append(RevocationKey("user", verified.subject.name, realm))
         allow = Allow(
             verified.subject,
             verified.headers,
@@ -318,14 +318,14 @@ class Gateway:
             verified.session_timeout,
             verified.authorization_timeout,
             scope_additions(service.name, realm, verified.subject),
-            tuple(dict.fromkeys((*ends_with, *verified.ends_with))),
+            tuple(dict.fromkeys((*revocation_keys, *verified.revocation_keys))),
             verified.expires,
             tuple(name for each in service.realms for name in each.reader.subprotocols),
         )
         verified.allowed[service] = allow
         return allow
 
-    def _forget(self, revocation: Revocation | None) -> None:
+    def _forget(self, revocation: RevocationKey | None) -> None:
         for realm in self.realms:
             if realm.sessions is not None:
                 realm.sessions.forget(revocation)

@@ -177,7 +177,7 @@ class GatewayMiddleware:
             name = self.gateway.reauthorizations.new_name(owner)
             headers = (*headers, (SOCKET_HEADER, name.encode("ascii")))
             scope[SCOPE_KEY] = replace(scope[SCOPE_KEY], socket=name)
-        socket = LiveSocket(receive, send, owner, allow.ends_with, name, headers)
+        socket = LiveSocket(receive, send, owner, allow.revocation_keys, name, headers)
         expires = None if allow.expires is None else max(0.0, allow.expires - self.gateway.clock.time())
         socket.limit(allow.session_timeout, expires, allow.authorization_timeout)
         socket.renewal = self.gateway.reauthorizations.renewal if name else None

@@ -24,7 +24,7 @@ __all__ = [
     "GroupPrincipal",
     "Headers",
     "Principal",
-    "Revocation",
+    "RevocationKey",
     "RolePrincipal",
     "Subject",
     "Unavailable",
@@ -263,7 +263,7 @@ class AuthenticationToken:
 
 
 @dataclass(frozen=True, slots=True)
-class Revocation:
+class RevocationKey:
     """What can end a login before its time. A login module grants one as a public credential to be ended by it.
 
     Args:
@@ -294,7 +294,7 @@ class Allow:
         session_timeout: seconds after which a WebSocket is closed, or None.
         authorization_timeout: seconds within which a WebSocket must authenticate again, or None.
         additions: what the application finds in its scope; immutable values.
-        ends_with: what ends a WebSocket before its time.
+        revocation_keys: what ends a WebSocket before its time.
         expires: when a WebSocket is closed because its credentials expire, in seconds since the epoch, or None.
         subprotocols: names of credentials among the subprotocols, not to be shown to the application.
     """
@@ -306,7 +306,7 @@ class Allow:
     session_timeout: float | None = None
     authorization_timeout: float | None = None
     additions: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
-    ends_with: tuple[Revocation, ...] = ()
+    revocation_keys: tuple[RevocationKey, ...] = ()
     expires: float | None = None
     subprotocols: tuple[str, ...] = ()
 

@@ -66,7 +66,7 @@ class ApplicationTokenScheme(ChallengeScheme):
 
     name = "Application Token"
     wire_name = "token"
-    forbids = True
+    rejects_with_403 = True
 
     def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
         return " ".join((self.name, *data))

@@ -10,8 +10,8 @@ import tracemalloc
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from asgi_gateway.model import Revocation
-from asgi_gateway.websockets.closable import SocketLifetime
+from asgi_gateway.model import RevocationKey
+from asgi_gateway.websockets.closable import ClosableWebSocket
 from asgi_gateway.websockets.live import LiveSocket, LiveSockets, Owner
 
 SOCKETS, USERS, MESSAGES, ROUNDS = 5_000, 500, 20_000, 15
@@ -28,7 +28,7 @@ async def _send(message: Any) -> None:
 
 def _socket(index: int) -> LiveSocket:
     user = f"user{index % USERS}"
-    return LiveSocket(_receive, _send, Owner("chat", "demo", user), (Revocation("user", user, "demo"),))
+    return LiveSocket(_receive, _send, Owner("chat", "demo", user), (RevocationKey("user", user, "demo"),))
 
 
 def _bytes(action: Callable[[int], object]) -> float:
@@ -43,7 +43,7 @@ def _bytes(action: Callable[[int], object]) -> float:
     return grown / SOCKETS
 
 
-async def _messages(socket: SocketLifetime) -> float:
+async def _messages(socket: ClosableWebSocket) -> float:
     """Seconds for some messages both ways."""
     receive: Callable[[], Awaitable[Any]] = socket.receive
     send = socket.send
@@ -69,7 +69,7 @@ async def main() -> None:
     ratio = statistics.median(ours / theirs for ours, theirs in pairs)
     print(f"  {'messages with a timer / without one':<62} {ratio:6.3f}  {'':>10}   about 1")
     start = time.perf_counter()
-    ended = sockets.end(Revocation("user", "user7", "demo"))
+    ended = sockets.end(RevocationKey("user", "user7", "demo"))
     await asyncio.sleep(0)  # they are ended by the loop
     if not all(socket.ended for socket in held[7::USERS]):
         raise RuntimeError("sockets of a revoked user are still open")

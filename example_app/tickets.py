@@ -15,7 +15,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from pydantic import BeforeValidator, Field
 
 from asgi_gateway import Grant, LoginAttempt, LoginFailed, LoginModule, ModuleContext, ModuleOptions, Replayed
-from asgi_gateway.plugins.option_types import parse_interval
+from asgi_gateway.plugins.option_types import parse_duration
 
 __all__ = ["TicketLoginModule", "issue_ticket"]
 
@@ -32,7 +32,7 @@ def issue_ticket(user: str, roles: frozenset[str]) -> str:
 class TicketOptions(ModuleOptions):
     """The options of the module, checked when the configuration is loaded."""
 
-    max_age: Annotated[float, BeforeValidator(parse_interval), Field(gt=0)] = Field(60.0, alias="max-age")
+    max_age: Annotated[float, BeforeValidator(parse_duration), Field(gt=0)] = Field(60.0, alias="max-age")
 
 
 class TicketLoginModule(LoginModule):

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 
-from asgi_gateway.authentication.attempt import BlockingPool
+from asgi_gateway.authentication.attempt import ThreadPools
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.authentication.realm import Realm
@@ -91,7 +91,7 @@ class World:
     """What the parts of one gateway share."""
 
     clock: ManualClock = field(default_factory=ManualClock)
-    pool: BlockingPool = field(default_factory=BlockingPool)
+    pool: ThreadPools = field(default_factory=ThreadPools)
     records: Records = field(default_factory=Records)
     state: ExpiringState | None = None
 

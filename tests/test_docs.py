@@ -17,9 +17,9 @@ import pytest
 from asgi_gateway import config
 from asgi_gateway.cli.main import main, parser
 from asgi_gateway.config import load, registry
+from asgi_gateway.config.element_names import IGNORED, fields
 from asgi_gateway.config.load import loads
 from asgi_gateway.config.model import Element, GatewayConfig
-from asgi_gateway.config.vocabulary import IGNORED, fields
 from asgi_gateway.documents import read_xml, read_yaml
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.middleware import GatewayMiddleware

@@ -85,7 +85,7 @@ def test_recall_never_differs(asked: list[dict[str, Any]]) -> None:
 
 
 async def test_recall_forgets(world: World) -> None:
-    """Verified credentials are recalled until their time is over or the realm's data changed."""
+    """AuthenticationResult credentials are recalled until their time is over or the realm's data changed."""
     gateway = site(world)
     asked = scope("/a", basic("joe"))
     assert gateway.recall(asked) is None

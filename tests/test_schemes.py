@@ -43,7 +43,7 @@ def test_read_basic(scheme: BasicScheme) -> None:
 def test_one_scheme_on_the_line() -> None:
     """Both are basic on the Authorization line, challenge again, and add nothing to a success."""
     for scheme in (BasicScheme(), ApplicationBasicScheme()):
-        assert (scheme.wire_name, scheme.forbids) == ("basic", False)
+        assert (scheme.wire_name, scheme.rejects_with_403) == ("basic", False)
         assert scheme.success(("x",)) == ()
 
 
@@ -66,7 +66,7 @@ def test_no_password(scheme: NegotiateScheme) -> None:
     """Neither scheme carries a user name and password."""
     assert scheme.read(AuthenticationToken("negotiate", [(None, "YWJj")])) is None
     assert scheme.wire_name == "negotiate"
-    assert not scheme.forbids
+    assert not scheme.rejects_with_403
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -85,5 +85,5 @@ def test_token_refuses_for_good() -> None:
     """It reads no user name and refuses wrong tokens for good."""
     scheme = ApplicationTokenScheme()
     assert scheme.read(AuthenticationToken("token", [(None, "am9lOnB3")])) is None
-    assert (scheme.wire_name, scheme.forbids) == ("token", True)
+    assert (scheme.wire_name, scheme.rejects_with_403) == ("token", True)
     assert scheme.success(("x",)) == ()

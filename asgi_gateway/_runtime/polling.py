@@ -10,18 +10,18 @@ from typing import TypeAlias
 
 import anyio.to_thread
 
-__all__ = ["Version", "Watcher", "version_of"]
+__all__ = ["FilePoller", "Version", "fingerprint"]
 
 Version: TypeAlias = tuple[tuple[int, ...], ...]
 """What tells one version of some files from another; an empty part for a file that is not there."""
 
 
-def version_of(paths: Iterable[Path | None]) -> Version:
+def fingerprint(paths: Iterable[Path | None]) -> Version:
     """The version of some files as they are now; None stands for a file that is not used."""
     return tuple(() if path is None else _fingerprint(path) for path in paths)
 
 
-class Watcher:
+class FilePoller:
     """Calls a function every second or so, in a thread of its own.
 
     A thread, not a task: it belongs to no task group, works under every event loop, and reading files blocks anyway.

@@ -25,7 +25,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["PATIENCE", "SHARED_STATE_CURE", "OnlyWorker"]
+__all__ = ["PATIENCE", "SHARED_STATE_CURE", "SingleWorkerLock"]
 
 logger = logging.getLogger("asgi_gateway.workers")
 
@@ -41,7 +41,7 @@ _held: dict[Path, tuple[int, int]] = {}  # path: (file descriptor, how many gate
 _lock = threading.Lock()
 
 
-class OnlyWorker:
+class SingleWorkerLock:
     """The claim to be a server's only worker with some configuration.
 
     Args:
@@ -71,7 +71,7 @@ class OnlyWorker:
                 logger.warning("another worker of this server has the same configuration: waiting for it to end")
             await anyio.sleep(_POLL)
         message = f"{'; '.join(needs)}: several workers must share this, and the memory store is each worker's own"
-        raise ConfigError(Problem(message, cure=SHARED_STATE_CURE))
+        raise ConfigError(Problem(message, hint=SHARED_STATE_CURE))
 
     def release(self) -> None:
         """Let another worker be the only one."""

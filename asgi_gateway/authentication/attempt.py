@@ -19,12 +19,12 @@ from asgi_gateway.model import AuthenticationToken, Grant, Subject
 from asgi_gateway.plugins.login_module import LoginAttempt
 from asgi_gateway.plugins.scheme import UserNamePassword
 
-__all__ = ["Attempt", "BlockingPool", "Step"]
+__all__ = ["Attempt", "Step", "ThreadPools"]
 
 T = TypeVar("T")
 
 
-class BlockingPool:
+class ThreadPools:
     """A bounded pool of threads with a bounded queue before it.
 
     A call that its caller gave up keeps its thread until it ends, so that a silent back end can hold at most
@@ -37,7 +37,7 @@ class BlockingPool:
     """
 
     def __init__(self, threads: int = 16, waiting: int = 256, *, gives_way: bool = False) -> None:
-        self.computing = self if gives_way else BlockingPool(threads, waiting, gives_way=True)
+        self.computing = self if gives_way else ThreadPools(threads, waiting, gives_way=True)
         """The pool for calls that compute: as large, and apart: hashing never holds up what waits for others."""
         self._gives_way = gives_way
         self._threads = threads
@@ -132,7 +132,7 @@ class Attempt(LoginAttempt):
         self,
         token: AuthenticationToken,
         credentials: UserNamePassword | None,
-        pool: BlockingPool,
+        pool: ThreadPools,
         *,
         realm: str = "",
         service: str = "",

@@ -126,7 +126,7 @@ class Chain:
             index = next(walk)
             while True:
                 module = self.entries[index].module
-                refused = module.authenticates or module.needs_user
+                refused = module.authenticates or module.requires_subject
                 index = walk.send(LoginFailed("refused") if refused else True)
         except StopIteration:
             return True

@@ -115,7 +115,7 @@ class CredentialReader:
 
 
 class CredentialCache(Generic[V]):
-    """Verified credentials of one realm, for a while, so that not every request costs a password hash.
+    """AuthenticationResult credentials of one realm, for a while, so that not every request costs a password hash.
 
     Keys are BLAKE2b digests of the credentials under a random key of this process, so that neither the credentials nor
     anything that could be searched for stands in memory. At the bound the oldest entry makes room.

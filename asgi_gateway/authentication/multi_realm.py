@@ -15,13 +15,13 @@ from typing import Any, Protocol
 
 from asgi_gateway.authentication.attempt import Step
 from asgi_gateway.authentication.realm import Realm
-from asgi_gateway.authentication.result import Verified
+from asgi_gateway.authentication.result import AuthenticationResult
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.model import (
     AuthRequest,
     Challenge,
     Forbid,
-    Revocation,
+    RevocationKey,
     Subject,
     Unavailable,
 )
@@ -29,7 +29,7 @@ from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.sessions.records import data_of, subject_of
 from asgi_gateway.telemetry.audit import Audit
 
-__all__ = ["IDENTITY_HEADER", "Factors"]
+__all__ = ["IDENTITY_HEADER", "MultiRealmAuthenticator"]
 
 IDENTITY_HEADER = b"sec-challenge-identity"
 LIFE = 30.0
@@ -39,7 +39,7 @@ TRIES = 3
 
 Limits = tuple[float | None, float | None, float | None]
 """Seconds that a session, and an authorization, may last; when the credentials expire."""
-Progress = tuple[dict[str, Subject], list[Limits], list[Revocation], int]
+Progress = tuple[dict[str, Subject], list[Limits], list[RevocationKey], int]
 """The subjects established, their limits, what may end them, and how many tries are left."""
 
 
@@ -50,7 +50,7 @@ class ServiceLike(Protocol):
     realms: tuple[Realm, ...]
 
 
-class Factors:
+class MultiRealmAuthenticator:
     """Authenticates for services with several realms.
 
     Args:
@@ -69,7 +69,7 @@ class Factors:
         observe: Callable[[Realm, Sequence[Step]], None] | None = None,
         *,
         fresh: bool = False,
-    ) -> Verified | Challenge | Forbid | Unavailable:
+    ) -> AuthenticationResult | Challenge | Forbid | Unavailable:
         """Ask the realms that are left, in order."""
         try:
             progress = await self._take(request, service)
@@ -79,8 +79,8 @@ class Factors:
         except StateError as error:
             self._event("unavailable", request, service, error)
             return Unavailable(5, str(error), (), service.name)
-        subjects, limits, ends_with, tries = progress or ({}, [], [], TRIES)
-        verified: list[Verified] = []
+        subjects, limits, revocation_keys, tries = progress or ({}, [], [], TRIES)
+        verified: list[AuthenticationResult] = []
         asked: list[Realm] = []
         for realm in service.realms:
             if realm.name in subjects:
@@ -93,18 +93,18 @@ class Factors:
                 observe=None if observe is None else lambda steps, realm=realm: observe(realm, steps),  # type: ignore[misc]
                 fresh=fresh,
             )
-            if not isinstance(outcome, Verified):
+            if not isinstance(outcome, AuthenticationResult):
                 tries = tries if verified else tries - 1
-                return await self._go_on(request, service, (subjects, limits, ends_with, tries), outcome)
+                return await self._go_on(request, service, (subjects, limits, revocation_keys, tries), outcome)
             subjects[realm.name] = outcome.subject
             limits.append((outcome.session_timeout, outcome.authorization_timeout, outcome.expires))
-            ends_with += _ends_with(realm, outcome)
+            revocation_keys += _ends_with(realm, outcome)
             verified.append(outcome)
             asked.append(realm)
         headers = tuple(header for each in verified for header in each.headers)
         subject = Subject().merged(*(subjects[realm.name] for realm in service.realms))
         session, authorization, expires = _smallest(limits)
-        return Verified(subject, headers, session, authorization, tuple(ends_with), expires)
+        return AuthenticationResult(subject, headers, session, authorization, tuple(revocation_keys), expires)
 
     async def _go_on(
         self,
@@ -113,7 +113,7 @@ class Factors:
         progress: Progress,
         outcome: Challenge | Forbid | Unavailable,
     ) -> Challenge | Forbid | Unavailable:
-        subjects, limits, ends_with, tries = progress
+        subjects, limits, revocation_keys, tries = progress
         if not subjects or not isinstance(outcome, Challenge):
             return outcome
         if tries <= 0:
@@ -123,7 +123,7 @@ class Factors:
             "service": service.name,
             "tries": tries,
             "limits": _smallest(limits),
-            "ends_with": [[each.kind, each.name, each.realm] for each in ends_with],
+            "revocation_keys": [[each.kind, each.name, each.realm] for each in revocation_keys],
             "subjects": {name: data_of(s) for name, s in subjects.items()},
         }
         try:
@@ -146,18 +146,18 @@ class Factors:
         if record["service"] != service.name:
             return None
         subjects = {name: subject_of(principals) for name, principals in record["subjects"].items()}
-        ends_with = [Revocation(*each) for each in record["ends_with"]]
-        return subjects, [tuple(record["limits"])], ends_with, record["tries"]
+        revocation_keys = [RevocationKey(*each) for each in record["revocation_keys"]]
+        return subjects, [tuple(record["limits"])], revocation_keys, record["tries"]
 
     def _event(self, outcome: str, request: AuthRequest, service: ServiceLike, error: Exception) -> None:
         self._audit.event(outcome, request, service=service.name, reason=str(error))
 
 
-def _ends_with(realm: Realm, verified: Verified) -> list[Revocation]:
+def _ends_with(realm: Realm, verified: AuthenticationResult) -> list[RevocationKey]:
     """What ends one realm's login: the merged subject will not tell what it was called there."""
     credentials = verified.subject.public_credentials
-    ended_by = [each for each in credentials if type(each) is Revocation]
-    return [Revocation("user", verified.subject.name, realm.name), *verified.ends_with, *ended_by]
+    ended_by = [each for each in credentials if type(each) is RevocationKey]
+    return [RevocationKey("user", verified.subject.name, realm.name), *verified.revocation_keys, *ended_by]
 
 
 def _key(identity: str) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from asgi_gateway.authentication.attempt import Attempt, BlockingPool, Step
+from asgi_gateway.authentication.attempt import Attempt, Step, ThreadPools
 from asgi_gateway.authentication.chain import Chain
 from asgi_gateway.authentication.credentials import CredentialCache, CredentialReader, RawCredentials
-from asgi_gateway.authentication.result import Verified, verified_by
+from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
 from asgi_gateway.errors import HeaderError, LoginError, LoginUnavailable, StateError
 from asgi_gateway.model import (
     AuthenticationToken,
@@ -16,7 +16,7 @@ from asgi_gateway.model import (
     Challenge,
     Forbid,
     Headers,
-    Revocation,
+    RevocationKey,
     Subject,
     Unavailable,
 )
@@ -65,7 +65,7 @@ class Realm:
         reader: CredentialReader,
         chain: Chain,
         *,
-        pool: BlockingPool,
+        pool: ThreadPools,
         clock: Clock,
         audit: Audit,
         description: str = "",
@@ -80,17 +80,17 @@ class Realm:
         self._by_wire_name = {scheme.wire_name: scheme for scheme in reversed(self.schemes)}  # the first of a name
         self.reader = reader
         self.chain = chain
-        self.cache: CredentialCache[Verified] = CredentialCache(clock, cache_ttl)
+        self.cache: CredentialCache[AuthenticationResult] = CredentialCache(clock, cache_ttl)
         self._remembers = chain.cacheable and cache_ttl > 0
         self._pool = pool
         self._audit = audit
         self._limits = (session_timeout, authorization_timeout)
-        self.sessions: Sessions[Verified] | None = None
+        self.sessions: Sessions[AuthenticationResult] | None = None
         if recycle is not None:
             state, keys = recycle
             life = session_timeout or SESSION_LIFE
             self.sessions = Sessions(
-                name, state, clock, keys, life=life, idle=authorization_timeout, present=verified_by
+                name, state, clock, keys, life=life, idle=authorization_timeout, present=result_from_session
             )
         self._plain_challenge = self.challenge_headers()
 
@@ -108,7 +108,9 @@ class Realm:
         """Whether the token's scheme is one that the realm offers."""
         return self._scheme(token) is not None
 
-    def recall(self, headers: Iterable[tuple[bytes, bytes]], query: bytes, scheme: str = "http") -> Verified | None:
+    def recall(
+        self, headers: Iterable[tuple[bytes, bytes]], query: bytes, scheme: str = "http"
+    ) -> AuthenticationResult | None:
         """What was decided a moment ago on this session or these credentials, if it may be remembered.
 
         Raises:
@@ -135,7 +137,7 @@ class Realm:
         without_authorization: bool = False,
         observe: Callable[[Sequence[Step]], None] | None = None,
         fresh: bool = False,
-    ) -> Verified | Challenge | Forbid | Unavailable:
+    ) -> AuthenticationResult | Challenge | Forbid | Unavailable:
         """Decide who the request's client is.
 
         Args:
@@ -180,7 +182,7 @@ class Realm:
         scheme: ChallengeScheme,
         credentials: UserNamePassword | None,
         observe: Callable[[Sequence[Step]], None] | None,
-    ) -> Verified | Challenge | Forbid | Unavailable:
+    ) -> AuthenticationResult | Challenge | Forbid | Unavailable:
         generation = self.cache.generation
         attempt = Attempt(
             token,
@@ -210,7 +212,7 @@ class Realm:
         finally:
             if observe is not None:
                 observe(attempt.steps)
-        verified = Verified(
+        verified = AuthenticationResult(
             subject, scheme.success(attempt.response_data), attempt.session_timeout, attempt.authorization_timeout
         )
         for grant in attempt.grants.values():
@@ -226,7 +228,7 @@ class Realm:
 
     async def _session(
         self, request: AuthRequest, service: str, raw: RawCredentials
-    ) -> Verified | Forbid | Unavailable | None:
+    ) -> AuthenticationResult | Forbid | Unavailable | None:
         """What the request's session cookie decides; None if there is no good one."""
         if self.sessions is None:
             return None
@@ -242,7 +244,9 @@ class Realm:
             self._audit.event("unavailable", request, **self._fields(service, str(error)))
             return Unavailable(5, str(error), (), service, self.name)
 
-    async def _begin_session(self, request: AuthRequest, service: str, verified: Verified) -> Verified:
+    async def _begin_session(
+        self, request: AuthRequest, service: str, verified: AuthenticationResult
+    ) -> AuthenticationResult:
         """The same login with a cookie for the next request; without one if the session cannot be kept."""
         if self.sessions is None or verified.begun >= _SESSIONS:
             return verified
@@ -279,7 +283,7 @@ class Realm:
             return ()
         secure = request.scheme in _TLS
         session = await self.sessions.named(_cookie(request), secure=secure)
-        if session is not None and await revocations.revoke(Revocation("session", session.id)):
+        if session is not None and await revocations.revoke(RevocationKey("session", session.id)):
             self._audit.event("logout", request, principal=session.subject.name, **self._fields(service))
             await self.chain.logout(session.subject)
         return ((b"set-cookie", self.sessions.end_cookie(secure=secure)),)
@@ -318,7 +322,7 @@ class Realm:
             fields["module"] = attempt.modules("failed")
         outcome = "replay" if attempt is not None and attempt.replayed else "failure"
         self._audit.event(outcome, request, scheme=scheme.name, **fields)
-        if scheme.forbids and (attempt is None or not attempt.challenged):
+        if scheme.rejects_with_403 and (attempt is None or not attempt.challenged):
             return Forbid(reason, (), service, self.name)
         data = attempt.challenge_data if attempt is not None else ()
         return Challenge(self.challenge_headers(data, scheme), service, self.name, reason)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from asgi_gateway.model import Allow, Headers, Revocation, Subject
+from asgi_gateway.model import Allow, Headers, RevocationKey, Subject
 from asgi_gateway.sessions.cookies import DEPENDS_ON_COOKIE, Session
 
-__all__ = ["Verified", "verified_by"]
+__all__ = ["AuthenticationResult", "result_from_session"]
 
 
 @dataclass(slots=True)
-class Verified:
+class AuthenticationResult:
     """A login that succeeded.
 
     Args:
@@ -19,7 +19,7 @@ class Verified:
         headers: for the success response.
         session_timeout: seconds, or None.
         authorization_timeout: seconds, or None.
-        ends_with: what ends it before its time, besides its user's being revoked.
+        revocation_keys: what ends it before its time, besides its user's being revoked.
         expires: when its credentials cease to be good, in seconds since the epoch, or None.
     """
 
@@ -27,7 +27,7 @@ class Verified:
     headers: Headers = ()
     session_timeout: float | None = None
     authorization_timeout: float | None = None
-    ends_with: tuple[Revocation, ...] = ()
+    revocation_keys: tuple[RevocationKey, ...] = ()
     expires: float | None = None
     allowed: dict[object, Allow] = field(default_factory=dict, repr=False)
     """Decisions already taken for this subject, by service. Filled by the gateway."""
@@ -35,7 +35,7 @@ class Verified:
     """Sessions begun with these credentials while they are remembered."""
 
 
-def verified_by(session: Session, left: float) -> Verified:
+def result_from_session(session: Session, left: float) -> AuthenticationResult:
     """The login that a session stands for."""
-    ends_with = (Revocation("session", session.id),)
-    return Verified(session.subject, DEPENDS_ON_COOKIE, left, session.idle, ends_with)
+    revocation_keys = (RevocationKey("session", session.id),)
+    return AuthenticationResult(session.subject, DEPENDS_ON_COOKIE, left, session.idle, revocation_keys)

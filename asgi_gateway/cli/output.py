@@ -57,5 +57,5 @@ def problem_record(problem: Problem) -> dict[str, Any]:
         "line": problem.line,
         "column": problem.column,
         "path": problem.path,
-        "cure": problem.cure,
+        "cure": problem.hint,
     }

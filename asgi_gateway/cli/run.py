@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         raise ConfigError(
             Problem(
                 f"{'; '.join(needs)}: several workers must share this, and the memory store is each worker's own",
-                cure=SHARED_STATE_CURE,
+                hint=SHARED_STATE_CURE,
             )
         )
     os.environ[_CONFIG] = str(arguments.file.absolute())
@@ -64,7 +64,7 @@ def _tls(gateway: Gateway, host: str | None) -> dict[str, Any]:
     if host is None:
         return {}
     if gateway.keystore is None:
-        raise ConfigError(Problem("--tls needs a keystore", cure="add security/keystore to the configuration"))
+        raise ConfigError(Problem("--tls needs a keystore", hint="add security/keystore to the configuration"))
     return uvicorn_tls(gateway.keystore, host, gateway.clock.time())
 
 
@@ -89,7 +89,7 @@ def application() -> GatewayMiddleware:
 def _import(target: str) -> Any:
     module, colon, attribute = target.partition(":")
     if not colon or not module or not attribute:
-        raise ConfigError(Problem(f"{target!r} names no application", cure="write module:app"))
+        raise ConfigError(Problem(f"{target!r} names no application", hint="write module:app"))
     try:
         app: Any = importlib.import_module(module)
         for part in attribute.split("."):

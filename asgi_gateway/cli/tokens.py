@@ -6,7 +6,7 @@ import argparse
 
 from asgi_gateway.cli.output import Output
 from asgi_gateway.plugins.clock import SystemClock
-from asgi_gateway.plugins.option_types import parse_interval
+from asgi_gateway.plugins.option_types import parse_duration
 from asgi_gateway.sessions.signing import load_keys
 from asgi_gateway.sessions.tokens import TokenIssuer
 
@@ -16,8 +16,8 @@ __all__ = ["issue"]
 def issue(arguments: argparse.Namespace, output: Output) -> int:
     """Print a new token. It is a credential: whoever reads it is let in."""
     issuer = TokenIssuer(load_keys(arguments.key_file, arguments.key_environment), arguments.audience)
-    now, life = SystemClock().time(), parse_interval(arguments.life)
-    until = now + parse_interval(arguments.session) if arguments.session is not None else None
+    now, life = SystemClock().time(), parse_duration(arguments.life)
+    until = now + parse_duration(arguments.session) if arguments.session is not None else None
     token = issuer.issue(
         arguments.user,
         realm=arguments.realm,

@@ -30,8 +30,8 @@ from typing import TypeAlias
 import anyio.to_thread
 
 from asgi_gateway.client.challenge import ChallengeHandler, ChallengeRequest, ChallengeResponse
-from asgi_gateway.client.locations import origin
 from asgi_gateway.client.memory import Memory
+from asgi_gateway.client.urls import origin
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.http.www_authenticate import OfferedChallenge, parse_challenges
 

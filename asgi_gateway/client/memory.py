@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from asgi_gateway.client.locations import Origin, origin
+from asgi_gateway.client.urls import Origin, origin
 
 __all__ = ["Memory"]
 

@@ -7,8 +7,8 @@ import logging
 from collections.abc import Callable
 
 from asgi_gateway.client.challenge import ChallengeHandler, ChallengeRequest, ChallengeResponse, MaybeAwaitable, then
-from asgi_gateway.client.locations import is_confidential
 from asgi_gateway.client.login import LoginSource, PasswordAuthentication, login_handler
+from asgi_gateway.client.urls import is_confidential
 from asgi_gateway.errors import GatewayError
 
 __all__ = ["BasicChallengeHandler", "TokenChallengeHandler", "TokenSource"]

@@ -11,9 +11,9 @@ from websockets.sync.client import ClientConnection, reconnect
 from websockets.typing import Subprotocol
 
 from asgi_gateway.client.challenge import ChallengeHandler
+from asgi_gateway.client.connect_common import Timer, headers_with, refusal, same_origin
 from asgi_gateway.client.extended import ExtendedHandshake
 from asgi_gateway.client.flow import Ask, Reply, Send, ask, authenticate
-from asgi_gateway.client.opening import Timer, headers_with, refusal, same_origin
 from asgi_gateway.http.http1 import HANDSHAKE_PROTOCOL
 
 __all__ = ["connect"]

@@ -11,19 +11,19 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asgi_gateway.authentication.attempt import BlockingPool
+from asgi_gateway.authentication.attempt import ThreadPools
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.config import registry
-from asgi_gateway.config.accept import Accept as AcceptUrl
+from asgi_gateway.config.accept import Accept as AcceptURLText
+from asgi_gateway.config.diagnostics import Path_, Report
 from asgi_gateway.config.load import LoadedConfig, load
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
-from asgi_gateway.config.report import Path_, Report
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
+from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.config.tickets import add_tickets
-from asgi_gateway.config.values import did_you_mean
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.keystores import KeyStore, open_store
@@ -67,7 +67,7 @@ class _Builder:
         self._loaded = loaded
         self._clock = clock
         self._report = Report(loaded)
-        self._pool = BlockingPool()
+        self._pool = ThreadPools()
         self._audit = Audit(clock)
         self._state = build_state(loaded, clock, self._report)
         self._session_keys: tuple[bytes, ...] | None = None
@@ -281,7 +281,7 @@ def _origin(text: str) -> str:
     return scheme + separator + authority.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ""))
 
 
-def _hosts(accept: AcceptUrl) -> tuple[str | None, ...]:
+def _hosts(accept: AcceptURLText) -> tuple[str | None, ...]:
     """The Host headers that an accept URL stands for; a URL without a port takes any."""
     if accept.host is None:
         return (None,)

@@ -7,9 +7,9 @@ from collections import Counter
 from typing import Protocol
 
 from asgi_gateway.config.model import Authentication, Constraint, RealmConfig, ServiceConfig
-from asgi_gateway.config.shape import Path
+from asgi_gateway.config.normalize import Path
+from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.config.validate import Parts
-from asgi_gateway.config.values import did_you_mean
 
 __all__ = ["check"]
 
@@ -21,7 +21,7 @@ _RECYCLABLE = ("basic", "negotiate")
 class Note(Protocol):
     """Takes a problem."""
 
-    def __call__(self, path: Path, message: str, cure: str = "", severity: str = "error") -> None: ...
+    def __call__(self, path: Path, message: str, hint: str = "", severity: str = "error") -> None: ...
 
 
 def check(parts: Parts, note: Note) -> None:
@@ -96,8 +96,8 @@ def _services(parts: Parts, note: Note) -> None:
         _constraints(service, path, note)
         if service.max_authentication_attempts:
             message = "the gateway connects to no back ends, whose challenges it could answer"
-            cure = "an application that does gives it to its client, as max_authentication_attempts"
-            note((*path, "max-authentication-attempts"), message, cure, "ignored")
+            hint = "an application that does gives it to its client, as max_authentication_attempts"
+            note((*path, "max-authentication-attempts"), message, hint, "ignored")
     for index, name in parts.names.items():
         if name not in used:
             note(("security", "realms", index), f"no service uses the realm {name!r}", severity="warning")

@@ -13,9 +13,9 @@ from xml.sax.saxutils import escape
 
 import yaml
 
+from asgi_gateway.config.element_names import Kind, fields, singular
 from asgi_gateway.config.load import LoadedConfig
 from asgi_gateway.config.model import Element, GatewayConfig
-from asgi_gateway.config.vocabulary import Kind, fields, singular
 from asgi_gateway.documents import Node, collapse
 
 __all__ = ["to_xml", "to_yaml"]

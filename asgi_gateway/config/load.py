@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asgi_gateway.config.checks import check
-from asgi_gateway.config.expand import expand
+from asgi_gateway.config.interpolate import expand
 from asgi_gateway.config.model import GatewayConfig
-from asgi_gateway.config.shape import Path as NodePath
-from asgi_gateway.config.shape import Shaped, path_text, shape
-from asgi_gateway.config.trees import from_mapping, from_xml, from_yaml
+from asgi_gateway.config.normalize import Path as NodePath
+from asgi_gateway.config.normalize import Shaped, path_text, shape
+from asgi_gateway.config.parse import from_mapping, from_xml, from_yaml
 from asgi_gateway.config.validate import validate
 from asgi_gateway.documents import Mark, Node, read_xml, read_yaml
 from asgi_gateway.errors import ConfigError, Problem
@@ -51,9 +51,9 @@ class LoadedConfig:
         """
         return _where(self.tree, path)
 
-    def problem(self, path: NodePath, message: str, *, cure: str = "", severity: str = "error") -> Problem:
+    def problem(self, path: NodePath, message: str, *, hint: str = "", severity: str = "error") -> Problem:
         """A Problem about what stands at a path."""
-        return self.where(path).problem(message, path=path_text(path), cure=cure, severity=severity)
+        return self.where(path).problem(message, path=path_text(path), hint=hint, severity=severity)
 
 
 def load(source: str | Path | Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> LoadedConfig:
@@ -72,8 +72,8 @@ def load(source: str | Path | Mapping[str, Any], *, environment: Mapping[str, st
     file = Path(source)
     form = _SUFFIXES.get(file.suffix.lower())
     if form is None:
-        cure = "name it .xml, .yaml or .yml"
-        raise ConfigError(Problem("the file's name does not say whether it is XML or YAML", file, cure=cure))
+        hint = "name it .xml, .yaml or .yml"
+        raise ConfigError(Problem("the file's name does not say whether it is XML or YAML", file, hint=hint))
     return _read(file, form, file, file.absolute().parent, environment)
 
 
@@ -117,16 +117,16 @@ def _finish(
     shaped.problems[:0] = problems
     plain = expand(shaped, os.environ if environment is None else environment)
     parts = validate(shaped, plain, lambda path: _where(shaped.root, path))
-    check(parts, lambda path, message, cure="", severity="error": _note(shaped, path, message, cure, severity))
+    check(parts, lambda path, message, hint="", severity="error": _note(shaped, path, message, hint, severity))
     found = tuple(sorted(dict.fromkeys(shaped.problems), key=lambda problem: (problem.line, problem.column)))
     if parts.config is None or any(problem.severity == "error" for problem in found):
         raise ConfigError(found)
     return LoadedConfig(parts.config, found, directory, file, shaped.root, shaped.properties)
 
 
-def _note(shaped: Shaped, path: NodePath, message: str, cure: str, severity: str) -> None:
+def _note(shaped: Shaped, path: NodePath, message: str, hint: str, severity: str) -> None:
     mark = _where(shaped.root, path)
-    shaped.problems.append(mark.problem(message, path=path_text(path), cure=cure, severity=severity))
+    shaped.problems.append(mark.problem(message, path=path_text(path), hint=hint, severity=severity))
 
 
 def _where(node: Node, path: NodePath) -> Mark:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from asgi_gateway.config.accept import Accept, parse_accept
-from asgi_gateway.config.values import parse_interval, parse_presence, parse_switch
+from asgi_gateway.config.suggestions import parse_boolean, parse_duration, parse_flag
 from asgi_gateway.plugins.login_module import ControlFlag
 
 __all__ = [
@@ -44,14 +44,14 @@ def _mode(value: object) -> object:
     return "recycle" if value == "validate" else value  # one of the original's XSDs calls it that
 
 
-Word = Annotated[str, Field(min_length=1)]
-AcceptUrl = Annotated[str, AfterValidator(_accept)]
+NonEmpty = Annotated[str, Field(min_length=1)]
+AcceptURLText = Annotated[str, AfterValidator(_accept)]
 File = Annotated[Path, BeforeValidator(_file)]
-Interval = Annotated[float, BeforeValidator(parse_interval), Field(gt=0)]
-IntervalOrNone = Annotated[float, BeforeValidator(parse_interval), Field(ge=0)]
+Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+DurationOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 Mode = Annotated[Literal["challenge", "recycle"], BeforeValidator(_mode)]
-Presence = Annotated[bool, BeforeValidator(parse_presence)]
-Switch = Annotated[bool, BeforeValidator(parse_switch)]
+Flag = Annotated[bool, BeforeValidator(parse_flag)]
+Boolean = Annotated[bool, BeforeValidator(parse_boolean)]
 
 
 def _dashes(name: str) -> str:
@@ -77,7 +77,7 @@ class StoreConfig(Element):
 class StateConfig(Element):
     """``state``: where login modules and sessions keep what all workers share. Ours."""
 
-    type: Word
+    type: NonEmpty
     options: dict[str, Any] = Field(default={}, repr=False)
 
 
@@ -85,7 +85,7 @@ class SessionKeysConfig(Element):
     """``session-keys``: where the keys are that sign session cookies, one of the two. Ours."""
 
     file: File | None = None
-    environment: Word | None = None
+    environment: NonEmpty | None = None
 
 
 class LoginModuleConfig(Element):
@@ -94,34 +94,34 @@ class LoginModuleConfig(Element):
     Option values are text, lists of at least two values, or mappings, in whichever spelling they were written.
     """
 
-    type: Word
+    type: NonEmpty
     success: ControlFlag
     options: dict[str, Any] = Field(default={}, repr=False)
-    time_limit: Interval = 30.0
+    time_limit: Duration = 30.0
 
 
 class Authentication(Element):
     """``authentication``. ``websocket-subprotocol`` is ours: ``bearer`` reads ``Sec-WebSocket-Protocol: bearer.…``."""
 
-    http_challenge_scheme: tuple[Word, ...] = Field(min_length=1)
-    http_header: tuple[Word, ...] = ()
-    http_query_parameter: tuple[Word, ...] = ()
-    http_cookie: tuple[Word, ...] = ()
-    websocket_subprotocol: tuple[Word, ...] = ()
+    http_challenge_scheme: tuple[NonEmpty, ...] = Field(min_length=1)
+    http_header: tuple[NonEmpty, ...] = ()
+    http_query_parameter: tuple[NonEmpty, ...] = ()
+    http_cookie: tuple[NonEmpty, ...] = ()
+    websocket_subprotocol: tuple[NonEmpty, ...] = ()
     authorization_mode: Mode = "challenge"
-    authorization_timeout: Interval | None = None
-    session_timeout: Interval | None = None
+    authorization_timeout: Duration | None = None
+    session_timeout: Duration | None = None
     login_modules: tuple[LoginModuleConfig, ...] = ()
 
 
 class RealmConfig(Element):
     """``realm``. ``credential-cache`` is ours: how long a verified credential is remembered; 0 turns it off."""
 
-    name: Word
+    name: NonEmpty
     description: str = ""
-    user_principal_class: tuple[Word, ...] = ()
+    user_principal_class: tuple[NonEmpty, ...] = ()
     authentication: Authentication | None = None
-    credential_cache: IntervalOrNone = 30.0
+    credential_cache: DurationOrZero = 30.0
 
 
 class SecurityConfig(Element):
@@ -137,24 +137,24 @@ class SecurityConfig(Element):
 class Constraint(Element):
     """``authorization-constraint``: every ``require-role`` must be held; ``*`` means any authenticated user."""
 
-    require_role: tuple[Word, ...] = ()
-    require_valid_user: Presence = False
+    require_role: tuple[NonEmpty, ...] = ()
+    require_valid_user: Flag = False
 
 
 class CrossSiteConstraint(Element):
     """``cross-site-constraint``."""
 
-    allow_origin: Word
+    allow_origin: NonEmpty
     allow_methods: str | None = None
     allow_headers: str | None = None
-    maximum_age: Interval | None = None
+    maximum_age: Duration | None = None
 
 
 class TicketConfig(Element):
     """``ticket``, which is ours: a login to these realms is traded for a ticket that opens one of the WebSockets."""
 
-    realm_name: tuple[Word, ...] = Field(min_length=1)
-    life: Annotated[float, BeforeValidator(parse_interval), Field(gt=0, le=3600)] = 30.0
+    realm_name: tuple[NonEmpty, ...] = Field(min_length=1)
+    life: Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=3600)] = 30.0
 
 
 class ServiceConfig(Element):
@@ -162,9 +162,9 @@ class ServiceConfig(Element):
 
     name: str = ""
     description: str = ""
-    accept: tuple[AcceptUrl, ...] = Field(min_length=1)
-    match_host: Switch = False
-    realm_name: tuple[Word, ...] = ()
+    accept: tuple[AcceptURLText, ...] = Field(min_length=1)
+    match_host: Boolean = False
+    realm_name: tuple[NonEmpty, ...] = ()
     authorization_constraint: Constraint | None = None
     cross_site_constraint: tuple[CrossSiteConstraint, ...] = ()
     ticket: TicketConfig | None = None

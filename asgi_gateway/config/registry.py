@@ -170,5 +170,5 @@ def _distributions(points: Iterable[EntryPoint]) -> str:
     return ", ".join(sorted(point.dist.name if point.dist is not None else point.value for point in points))
 
 
-def _error(message: str, cure: str = "") -> ConfigError:
-    return ConfigError(Problem(message, cure=cure))
+def _error(message: str, hint: str = "") -> ConfigError:
+    return ConfigError(Problem(message, hint=hint))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from asgi_gateway.config.element_names import IGNORED, Field, Kind, fields, names, singular
 from asgi_gateway.config.model import Element, GatewayConfig
-from asgi_gateway.config.vocabulary import IGNORED, Field, Kind, fields, names, singular
 
 __all__ = ["json_schema"]
 

@@ -28,5 +28,5 @@ def session_keys(config: SessionKeysConfig | None, directory: Path, shared: bool
         return load_keys(file, config.environment)
     if shared:
         message = "sessions in a store that processes share need keys that they share, too"
-        raise ConfigError(Problem(message, cure="add security/session-keys with a file"))
+        raise ConfigError(Problem(message, hint="add security/session-keys with a file"))
     return (secrets.token_bytes(KEY_BYTES),)  # the sessions end with the process, too

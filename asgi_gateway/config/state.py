@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from asgi_gateway.config import registry
+from asgi_gateway.config.diagnostics import Path_, Report
 from asgi_gateway.config.load import LoadedConfig
-from asgi_gateway.config.report import Path_, Report
-from asgi_gateway.config.values import did_you_mean
+from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState, StateStore

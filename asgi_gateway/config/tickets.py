@@ -24,7 +24,7 @@ def add_tickets(
         configured: the services' configuration.
         services: the services, in the same order; without configured ones, the one that protects everything.
         realms: the realms by name.
-        note: takes a path, a message and a cure.
+        note: takes a path, a message and a hint.
     """
     for index, (config, service) in enumerate(zip(configured, services, strict=False)):
         if config.ticket is None:

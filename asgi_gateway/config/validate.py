@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from asgi_gateway.config.model import Element, GatewayConfig, RealmConfig, ServiceConfig
-from asgi_gateway.config.shape import Path, Shaped, path_text
-from asgi_gateway.config.values import did_you_mean
+from asgi_gateway.config.normalize import Path, Shaped, path_text
+from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.documents import Mark, Node
 from asgi_gateway.errors import Problem
 
@@ -85,23 +85,23 @@ def _valid(cls: type[E], items: list[Any]) -> dict[int, E]:
 def _problem(root: Node, path: Path, details: Any, where: Callable[[Path], Mark]) -> Problem:
     kind, context = details["type"], details.get("ctx", {})
     mark = where(path)
-    message, cure = details["msg"], ""
+    message, hint = details["msg"], ""
     if kind == "missing":
-        message, cure = "is missing", f"add {path[-1]}"
+        message, hint = "is missing", f"add {path[-1]}"
     elif kind in ("literal_error", "enum"):
         choices = [word.strip("'") for word in context["expected"].replace(" or ", ", ").split(", ")]
         # the text as the file has it: what ${} expands to may be a secret
         message = f"{_text(root, path)!r} is not allowed here"
-        cure = did_you_mean(_text(root, path), choices)
+        hint = did_you_mean(_text(root, path), choices)
     elif kind in ("too_short", "string_too_short"):
-        message, cure = "is empty", "give a value"
+        message, hint = "is empty", "give a value"
     elif kind == "value_error":
-        message, _, cure = message.removeprefix("Value error, ").partition("; ")
+        message, _, hint = message.removeprefix("Value error, ").partition("; ")
     elif kind.startswith("int_"):
         message = "is not a whole number"
     else:
         message = message.replace("Input should", "must")
-    return mark.problem(message, path=path_text(path), cure=cure)
+    return mark.problem(message, path=path_text(path), hint=hint)
 
 
 def _text(node: Node, path: Path) -> str:

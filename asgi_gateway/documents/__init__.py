@@ -7,7 +7,7 @@ the same errors. To read one, and to turn a position into a Problem::
     root = read_xml(Path("jaas-config.xml"))            # or bytes; any failure is a ConfigError with its position
     for user in root.children:
         if user.name != "user":
-            problems.append(user.mark.problem(f"unknown element <{user.name}>", cure="did you mean <user>?"))
+            problems.append(user.mark.problem(f"unknown element <{user.name}>", hint="did you mean <user>?"))
     names = [collapse(child.text) for child in root.find("name")]
 
     node = read_yaml(Path("users.yaml"))

@@ -36,9 +36,9 @@ class Mark:
     line: int = 0
     column: int = 0
 
-    def problem(self, message: str, *, path: str = "", cure: str = "", severity: str = "error") -> Problem:
+    def problem(self, message: str, *, path: str = "", hint: str = "", severity: str = "error") -> Problem:
         """A Problem at this position."""
-        return Problem(message, self.file, self.line, self.column, path, cure, severity)
+        return Problem(message, self.file, self.line, self.column, path, hint, severity)
 
     def __str__(self) -> str:
         return f"{self.line}:{self.column}"

@@ -40,7 +40,7 @@ def _read(path: Path) -> bytes:
         # a pipe or a device would block, or never end
         if not stat.S_ISREG(path.stat().st_mode):
             kind = "a directory" if path.is_dir() else "not a regular file"
-            raise ConfigError(Problem(f"cannot be read: it is {kind}", path, cure="name a file"))
+            raise ConfigError(Problem(f"cannot be read: it is {kind}", path, hint="name a file"))
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
@@ -62,10 +62,10 @@ def decode(data: bytes, file: Path | None) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8-sig", "replace")) + 1
-        problem = Mark(file, line, column).problem("this is not UTF-8", cure="save the file as UTF-8")
+        problem = Mark(file, line, column).problem("this is not UTF-8", hint="save the file as UTF-8")
         raise ConfigError(problem) from None
     if (position := text.find("\0")) >= 0:
         line = text.count("\n", 0, position) + 1
         column = position - text.rfind("\n", 0, position)
-        raise ConfigError(Mark(file, line, column).problem("there is a NUL character", cure="remove it"))
+        raise ConfigError(Mark(file, line, column).problem("there is a NUL character", hint="remove it"))
     return text

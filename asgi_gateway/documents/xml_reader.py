@@ -58,7 +58,7 @@ class _Reader:
         except expat.ExpatError as error:
             raise ConfigError(self.explain(error)) from None
         except (LookupError, ValueError):
-            problem = Mark(self.file, 1, 1).problem("the encoding is not known", cure="save the file as UTF-8")
+            problem = Mark(self.file, 1, 1).problem("the encoding is not known", hint="save the file as UTF-8")
             raise ConfigError(problem) from None
         assert self.root is not None  # expat refuses a document without an element
         return self.root
@@ -66,8 +66,8 @@ class _Reader:
     def here(self) -> Mark:
         return Mark(self.file, self.parser.CurrentLineNumber, self.parser.CurrentColumnNumber + 1)
 
-    def refuse(self, message: str, cure: str = "") -> ConfigError:
-        return ConfigError(self.here().problem(message, path=self.path(), cure=cure))
+    def refuse(self, message: str, hint: str = "") -> ConfigError:
+        return ConfigError(self.here().problem(message, path=self.path(), hint=hint))
 
     def path(self) -> str:
         return ".".join(element.name for element in self.open)
@@ -112,12 +112,12 @@ class _Reader:
         mismatched = error.code == expat.errors.codes[expat.errors.XML_ERROR_TAG_MISMATCH]
         at_end = self.parser.ErrorByteIndex >= len(self.data.rstrip())
         if not mismatched and not at_end:
-            cure = {
+            hint = {
                 expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]: "only &amp; &lt; &gt; &quot; &apos; exist",
                 expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]: "write & as &amp; and < as &lt;, in UTF-8",
             }.get(error.code, "")
             message = f"this is not XML: {expat.ErrorString(error.code)}"
-            return [mark.problem(message, path=self.path(), cure=cure)]
+            return [mark.problem(message, path=self.path(), hint=hint)]
         return self.doubled() or [self.left_open(mark, at_end)]
 
     def doubled(self) -> list[Problem]:
@@ -127,14 +127,14 @@ class _Reader:
             if outer.name == inner.name:
                 message = f"<{outer.name}> opened at {outer.mark} is left open: another <{inner.name}> begins inside it"
                 path = ".".join(element.name for element in self.open[:depth])
-                problems.append(inner.mark.problem(message, path=path, cure=f"did you mean </{inner.name}> here?"))
+                problems.append(inner.mark.problem(message, path=path, hint=f"did you mean </{inner.name}> here?"))
         return problems
 
     def left_open(self, mark: Mark, at_end: bool) -> Problem:
         last = self.open[-1]
         if at_end:
             message = f"the file ends, and <{last.name}> opened at {last.mark} is left open"
-            return mark.problem(message, path=self.path(), cure=f"write </{last.name}>")
+            return mark.problem(message, path=self.path(), hint=f"write </{last.name}>")
         # expat stands behind the "</" of the tag that does not match
         start = self.data.rfind(b"</", 0, self.parser.ErrorByteIndex + 2)
         match = _END_TAG.match(self.data, start)
@@ -142,7 +142,7 @@ class _Reader:
         message = f"<{last.name}> opened at {last.mark} is left open: </{closing}> comes first"
         if not any(element.name == closing for element in self.open):
             message = f"</{closing}> closes nothing; <{last.name}> opened at {last.mark} is open"
-        return mark.problem(message, path=self.path(), cure=f"write </{last.name}> before it or in its place")
+        return mark.problem(message, path=self.path(), hint=f"write </{last.name}> before it or in its place")
 
 
 def _local(attributes: dict[str, str]) -> dict[str, str]:

@@ -53,7 +53,7 @@ def read_yaml(source: Path | bytes, *, file: Path | None = None) -> Node:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         mark = Mark(file, line, error.position - text.rfind("\n", 0, error.position))
-        raise ConfigError(mark.problem("there is a character that YAML does not allow", cure="remove it")) from None
+        raise ConfigError(mark.problem("there is a character that YAML does not allow", hint="remove it")) from None
 
 
 def _malformed(error: yaml.MarkedYAMLError, file: Path | None) -> Problem:
@@ -64,7 +64,7 @@ def _malformed(error: yaml.MarkedYAMLError, file: Path | None) -> Problem:
         began = error.context_mark
         where = f" that begins at {began.line + 1}:{began.column + 1}" if began else ""
         message += f" {error.context}{where},"
-    return mark.problem(f"{message} {error.problem}", cure="check indentation, quotes and colons")
+    return mark.problem(f"{message} {error.problem}", hint="check indentation, quotes and colons")
 
 
 @dataclass(slots=True)
@@ -81,8 +81,8 @@ class _Builder:
         at = event.start_mark
         return Mark(self.file, at.line + 1, at.column + 1) if at else Mark(self.file)
 
-    def error(self, event: yaml.Event, message: str, cure: str = "") -> ConfigError:
-        return ConfigError(self.mark(event).problem(message, cure=cure))
+    def error(self, event: yaml.Event, message: str, hint: str = "") -> ConfigError:
+        return ConfigError(self.mark(event).problem(message, hint=hint))
 
     def document(self) -> Node:
         next(self.events)  # the stream's start

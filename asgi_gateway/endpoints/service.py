@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Kind, Revocation, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Kind, RevocationKey, Unavailable
 from asgi_gateway.services.paths import confusion
 from asgi_gateway.services.table import Service, Ticket
 from asgi_gateway.websockets.live import Owner
@@ -138,7 +138,7 @@ class Endpoints:
         if not isinstance(decision, Allow):
             return decision
         try:
-            ends_with = [(each, await self._seen(each)) for each in decision.ends_with]
+            revocation_keys = [(each, await self._seen(each)) for each in decision.revocation_keys]
         except StateError as error:
             return self._gateway.unavailable(request, str(error))
         if ended != self._gateway.sockets.ended:
@@ -158,12 +158,12 @@ class Endpoints:
             single_use=True,
             until=min(ends, default=None),
             service=service.name,
-            ends_with=ends_with,
+            revocation_keys=revocation_keys,
         )
         body = json.dumps({"ticket": text, "expires_in": ticket.life}).encode()
         return Reply(200, decision.headers, body, "application/json")
 
-    async def _seen(self, revocation: Revocation) -> str:
+    async def _seen(self, revocation: RevocationKey) -> str:
         """What changes when a user is revoked."""
         return (await self._gateway.state.get(revocation.key) or "") if revocation.kind == "user" else ""
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from asgi_gateway.keystores.credential import ServerTLS, X500PrivateCredential
-from asgi_gateway.keystores.faults import WrongPassword
-from asgi_gateway.keystores.loading import (
+from asgi_gateway.keystores.errors import WrongPassword
+from asgi_gateway.keystores.load import (
     StoreSettings,
     check_keystore,
     load_keystore,

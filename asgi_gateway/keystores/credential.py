@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asgi_gateway.keystores.faults import fault
+from asgi_gateway.keystores.errors import fault
 
 if TYPE_CHECKING:
     from cryptography import x509

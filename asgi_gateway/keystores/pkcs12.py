@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from asgi_gateway.keystores.faults import WrongPassword, fault, keystore_extra
-from asgi_gateway.keystores.keys import private_key
+from asgi_gateway.keystores.errors import WrongPassword, fault, keystore_extra
+from asgi_gateway.keystores.pkcs8 import private_key
 from asgi_gateway.keystores.store import KeyEntry
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.keystores.credential import X500PrivateCredential
-from asgi_gateway.keystores.faults import fault, keystore_extra, of_file
-from asgi_gateway.keystores.hosts import host_names, matches
+from asgi_gateway.keystores.errors import fault, keystore_extra, of_file
+from asgi_gateway.keystores.hostnames import host_names, matches
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -223,8 +223,8 @@ class KeyStore:
             )
         return credential
 
-    def _fault(self, message: str, cure: str = "") -> ConfigError:
-        return fault(f"the keystore {self.file} {message}", cure)
+    def _fault(self, message: str, hint: str = "") -> ConfigError:
+        return fault(f"the keystore {self.file} {message}", hint)
 
 
 def validity_problem(certificate: x509.Certificate, now: float) -> str | None:

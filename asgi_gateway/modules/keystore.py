@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import anyio
 from pydantic import field_validator, model_validator
 
-from asgi_gateway._runtime.polling import Watcher, version_of
+from asgi_gateway._runtime.polling import FilePoller, fingerprint
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.keystores import (
     WrongPassword,
@@ -24,7 +24,7 @@ from asgi_gateway.keystores import (
 )
 from asgi_gateway.model import Grant, UserPrincipal
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
-from asgi_gateway.plugins.option_types import ModuleOptions, Switch
+from asgi_gateway.plugins.option_types import Boolean, ModuleOptions
 
 __all__ = ["KeyStoreLoginModule", "KeyStoreOptions", "X500Principal"]
 
@@ -49,8 +49,8 @@ class KeyStoreOptions(ModuleOptions):
     keyStoreAlias: str | None = None
     keyStorePasswordURL: str | None = None
     privateKeyPasswordURL: str | None = None
-    protected: Switch = False
-    debug: Switch = False
+    protected: Boolean = False
+    debug: Boolean = False
 
     @field_validator("keyStoreType", mode="before")
     @classmethod
@@ -114,8 +114,8 @@ class KeyStoreLoginModule(LoginModule):
         self.needs_credentials = asks or options.keyStoreAlias is None
         # opening a JCEKS key is a computation in Python: several at once would keep the event loop from running
         self._one_at_a_time = anyio.Lock()
-        self._watcher = Watcher(self._file.name, self._look, self.poll_seconds, context.logger)
-        self._version = version_of((self._file, *self._password_files))
+        self._watcher = FilePoller(self._file.name, self._look, self.poll_seconds, context.logger)
+        self._version = fingerprint((self._file, *self._password_files))
         for problem in self._problems():
             context.warn(problem)
 
@@ -161,7 +161,7 @@ class KeyStoreLoginModule(LoginModule):
             return [problem.message for problem in error.problems]
 
     def _look(self) -> None:
-        version = version_of((self._file, *self._password_files))
+        version = fingerprint((self._file, *self._password_files))
         if version != self._version:
             self._version = version
             self.context.logger.info("%s or its password files changed", self._file)

@@ -8,11 +8,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from asgi_gateway.model import Grant
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule
-from asgi_gateway.plugins.option_types import ModuleOptions, parse_interval
+from asgi_gateway.plugins.option_types import ModuleOptions, parse_duration
 
 __all__ = ["TimeoutLoginModule", "TimeoutOptions"]
 
-_Interval = Annotated[float, BeforeValidator(parse_interval), Field(gt=0)]
+_Interval = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 
 
 class TimeoutOptions(ModuleOptions):

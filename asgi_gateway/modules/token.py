@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable, Replayed, StateError
-from asgi_gateway.model import Grant, Revocation
+from asgi_gateway.model import Grant, RevocationKey
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
-from asgi_gateway.plugins.option_types import ModuleOptions, Switch, parse_interval
+from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_duration
 from asgi_gateway.sessions.signing import load_keys
 from asgi_gateway.sessions.tokens import Token, TokenIssuer
 
@@ -41,8 +41,8 @@ class TokenOptions(ModuleOptions):
     audience: str = Field(min_length=1)
     component: str | None = Field(default=None, min_length=1)
     singleUse: Literal["as-issued", "required", "refused"] = "as-issued"
-    revocable: Switch = False
-    leeway: Annotated[float, BeforeValidator(parse_interval), Field(le=300)] = 30.0
+    revocable: Boolean = False
+    leeway: Annotated[float, BeforeValidator(parse_duration), Field(le=300)] = 30.0
 
     @model_validator(mode="after")
     def _one_source(self) -> TokenOptions:
@@ -88,14 +88,14 @@ class TokenLoginModule(LoginModule):
             await self._use(token, now)
         elif options.revocable:
             await self._check_revoked(token)
-        if token.ends_with:
+        if token.revocation_keys:
             await self._check_login(token)
         until = token.until
         if until is None and not token.single_use:
             until = token.expires + options.leeway
         if until is not None:
             attempt.limit_session(max(until - now, 0))
-        ended_by = (Revocation("token", token.id), *(revocation for revocation, _ in token.ends_with))
+        ended_by = (RevocationKey("token", token.id), *(revocation for revocation, _ in token.revocation_keys))
         return Grant.user(token.user, token.roles, public_credentials=(token, *ended_by), expires=until)
 
     async def _use(self, token: Token, now: float) -> None:
@@ -109,7 +109,7 @@ class TokenLoginModule(LoginModule):
             raise LoginFailed("tokens to be used once are refused here")
         ttl = max(token.expires - now, 0) + self.options.leeway + CLOCK_MARGIN
         try:
-            used = await self.context.state.put_if_absent(Revocation("token", token.id).key, "used", ttl)
+            used = await self.context.state.put_if_absent(RevocationKey("token", token.id).key, "used", ttl)
         except StateError as error:
             raise LoginUnavailable(f"whether the token was used before cannot be told: {error}") from error
         if used is not None:
@@ -117,7 +117,7 @@ class TokenLoginModule(LoginModule):
 
     async def _check_revoked(self, token: Token) -> None:
         try:
-            revoked = await self.context.state.get(Revocation("token", token.id).key)
+            revoked = await self.context.state.get(RevocationKey("token", token.id).key)
         except StateError as error:
             raise LoginUnavailable(f"whether the token was revoked cannot be told: {error}") from error
         if revoked is not None:
@@ -130,7 +130,7 @@ class TokenLoginModule(LoginModule):
             LoginFailed: it was ended.
             LoginUnavailable: nobody can say now.
         """
-        for revocation, seen in token.ends_with:
+        for revocation, seen in token.revocation_keys:
             try:
                 there = await self.context.state.get(revocation.key)
             except StateError as error:

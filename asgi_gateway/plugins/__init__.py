@@ -11,7 +11,7 @@ from asgi_gateway.plugins.login_module import (
     LoginModule,
     ModuleContext,
 )
-from asgi_gateway.plugins.option_types import ModuleOptions, Switch, parse_interval, parse_switch
+from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_boolean, parse_duration
 from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
 from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
 from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, PositionLost, StateStore
@@ -19,6 +19,7 @@ from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog,
 __all__ = [
     "SHARED_NAME",
     "SHARED_PASSWORD",
+    "Boolean",
     "ChallengeScheme",
     "Clock",
     "ControlFlag",
@@ -33,9 +34,8 @@ __all__ = [
     "PasswordOptions",
     "PositionLost",
     "StateStore",
-    "Switch",
     "SystemClock",
     "UserNamePassword",
-    "parse_interval",
-    "parse_switch",
+    "parse_boolean",
+    "parse_duration",
 ]

@@ -175,7 +175,7 @@ class LoginModule:
     """
     needs_credentials: bool = False
     """True: can do nothing for a request without credentials, not even add challenge data, and need not be asked."""
-    needs_user: bool = False
+    requires_subject: bool = False
     """True: fails where no module before it established a user, so that it never opens a chain (``lookupOnly``)."""
     waits: bool = True
     """False: ``login`` and ``commit`` never wait for anything, so that no time limit need be put around them."""

@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-__all__ = ["ModuleOptions", "Switch", "parse_interval", "parse_switch"]
+__all__ = ["Boolean", "ModuleOptions", "parse_boolean", "parse_duration"]
 
 _UNITS = {
     1e-3: ("millisecond", "milliseconds", "ms"),
@@ -22,7 +22,7 @@ _INTERVAL = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-z]*)", re.ASCII |
 _SWITCH = {"true": True, "false": False}
 
 
-def parse_interval(value: object) -> float:
+def parse_duration(value: object) -> float:
     """A time interval in seconds.
 
     Args:
@@ -45,7 +45,7 @@ def parse_interval(value: object) -> float:
     raise ValueError("not a time interval; write a number and a unit, such as 30 seconds, 1.5 minutes, 8h or 500 ms")
 
 
-def parse_switch(value: object) -> bool:
+def parse_boolean(value: object) -> bool:
     """A switch: true or false, as YAML's boolean or as text.
 
     Raises:
@@ -58,7 +58,7 @@ def parse_switch(value: object) -> bool:
     raise ValueError("neither true nor false")
 
 
-Switch: TypeAlias = Annotated[bool, BeforeValidator(parse_switch)]
+Boolean: TypeAlias = Annotated[bool, BeforeValidator(parse_boolean)]
 """A pydantic field that is true or false and nothing else, so that a ``yes`` is an error and not a guess."""
 
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.model import Grant
 from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD, LoginAttempt, LoginModule
-from asgi_gateway.plugins.option_types import ModuleOptions, Switch
+from asgi_gateway.plugins.option_types import Boolean, ModuleOptions
 
 __all__ = ["PasswordLoginModule", "PasswordOptions"]
 
@@ -15,11 +15,11 @@ __all__ = ["PasswordLoginModule", "PasswordOptions"]
 class PasswordOptions(ModuleOptions):
     """The options that the JDK's password modules share."""
 
-    useFirstPass: Switch = False
-    tryFirstPass: Switch = False
-    storePass: Switch = False
-    clearPass: Switch = False
-    debug: Switch = False
+    useFirstPass: Boolean = False
+    tryFirstPass: Boolean = False
+    storePass: Boolean = False
+    clearPass: Boolean = False
+    debug: Boolean = False
 
 
 class PasswordLoginModule(LoginModule):

@@ -26,13 +26,13 @@ class ChallengeScheme(abc.ABC):
     Attributes:
         name: the configured name, such as ``Application Basic``.
         wire_name: the scheme on the Authorization line in lower case, such as ``basic``.
-        forbids: True if wrong credentials are answered 403 and not with the challenge again.
+        rejects_with_403: True if wrong credentials are answered 403 and not with the challenge again.
         recycles: True if ``authorization-mode: recycle`` makes sense with it.
     """
 
     name: ClassVar[str]
     wire_name: ClassVar[str]
-    forbids: ClassVar[bool] = False
+    rejects_with_403: ClassVar[bool] = False
     recycles: ClassVar[bool] = True
 
     def read(self, token: AuthenticationToken) -> UserNamePassword | None:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from asgi_gateway.http.headers import cookie_values
-from asgi_gateway.model import Headers, Revocation, Subject
+from asgi_gateway.model import Headers, RevocationKey, Subject
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState, Listing
 from asgi_gateway.sessions.records import data_of, subject_of
@@ -161,7 +161,7 @@ class Sessions(Generic[V]):
         Args and Raises: as ``find``.
         """
         identity = self._identity(cookie, secure)
-        value = None if identity is None else await self._state.get(Revocation("session", identity).key)
+        value = None if identity is None else await self._state.get(RevocationKey("session", identity).key)
         return None if identity is None or value is None else session_of(identity, value)
 
     async def begin(
@@ -194,7 +194,7 @@ class Sessions(Generic[V]):
         }
         if idle is not None:
             await self._state.put_if_absent(idle_key(identity), "idle", idle + recheck(idle))
-        await self._state.put_if_absent(Revocation("session", identity).key, json.dumps(record), life)
+        await self._state.put_if_absent(RevocationKey("session", identity).key, json.dumps(record), life)
         if isinstance(self._state, Listing):
             await self._state.enlist(identity, json.dumps([identity, self._realm, subject.name, now]), life)
         return self._cookie(self._signer.sign({"id": identity}), secure, f"; Max-Age={int(life)}")
@@ -203,7 +203,7 @@ class Sessions(Generic[V]):
         """The value of ``Set-Cookie`` that has the client drop its cookie."""
         return self._cookie("", secure, "; Max-Age=0")
 
-    def forget(self, revocation: Revocation | None) -> None:
+    def forget(self, revocation: RevocationKey | None) -> None:
         """Ask the store again for what a revocation concerns; None: for every session."""
         self._forgotten += 1
         if revocation is None:
@@ -221,7 +221,7 @@ class Sessions(Generic[V]):
         return identity if isinstance(identity, str) else None
 
     async def _verified(self, identity: str) -> Session | None:
-        value = await self._state.get(Revocation("session", identity).key)
+        value = await self._state.get(RevocationKey("session", identity).key)
         session = session_of(identity, value) if value is not None else None
         if session is None or session.until <= self._clock.time():
             return None
@@ -234,7 +234,7 @@ class Sessions(Generic[V]):
         return session
 
     async def _generation(self, subject: Subject) -> str:
-        return await self._state.get(Revocation("user", subject.name, self._realm).key) or ""
+        return await self._state.get(RevocationKey("user", subject.name, self._realm).key) or ""
 
     def _drop(self, concerned: Callable[[Session], bool]) -> None:
         for remembered in self._known:

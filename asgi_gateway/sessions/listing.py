@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from asgi_gateway.errors import StateError
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState, Listing
 from asgi_gateway.sessions.cookies import Session, idle_key, recheck, session_of
@@ -96,11 +96,11 @@ async def _listed(state: ExpiringState) -> list[tuple[str, str, str, float]]:
 
 async def _standing(state: ExpiringState, clock: Clock, identity: str, realm: str) -> tuple[float | None, float] | None:
     """When a session was last used, and when it ends; None if it has ended."""
-    value = await state.get(Revocation("session", identity).key)
+    value = await state.get(RevocationKey("session", identity).key)
     session = session_of(identity, value) if value is not None else None
     if session is None or session.until <= clock.time():
         return None
-    if (await state.get(Revocation("user", session.subject.name, realm).key) or "") != session.generation:
+    if (await state.get(RevocationKey("user", session.subject.name, realm).key) or "") != session.generation:
         return None
     return await _idle(state, clock, session)
 

@@ -19,7 +19,7 @@ from contextlib import suppress
 import sniffio
 
 from asgi_gateway.errors import StateError, StateUnavailable
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, PositionLost
 
 __all__ = ["GENERATION_LIFE", "Revocations"]
@@ -33,7 +33,7 @@ _RETRY = 0.5
 _TRIES = 10
 
 
-Handler = Callable[[Revocation | None], object]
+Handler = Callable[[RevocationKey | None], object]
 """Is told what ended; None: anything may have."""
 
 
@@ -74,7 +74,7 @@ class Revocations:
             with suppress(asyncio.CancelledError):
                 await task
 
-    async def revoke(self, revocation: Revocation) -> bool:
+    async def revoke(self, revocation: RevocationKey) -> bool:
         """End logins everywhere: new requests are refused at once, other processes hear of it within 2 seconds.
 
         Returns:
@@ -131,7 +131,7 @@ class Revocations:
                 for message in messages:
                     self._tell(_revocation(message))
 
-    def _tell(self, revocation: Revocation | None) -> None:
+    def _tell(self, revocation: RevocationKey | None) -> None:
         for handler in self._handlers:
             try:
                 handler(revocation)
@@ -139,11 +139,11 @@ class Revocations:
                 logger.exception("a revocation could not be carried out in full")
 
 
-def _revocation(message: str) -> Revocation | None:
+def _revocation(message: str) -> RevocationKey | None:
     """What a message says; None for one that nobody understands, such as a newer release's."""
     try:
         kind, name, realm = json.loads(message)
     except (ValueError, TypeError):
         return None
     known = kind in ("user", "session", "token") and isinstance(name, str) and isinstance(realm, str)
-    return Revocation(kind, name, realm) if known else None
+    return RevocationKey(kind, name, realm) if known else None

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from asgi_gateway.errors import LoginFailed
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.sessions.signing import Signer
 
 __all__ = ["MAX_LIFE", "Token", "TokenIssuer"]
@@ -37,7 +37,7 @@ class Token:
         single_use: whether it is good for one login only.
         until: when what was opened with it has to end, if that is not ``expires``.
         service: the only service it is for; empty for all that its realm protects.
-        ends_with: what may end the login that it was had for; for a user besides, what the store said of them then.
+        revocation_keys: what may end the login that it was issued for; for a user also what the store said of them.
     """
 
     user: str
@@ -50,7 +50,7 @@ class Token:
     single_use: bool = False
     until: float | None = None
     service: str = ""
-    ends_with: tuple[tuple[Revocation, str], ...] = ()
+    revocation_keys: tuple[tuple[RevocationKey, str], ...] = ()
 
 
 class TokenIssuer:
@@ -82,7 +82,7 @@ class TokenIssuer:
         single_use: bool = False,
         until: float | None = None,
         service: str = "",
-        ends_with: Iterable[tuple[Revocation, str]] = (),
+        revocation_keys: Iterable[tuple[RevocationKey, str]] = (),
     ) -> str:
         """A new token.
 
@@ -96,8 +96,8 @@ class TokenIssuer:
             until: when what is opened with it has to end, in seconds since the epoch; ``None``: when it expires, or
                 never for one that can be used once.
             service: the only service it is for; empty for all that its realm protects.
-            ends_with: what ends the login that it is issued for, and so what is opened with it; for a user besides,
-                what ExpiringState says of them now.
+            revocation_keys: what ends the login that it is issued for, and so what is opened with it; for a user
+                also what ExpiringState says of them now.
 
         Raises:
             ValueError: an argument makes no sense.
@@ -122,7 +122,7 @@ class TokenIssuer:
             data["until"] = until
         if service:
             data["service"] = service
-        if ends := tuple(ends_with):
+        if ends := tuple(revocation_keys):
             data["ends"] = [(each.kind, each.name, each.realm, seen) for each, seen in ends]
         return self._signer.sign(data)
 
@@ -181,7 +181,7 @@ def _token(data: dict[str, Any]) -> Token:
         data.get("once", False),
         data.get("until"),
         data.get("service", ""),
-        tuple((Revocation(*each[:3]), each[3]) for each in data.get("ends", ())),
+        tuple((RevocationKey(*each[:3]), each[3]) for each in data.get("ends", ())),
     )
 
 

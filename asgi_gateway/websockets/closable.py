@@ -14,7 +14,7 @@ from typing import Any
 
 import sniffio
 
-__all__ = ["ConnectionEnded", "SocketLifetime"]
+__all__ = ["ClosableWebSocket", "ConnectionEnded"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -32,7 +32,7 @@ class ConnectionEnded(OSError):
     """Raised by ``send`` after the gateway closed the socket (ASGI specification, "send after disconnect")."""
 
 
-class SocketLifetime:
+class ClosableWebSocket:
     """Wraps ``receive`` and ``send`` of one WebSocket so that it can be ended from outside.
 
     Args:

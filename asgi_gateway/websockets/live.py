@@ -16,8 +16,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from asgi_gateway.model import Headers, Revocation
-from asgi_gateway.websockets.closable import POLICY_VIOLATION, ConnectionEnded, Message, Receive, Send, SocketLifetime
+from asgi_gateway.model import Headers, RevocationKey
+from asgi_gateway.websockets.closable import (
+    POLICY_VIOLATION,
+    ClosableWebSocket,
+    ConnectionEnded,
+    Message,
+    Receive,
+    Send,
+)
 
 __all__ = ["End", "LiveSocket", "LiveSockets", "Owner"]
 
@@ -81,14 +88,14 @@ class _Timers(threading.local):
 _timers = _Timers()
 
 
-class LiveSocket(SocketLifetime):
+class LiveSocket(ClosableWebSocket):
     """One authenticated WebSocket.
 
     Args:
         receive: the server's.
         send: the server's.
         owner: whose it is.
-        ends_with: what it may be ended by.
+        revocation_keys: what it may be ended by.
         name: what a client calls it when it authenticates again; empty if it never has to.
         headers: for the answer to its handshake.
     """
@@ -100,11 +107,11 @@ class LiveSocket(SocketLifetime):
         "_renewing",
         "_timer",
         "authorized_until",
-        "ends_with",
         "loop",
         "name",
         "owner",
         "renewal",
+        "revocation_keys",
     )
 
     def __init__(
@@ -112,14 +119,14 @@ class LiveSocket(SocketLifetime):
         receive: Receive,
         send: Send,
         owner: Owner,
-        ends_with: tuple[Revocation, ...] = (),
+        revocation_keys: tuple[RevocationKey, ...] = (),
         name: str = "",
         headers: Headers = (),
     ) -> None:
         super().__init__(receive, send)
         self.loop = asyncio.get_running_loop()
         self.owner = owner
-        self.ends_with = ends_with
+        self.revocation_keys = revocation_keys
         self.name = name
         self.authorized_until: float | None = None
         self.renewal: Renewal | None = None
@@ -227,9 +234,9 @@ class LiveSockets:
     """
 
     def __init__(self) -> None:
-        self._by_login: dict[Revocation, LiveSocket | set[LiveSocket]] = {}  # most have one socket
+        self._by_login: dict[RevocationKey, LiveSocket | set[LiveSocket]] = {}  # most have one socket
         self._by_name: dict[str, LiveSocket] = {}
-        self._recent: deque[Revocation | None] = deque(maxlen=_RECENT)
+        self._recent: deque[RevocationKey | None] = deque(maxlen=_RECENT)
         self._lock = threading.Lock()
         self._count = 0
         self.ended = 0
@@ -251,7 +258,7 @@ class LiveSockets:
             self._count += 1
             if socket.name:
                 self._by_name[socket.name] = socket
-            for revocation in socket.ends_with:
+            for revocation in socket.revocation_keys:
                 there = self._by_login.setdefault(revocation, socket)
                 if isinstance(there, set):
                     there.add(socket)
@@ -260,7 +267,7 @@ class LiveSockets:
         if missed > len(recent):
             recent.append(None)
         for ended in recent:
-            if ended is None or ended in socket.ends_with:
+            if ended is None or ended in socket.revocation_keys:
                 self._end((socket,), _end_by(ended))
 
     def discard(self, socket: LiveSocket) -> None:
@@ -268,7 +275,7 @@ class LiveSockets:
         with self._lock:
             self._count -= 1
             self._by_name.pop(socket.name, None)
-            for revocation in socket.ends_with:
+            for revocation in socket.revocation_keys:
                 there = self._by_login.get(revocation)
                 if isinstance(there, set):
                     there.discard(socket)
@@ -277,7 +284,7 @@ class LiveSockets:
                 elif there is socket:
                     del self._by_login[revocation]
 
-    def of(self, revocation: Revocation) -> tuple[LiveSocket, ...]:
+    def of(self, revocation: RevocationKey) -> tuple[LiveSocket, ...]:
         """The sockets that a revocation would concern."""
         with self._lock:
             return tuple(_sockets(self._by_login.get(revocation, ())))
@@ -286,7 +293,7 @@ class LiveSockets:
         """The socket of a name."""
         return self._by_name.get(name)
 
-    def end(self, revocation: Revocation | None) -> int:
+    def end(self, revocation: RevocationKey | None) -> int:
         """Close every socket that a revocation concerns; None: all of them. May be called from any thread.
 
         Returns:
@@ -316,7 +323,7 @@ def _sockets(there: LiveSocket | Collection[LiveSocket]) -> Collection[LiveSocke
     return (there,) if isinstance(there, LiveSocket) else there
 
 
-def _end_by(revocation: Revocation | None) -> End:
+def _end_by(revocation: RevocationKey | None) -> End:
     """How what a revocation concerns is ended; None: something may have been missed."""
     return End.UNCERTAIN if revocation is None else _ENDS[revocation.kind]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asgi_gateway._runtime.polling import Watcher, version_of
+from asgi_gateway._runtime.polling import FilePoller, fingerprint
 
 LOGGER = logging.getLogger("asgi_gateway.tests")
 pytestmark = pytest.mark.anyio
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.anyio
 async def test_watcher_starts_once_and_stops_for_good() -> None:
     """However often it is started there is one thread, and none after it was stopped; it can begin again."""
     looked = threading.Event()
-    watcher = Watcher("users.yaml", looked.set, 0.01, LOGGER)
+    watcher = FilePoller("users.yaml", looked.set, 0.01, LOGGER)
     await watcher.stop()
     for _ in range(2):
         watcher.start()
@@ -40,7 +40,7 @@ async def test_watcher_goes_on_after_errors(caplog: pytest.LogCaptureFixture) ->
             thrice.set()
         raise RuntimeError("no luck")
 
-    watcher = Watcher("users.yaml", look, 0.01, LOGGER)
+    watcher = FilePoller("users.yaml", look, 0.01, LOGGER)
     watcher.start()
     assert thrice.wait(10)
     await watcher.stop()
@@ -50,15 +50,15 @@ async def test_watcher_goes_on_after_errors(caplog: pytest.LogCaptureFixture) ->
 def test_versions(tmp_path: Path) -> None:
     """A change, a replacement and a removal each give another version; what is not there is empty."""
     file = tmp_path / "users.yaml"
-    assert version_of((file, None)) == ((), ())
+    assert fingerprint((file, None)) == ((), ())
     file.write_text("a")
-    versions = [version_of((file, None))]
+    versions = [fingerprint((file, None))]
     file.write_text("ab")
-    versions.append(version_of((file, None)))
+    versions.append(fingerprint((file, None)))
     (tmp_path / "new").write_text("ab")
     os.utime(tmp_path / "new", ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
     (tmp_path / "new").replace(file)
-    versions.append(version_of((file, None)))
+    versions.append(fingerprint((file, None)))
     file.unlink()
-    versions.append(version_of((file, None)))
+    versions.append(fingerprint((file, None)))
     assert len(set(versions)) == 4

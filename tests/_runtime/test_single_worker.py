@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from asgi_gateway._runtime.single_worker import OnlyWorker
+from asgi_gateway._runtime.single_worker import SingleWorkerLock
 from asgi_gateway.errors import ConfigError
 from tests.gateways import World, service, tokens
 
@@ -21,10 +21,10 @@ import sys
 from pathlib import Path
 import anyio
 from asgi_gateway.errors import ConfigError
-from asgi_gateway._runtime.single_worker import OnlyWorker
+from asgi_gateway._runtime.single_worker import SingleWorkerLock
 from tests.gateways import World, service, tokens
 async def main():
-    worker = OnlyWorker(sys.argv[1], Path(sys.argv[2]))
+    worker = SingleWorkerLock(sys.argv[1], Path(sys.argv[2]))
     try:
         await worker.claim(["used tokens"], patience=float(sys.argv[3]))
     except ConfigError as error:
@@ -95,7 +95,7 @@ def test_a_killed_worker_leaves_nothing(directory: Path) -> None:
 
 async def test_two_gateways_of_one_process(directory: Path) -> None:
     """Within one process a second gateway is no second worker; the claim lasts until both let go."""
-    first, second = OnlyWorker("x", directory), OnlyWorker("x", directory)
+    first, second = SingleWorkerLock("x", directory), SingleWorkerLock("x", directory)
     await first.claim(NEEDS, patience=0)
     await second.claim(NEEDS, patience=0)
     first.release()
@@ -122,7 +122,7 @@ async def test_where_nothing_can_be_told(tmp_path: Path, caplog: pytest.LogCaptu
     folder.chmod(0o777)
     for directory in (folder, tmp_path / "no" / "such"):
         caplog.clear()
-        await OnlyWorker("x", directory).claim(NEEDS, patience=0)
+        await SingleWorkerLock("x", directory).claim(NEEDS, patience=0)
         assert "cannot be told" in caplog.text
 
 
@@ -130,8 +130,8 @@ async def test_the_message_tells_what_and_what_to_do(directory: Path, monkeypatc
     """A refused claim is a ConfigError that names what is needed and the state element."""
     monkeypatch.setattr("asgi_gateway._runtime.single_worker._take", lambda path: False)
     with pytest.raises(ConfigError, match="login module token: used tokens") as caught:
-        await OnlyWorker("x", directory).claim(NEEDS, patience=0.1)
-    assert "state element" in caught.value.problems[0].cure
+        await SingleWorkerLock("x", directory).claim(NEEDS, patience=0.1)
+    assert "state element" in caught.value.problems[0].hint
 
 
 async def test_a_look_beside_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,10 +140,10 @@ async def test_a_look_beside_a_server(monkeypatch: pytest.MonkeyPatch) -> None:
     gateway = world.gateway(service("a", "/", world.realm(tokens(replay_protected=True))))
     claimed: list[list[str]] = []
 
-    async def claim(self: OnlyWorker, needs: list[str]) -> None:
+    async def claim(self: SingleWorkerLock, needs: list[str]) -> None:
         claimed.append(needs)
 
-    monkeypatch.setattr(OnlyWorker, "claim", claim)
+    monkeypatch.setattr(SingleWorkerLock, "claim", claim)
     await gateway.open(serving=False)
     await gateway.close()
     assert claimed == []

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from asgi_gateway.authentication.attempt import Attempt, BlockingPool, subject_of_grants
+from asgi_gateway.authentication.attempt import Attempt, ThreadPools, subject_of_grants
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import AuthenticationToken, Grant, RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.plugins.scheme import UserNamePassword
@@ -20,7 +20,7 @@ BACKENDS = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 
 def attempt(**more: object) -> Attempt:
     token = AuthenticationToken("basic", [(None, "c2VjcmV0")])
-    return Attempt(token, UserNamePassword("joe", "s3cret"), BlockingPool(), realm="demo", service="one", **more)  # type: ignore[arg-type]
+    return Attempt(token, UserNamePassword("joe", "s3cret"), ThreadPools(), realm="demo", service="one", **more)  # type: ignore[arg-type]
 
 
 class Gate:
@@ -58,7 +58,7 @@ def test_what_a_module_sees() -> None:
 
 def test_without_credentials() -> None:
     """Without user name and password both are None, and no two attempts share state."""
-    one, other = (Attempt(AuthenticationToken(""), None, BlockingPool()) for _ in range(2))
+    one, other = (Attempt(AuthenticationToken(""), None, ThreadPools()) for _ in range(2))
     assert (one.username, one.password, one.subject_of("x")) == (None, None, None)
     one.shared_state["x"] = 1
     assert other.shared_state == {}
@@ -122,7 +122,7 @@ async def test_blocking(anyio_backend: str) -> None:
 @pytest.mark.anyio
 async def test_overflow(anyio_backend: str, gate: Gate) -> None:
     """When all threads are busy and the queue is full, the next call is told so at once; later ones run again."""
-    pool = BlockingPool(threads=2, waiting=1)
+    pool = ThreadPools(threads=2, waiting=1)
     results: list[int] = []
 
     async def call(value: int) -> None:
@@ -144,7 +144,7 @@ async def test_overflow(anyio_backend: str, gate: Gate) -> None:
 @pytest.mark.anyio
 async def test_given_up_calls_keep_their_threads(anyio_backend: str, gate: Gate) -> None:
     """A caller that gives up is free at once; its thread still counts until the call ends."""
-    pool = BlockingPool(threads=1, waiting=0)
+    pool = ThreadPools(threads=1, waiting=0)
     with anyio.move_on_after(0.01) as scope:
         await pool.run(gate)
     assert scope.cancelled_caught
@@ -162,7 +162,7 @@ async def test_given_up_calls_keep_their_threads(anyio_backend: str, gate: Gate)
 @pytest.mark.anyio
 async def test_a_call_that_waits_is_dropped(anyio_backend: str, gate: Gate) -> None:
     """A call given up while it waited for a thread never runs and makes room at once."""
-    pool = BlockingPool(threads=1, waiting=1)
+    pool = ThreadPools(threads=1, waiting=1)
     ran: list[int] = []
     async with anyio.create_task_group() as group:
         group.start_soon(pool.run, gate)
@@ -181,7 +181,7 @@ async def test_a_call_that_waits_is_dropped(anyio_backend: str, gate: Gate) -> N
 @pytest.mark.anyio
 async def test_closing(anyio_backend: str, gate: Gate) -> None:
     """Closing ends what waits as unavailable, not as somebody's cancellation; the pool can be used again."""
-    pool = BlockingPool(threads=1, waiting=5)
+    pool = ThreadPools(threads=1, waiting=5)
     ended: list[str] = []
 
     async def waiting() -> None:
@@ -208,7 +208,7 @@ async def test_closing(anyio_backend: str, gate: Gate) -> None:
 
 def test_a_call_that_outlives_its_loop(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
     """A call that was given up and ends after its event loop was closed disturbs nobody."""
-    pool = BlockingPool(threads=1)
+    pool = ThreadPools(threads=1)
 
     async def give_up() -> None:
         with anyio.move_on_after(0.01):
@@ -226,7 +226,7 @@ def test_a_call_that_outlives_its_loop(gate: Gate, caplog: pytest.LogCaptureFixt
 @pytest.mark.anyio
 async def test_computing_is_apart(gate: Gate) -> None:
     """What computes has a pool of its own: calls that wait for others are not held up by it, nor it by them."""
-    pool = BlockingPool(threads=1, waiting=0)
+    pool = ThreadPools(threads=1, waiting=0)
     attempt = Attempt(AuthenticationToken(""), None, pool)
     async with anyio.create_task_group() as group:
         group.start_soon(attempt.run_blocking, gate)

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_gateway.authentication.attempt import Attempt, BlockingPool
+from asgi_gateway.authentication.attempt import Attempt, ThreadPools
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, StateFull
 from asgi_gateway.model import AuthenticationToken, Grant, RolePrincipal, Subject, UserPrincipal
@@ -52,7 +52,7 @@ class Scripted(LoginModule):
 
 
 def attempt() -> Attempt:
-    return Attempt(AuthenticationToken(""), None, BlockingPool())
+    return Attempt(AuthenticationToken(""), None, ThreadPools())
 
 
 async def run(script: list[dict[str, str]]) -> tuple[Subject | None, LoginError | None, list[str], Attempt]:
@@ -234,7 +234,7 @@ async def test_a_lookup_does_not_open_a_chain() -> None:
 
     def chain(login: Any) -> Chain:
         roles = Fixed(look_up, authenticates=False)
-        roles.needs_user = True
+        roles.requires_subject = True
         return Chain(
             [
                 ChainEntry(Fixed(refuse), ControlFlag.OPTIONAL, "one"),

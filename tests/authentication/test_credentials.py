@@ -126,7 +126,7 @@ def test_cache_expires_by_the_clock() -> None:
 
 
 def test_cache_put_again() -> None:
-    """Verified again, credentials live their time from then on, and are the youngest."""
+    """AuthenticationResult again, credentials live their time from then on, and are the youngest."""
     verified, clock = cache(bound=2)
     verified.put((b"x",), "old", generation=0)
     verified.put((b"y",), "y", generation=0)

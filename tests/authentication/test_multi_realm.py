@@ -56,9 +56,9 @@ def world() -> World:
     return world
 
 
-def second(world: World, module: Module | None = None, *, forbids: bool = False, **more: Any) -> Any:
+def second(world: World, module: Module | None = None, *, rejects_with_403: bool = False, **more: Any) -> Any:
     scheme = ApplicationTokenScheme()
-    scheme.forbids = forbids  # type: ignore[misc]
+    scheme.rejects_with_403 = rejects_with_403  # type: ignore[misc]
     return world.realm(
         module or code(), name="second", schemes=[scheme], reader=CredentialReader(cookies=["code"]), **more
     )
@@ -178,7 +178,7 @@ async def test_tries_are_bounded(world: World) -> None:
 
 async def test_forbidden(world: World) -> None:
     """A second realm that refuses for good ends it: no identity, and back to the first."""
-    gateway = two(world, forbids=True)
+    gateway = two(world, rejects_with_403=True)
     this = await begun(gateway)
     assert isinstance(await gateway.decide(request("/vault", this, BAD_CODE)), Forbid)
     assert isinstance(await gateway.decide(request("/vault", this, CODE)), Challenge)

@@ -10,7 +10,7 @@ import pytest
 
 from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.authentication.realm import Realm
-from asgi_gateway.authentication.result import Verified
+from asgi_gateway.authentication.result import AuthenticationResult
 from asgi_gateway.errors import HeaderError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Challenge, Forbid, Grant, Headers, Subject, Unavailable
 from asgi_gateway.plugins.scheme import ChallengeScheme
@@ -69,8 +69,8 @@ async def test_basic_challenges(world: World, scheme: ChallengeScheme, headers: 
         ([BAD_TOKEN], Forbid, "failure"),
         ([(b"authorization", b"Token")], Forbid, "failure"),
         ([(b"authorization", b"Tok\x00en good")], Forbid, "failure"),
-        ([TOKEN], Verified, "success"),
-        ([(b"authorization", b"application token good")], Verified, "success"),
+        ([TOKEN], AuthenticationResult, "success"),
+        ([(b"authorization", b"application token good")], AuthenticationResult, "success"),
     ],
 )
 async def test_token_answers(world: World, headers: list[Any], answer: type, event: str) -> None:
@@ -85,7 +85,7 @@ async def test_token_answers(world: World, headers: list[Any], answer: type, eve
 async def test_right_credentials(world: World) -> None:
     """Right credentials give the subject."""
     outcome = await world.realm(users(joe="A B")).authenticate(request("/", basic("joe")))
-    assert isinstance(outcome, Verified)
+    assert isinstance(outcome, AuthenticationResult)
     assert (outcome.subject.name, outcome.subject.roles) == ("joe", {"A", "B"})
     record = json.loads(world.records.lines[0])
     assert (record["outcome"], record["principal"], record["scheme"]) == ("success", "joe", "Basic")
@@ -177,7 +177,7 @@ async def test_components_without_a_scheme(world: World) -> None:
 
     realm = world.realm(Module(look), reader=reader)
     for cookie in (b"c=anything", b"c=am9lOnB3"):
-        assert isinstance(await realm.authenticate(request("/", (b"cookie", cookie))), Verified)
+        assert isinstance(await realm.authenticate(request("/", (b"cookie", cookie))), AuthenticationResult)
     assert seen == [(None, "anything"), ("joe", "am9lOnB3")]
 
 
@@ -193,7 +193,7 @@ async def test_the_chain_is_asked_without_credentials(world: World) -> None:
     realm = world.realm(module)
     assert challenges(await realm.authenticate(request("/"))) == ['Basic realm="demo"']
     for _ in range(2):  # and nothing is remembered that no credentials tell apart
-        assert isinstance(await realm.authenticate(request("/", remote_address="192.0.2.9")), Verified)
+        assert isinstance(await realm.authenticate(request("/", remote_address="192.0.2.9")), AuthenticationResult)
     assert challenges(await realm.authenticate(request("/"))) == ['Basic realm="demo"']
     assert module.calls == 4
 
@@ -227,7 +227,7 @@ async def asked(realm: Realm, module: Module, *headers: Any) -> tuple[object, in
 
 
 async def test_remembered(world: World) -> None:
-    """Verified credentials are not asked about again until their time is over; wrong ones always are."""
+    """AuthenticationResult credentials are not asked about again until their time is over; wrong ones always are."""
     module = users(joe="R")
     realm = world.realm(module, cache_ttl=30)
     first, calls = await asked(realm, module, basic("joe"))
@@ -243,7 +243,7 @@ async def test_remembered(world: World) -> None:
 
 @pytest.mark.parametrize(("cacheable", "ttl"), [(False, 30.0), (True, 0.0)])
 async def test_not_remembered(world: World, cacheable: bool, ttl: float) -> None:
-    """Nothing is remembered where a module forbids it, or the configuration does."""
+    """Nothing is remembered where a module rejects_with_403 it, or the configuration does."""
     module = users(joe="")
     module.cacheable = cacheable
     realm = world.realm(module, cache_ttl=ttl)
@@ -275,7 +275,7 @@ async def test_what_is_for_one_response_is_not_remembered(world: World, always: 
     realm = world.realm(module, schemes=[scheme])
     for _ in range(2):
         outcome, calls = await asked(realm, module, basic("joe"))
-        assert isinstance(outcome, Verified)
+        assert isinstance(outcome, AuthenticationResult)
         assert outcome.headers == ((b"x-final", b"" if always else b"final"),)
         assert calls == 1
 
@@ -284,9 +284,9 @@ async def test_a_removed_user_is_out(world: World) -> None:
     """After the cache is cleared a removed user is out at once."""
     module = users(joe="R")
     realm = world.realm(module)
-    assert isinstance(await realm.authenticate(request("/", basic("joe"))), Verified)
+    assert isinstance(await realm.authenticate(request("/", basic("joe"))), AuthenticationResult)
     module.roles.clear()
-    assert isinstance(await realm.authenticate(request("/", basic("joe"))), Verified)
+    assert isinstance(await realm.authenticate(request("/", basic("joe"))), AuthenticationResult)
     realm.cache.clear()
     assert isinstance(await realm.authenticate(request("/", basic("joe"))), Challenge)
 
@@ -315,7 +315,7 @@ async def test_later_factors_are_not_remembered(world: World) -> None:
     realm = world.realm(module)
     earlier = {"first": Subject()}
     for _ in range(2):
-        assert isinstance(await realm.authenticate(request("/", basic("joe")), "", earlier), Verified)
+        assert isinstance(await realm.authenticate(request("/", basic("joe")), "", earlier), AuthenticationResult)
     assert module.calls == 2
     assert realm.recall([basic("joe")], b"") is None
 
@@ -333,12 +333,12 @@ async def test_limits(world: World) -> None:
     realm = world.realm(Module(limit), session_timeout=10.0, authorization_timeout=5.0)
     for seconds, holds in (("3", 3), ("30", 10)):
         outcome = await realm.authenticate(request("/", basic("joe", seconds)))
-        assert isinstance(outcome, Verified)
+        assert isinstance(outcome, AuthenticationResult)
         assert (outcome.session_timeout, outcome.authorization_timeout) == (holds, 5)
     for seconds in ("0", "-1"):
         assert isinstance(await realm.authenticate(request("/", basic("joe", seconds))), Challenge)
     unlimited = await world.realm(users(joe="")).authenticate(request("/", basic("joe")))
-    assert isinstance(unlimited, Verified)
+    assert isinstance(unlimited, AuthenticationResult)
     assert (unlimited.session_timeout, unlimited.authorization_timeout) == (None, None)
 
 

@@ -12,7 +12,7 @@ from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.errors import StateUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import GatewayMiddleware
-from asgi_gateway.model import Allow, Challenge, Forbid, Grant, Revocation, Unavailable
+from asgi_gateway.model import Allow, Challenge, Forbid, Grant, RevocationKey, Unavailable
 from asgi_gateway.stores.memory import MemoryState
 from tests.gateways import Module, World, basic, request, scope, service, users
 from tests.helpers import ManualClock
@@ -211,7 +211,7 @@ async def test_revoked_user() -> None:
     site = Site.made()
     cookie = await site.login()
     assert isinstance(await site.gateway.decide(request("/a", cookie)), Allow)
-    await site.gateway.revocations.revoke(Revocation("user", "joe", "demo"))
+    await site.gateway.revocations.revoke(RevocationKey("user", "joe", "demo"))
     assert site.gateway.recall(scope("/a", cookie)) is None
     assert isinstance(await site.gateway.decide(request("/a", cookie)), Challenge)
     assert isinstance(await site.gateway.decide(request("/a", basic("joe"))), Allow)
@@ -281,9 +281,9 @@ async def test_sockets_end_with_their_login(how: str) -> None:
             assert verified is not None
             found = await verified.find(cookie[1], secure=False)
             assert found is not None
-            await site.gateway.revocations.revoke(found.ends_with[0])
+            await site.gateway.revocations.revoke(found.revocation_keys[0])
         elif how == "user":
-            await site.gateway.revocations.revoke(Revocation("user", "joe", "demo"))
+            await site.gateway.revocations.revoke(RevocationKey("user", "joe", "demo"))
         else:
             site.gateway.revocations._tell(None)
         await _until(lambda: one.types[-1] == "websocket.close")
@@ -298,7 +298,7 @@ async def test_token_ends_the_sockets_it_opened() -> None:
     """A module that grants what can end the login has its sockets closed by that."""
 
     async def login(attempt: Any) -> Grant:
-        return Grant.user("joe", ["R"], public_credentials=(Revocation("token", "t1"),))
+        return Grant.user("joe", ["R"], public_credentials=(RevocationKey("token", "t1"),))
 
     site = Site.made(Module(login))
     app = GatewayMiddleware(_echo, site.gateway)
@@ -306,10 +306,10 @@ async def test_token_ends_the_sockets_it_opened() -> None:
     async with anyio.create_task_group() as group:
         group.start_soon(socket.run, app)
         await _until(lambda: socket.types == ["websocket.accept"])
-        await site.gateway.revocations.revoke(Revocation("token", "t2"))
+        await site.gateway.revocations.revoke(RevocationKey("token", "t2"))
         await anyio.sleep(0.01)
         assert socket.types == ["websocket.accept"]
-        await site.gateway.revocations.revoke(Revocation("token", "t1"))
+        await site.gateway.revocations.revoke(RevocationKey("token", "t1"))
     assert socket.sent[-1]["reason"] == "token revoked"
 
 

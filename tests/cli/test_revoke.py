@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from asgi_gateway.cli import main
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.stores.sqlite import SqliteState
 
 CONFIG = """
@@ -40,7 +40,7 @@ def test_user(file: str, capsys: pytest.CaptureFixture[str]) -> None:
 
     async def after() -> tuple[str | None, list[str]]:
         state = _state(file)
-        found = await state.get(Revocation("user", "joe", "demo").key), (await state.follow("0", 0))[1]
+        found = await state.get(RevocationKey("user", "joe", "demo").key), (await state.follow("0", 0))[1]
         await state.close()
         return found
 
@@ -56,7 +56,7 @@ def test_session(file: str, capsys: pytest.CaptureFixture[str]) -> None:
 
     async def before() -> None:
         state = _state(file)
-        await state.put_if_absent(Revocation("session", "s").key, "record", 60)
+        await state.put_if_absent(RevocationKey("session", "s").key, "record", 60)
         await state.close()
 
     anyio.run(before)

@@ -22,7 +22,7 @@ from asgi_gateway.client import (
     PasswordAuthentication,
     connect,
 )
-from asgi_gateway.client.opening import Timer
+from asgi_gateway.client.connect_common import Timer
 from asgi_gateway.client.sync import connect as connect_in_thread
 from asgi_gateway.websockets.kaazing_handshake import HANDSHAKE_PROTOCOL, Handshake, Limits, State, offers_of
 

@@ -38,9 +38,9 @@ def loaded(*services: dict[str, Any], **more: Any) -> LoadedConfig:
 
 
 def problems(source: Any, form: Any = "yaml") -> list[str]:
-    """Every error of a configuration that has some, as ``line:column path: message (cure)``."""
+    """Every error of a configuration that has some, as ``line:column path: message (hint)``."""
     read = partial(loads, form=form) if isinstance(source, str | bytes) else load
     with pytest.raises(ConfigError) as caught:
         read(source, environment={})
     found = [problem for problem in caught.value.problems if problem.severity == "error"]
-    return [f"{p.line}:{p.column} {p.path}: {p.message} ({p.cure})" for p in found]
+    return [f"{p.line}:{p.column} {p.path}: {p.message} ({p.hint})" for p in found]

@@ -79,7 +79,7 @@ def built(*services: dict[str, Any], modules: tuple[Any, ...] = (), **more: Any)
 def refused(*services: dict[str, Any], **more: Any) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         built(*services, **more)
-    return [f"{p.path}: {p.message} ({p.cure})" for p in caught.value.problems if p.severity == "error"]
+    return [f"{p.path}: {p.message} ({p.hint})" for p in caught.value.problems if p.severity == "error"]
 
 
 MODULES = "security.realms[0].authentication.login-modules"
@@ -210,7 +210,7 @@ def test_hosts_that_mean_the_same() -> None:
     ],
 )
 def test_problems_of_modules(modules: list[Any], expected: str) -> None:
-    """Each way a login module can be wrong is told with its place and, where one is known, a cure."""
+    """Each way a login module can be wrong is told with its place and, where one is known, a hint."""
     found = refused(modules=tuple(modules))
     assert any(line.startswith(expected) for line in found), found
 

@@ -96,7 +96,7 @@ def test_sqlite(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ],
 )
 def test_errors(security: dict[str, Any], message: str) -> None:
-    """What cannot work is an error with its place and a cure, and never a weaker store."""
+    """What cannot work is an error with its place and a hint, and never a weaker store."""
     with pytest.raises(ConfigError, match=message):
         _gateway(**security)
 

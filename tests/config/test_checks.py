@@ -125,7 +125,7 @@ def authentication(**more: Any) -> list[str]:
     ],
 )
 def test_errors(found: Any, expected: str) -> None:
-    """Each of these is one error, with its path and its cure."""
+    """Each of these is one error, with its path and its hint."""
     assert found() == [expected]
 
 

@@ -89,7 +89,7 @@ def test_ignored_elements_with_their_lines() -> None:
 
 
 def test_all_errors_at_once() -> None:
-    """Every error of a file is reported in one go, each with its position and a cure."""
+    """Every error of a file is reported in one go, each with its position and a hint."""
     found = problems(ALL_AT_ONCE)
     assert [line.split(":", 2)[0] + ":" + line.split(":", 2)[1] for line in found] == [
         "1:1 securty",
@@ -118,7 +118,7 @@ def test_positions_for_later_checks() -> None:
     path = ("security", "realms", 0, "authentication", "login-modules", 1, "options")
     assert xml.where((*path, "userFilter")).line == 122
     assert xml.where((*path, "nothing")) == xml.where(path)
-    problem = xml.problem((*path, "useSSL"), "is wrong", cure="mend it")
+    problem = xml.problem((*path, "useSSL"), "is wrong", hint="mend it")
     assert (problem.file, problem.line, problem.column) == (DATA / "gateway-config.xml", 126, 15)
     assert problem.path == "security.realms[0].authentication.login-modules[1].options.useSSL"
 

@@ -63,7 +63,7 @@ def refused(find: Callable[[str], object], name: str) -> str:
     with pytest.raises(ConfigError) as caught:
         find(name)
     (problem,) = caught.value.problems
-    return f"{problem.message} ({problem.cure})"
+    return f"{problem.message} ({problem.hint})"
 
 
 def test_built_in() -> None:

@@ -52,7 +52,7 @@ def gateway(text: str, directory: Path) -> Gateway:
 def wrong(text: str, directory: Path) -> str:
     with pytest.raises(ConfigError) as caught:
         gateway(text, directory)
-    return "\n".join(f"{p.line} {p.path}: {p.message} ({p.cure})" for p in caught.value.problems)
+    return "\n".join(f"{p.line} {p.path}: {p.message} ({p.hint})" for p in caught.value.problems)
 
 
 def test_built(directory: Path) -> None:

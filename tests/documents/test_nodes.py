@@ -9,7 +9,7 @@ from asgi_gateway.documents import Mark, collapse, read_xml, read_yaml
 
 def test_mark_gives_problems_at_its_position() -> None:
     """A problem made by a mark stands where the mark stands."""
-    problem = Mark(Path("a.yaml"), 3, 5).problem("is wrong", path="users.joe", cure="make it right")
+    problem = Mark(Path("a.yaml"), 3, 5).problem("is wrong", path="users.joe", hint="make it right")
     assert str(problem) == "a.yaml:3:5: error: users.joe: is wrong (make it right)"
 
 

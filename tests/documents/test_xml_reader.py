@@ -50,7 +50,7 @@ def test_end_tag_without_its_slash() -> None:
     assert (problem.line, problem.column) == (6, 7)
     assert problem.path == "security.realm.login-modules.login-module"
     assert problem.message.startswith("<login-module> opened at 4:7 is left open")
-    assert problem.cure == "did you mean </login-module> here?"
+    assert problem.hint == "did you mean </login-module> here?"
 
 
 @pytest.mark.parametrize(

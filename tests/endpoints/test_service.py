@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
 from asgi_gateway.schemes import ApplicationTokenScheme
 from asgi_gateway.services.origins import CrossSite, OriginRules
@@ -259,7 +259,7 @@ async def test_what_a_ticket_opens_ends_with_its_login(setting: Setting) -> None
     ticket = await setting.ticket()
     opened = await setting.open("/live", query=f"t={ticket}".encode())
     (socket,) = {s for there in setting.gateway.sockets._by_login.values() for s in [there]}
-    kinds = {(each.kind, each.realm) for each in socket.ends_with}  # type: ignore[union-attr]
+    kinds = {(each.kind, each.realm) for each in socket.revocation_keys}  # type: ignore[union-attr]
     assert kinds == {("user", "tickets"), ("user", "staff"), ("token", "")}
     assert socket._final - socket.loop.time() == pytest.approx(600, abs=5)  # type: ignore[union-attr]
     await opened.end()
@@ -269,7 +269,7 @@ async def test_a_ticket_whose_login_was_ended(setting: Setting) -> None:
     """After its user was revoked a ticket that was had before opens nothing; one that is had afterwards does."""
     before = await setting.ticket()
     other = await setting.ticket(basic("ann"))
-    await setting.gateway.revocations.revoke(Revocation("user", "joe", "staff"))
+    await setting.gateway.revocations.revoke(RevocationKey("user", "joe", "staff"))
     after = await setting.ticket()
     opened = []
     for ticket in (before, other, after):
@@ -291,7 +291,7 @@ async def test_a_ticket_whose_session_was_ended(tmp_path: Any) -> None:
     assert found is not None
     first = await setting.open("/live", query=f"t={tickets[0]}".encode())
     assert first.server.sent[0]["type"] == "websocket.accept"
-    await setting.gateway.revocations.revoke(found.ends_with[0])
+    await setting.gateway.revocations.revoke(found.revocation_keys[0])
     await first.begin()
     assert first.server.sent[-1]["code"] == 4003
     late = await setting.open("/live", query=f"t={tickets[1]}".encode())

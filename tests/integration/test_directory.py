@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 
 from asgi_gateway.errors import ConfigError, LoginUnavailable
 from asgi_gateway.modules.ldap.client import srv
-from asgi_gateway.modules.ldap.client.diagnosis import explain
 from asgi_gateway.modules.ldap.client.escaping import escape_dn
+from asgi_gateway.modules.ldap.client.tls_probe import explain
 from asgi_gateway.modules.ldap.client.urls import Address
 from tests.helpers import attempt
 from tests.integration.neighbours import Neighbour

@@ -61,7 +61,7 @@ def test_challenges(server: Process, path: str, auth: tuple[str, str] | None) ->
 
 
 def test_gateway_requires_roles(server: Process) -> None:
-    """A service that requires a role lets its holder in and forbids everybody else."""
+    """A service that requires a role lets its holder in and rejects_with_403 everybody else."""
     assert get(server, "/locked", ALICE).status_code == 200
     assert get(server, "/locked", BOB).status_code == 403
 

@@ -16,7 +16,7 @@ from asgi_gateway.errors import ConfigError, LoginFailed, StateUnavailable
 from asgi_gateway.model import Grant
 from asgi_gateway.modules.kerberos.gss import GssLoginModule
 from asgi_gateway.modules.kerberos.kerberos5 import Kerberos5LoginModule
-from asgi_gateway.modules.kerberos.library.tokens import MAX_TOKEN, SHARED_TOKEN
+from asgi_gateway.modules.kerberos.library.gss_tokens import MAX_TOKEN, SHARED_TOKEN
 from tests.integration.kdc import SERVICE, Kdc, realm
 from tests.integration.tickets import KRB5, Client, Flag, acceptor, attempt, login, module, shift_clock
 

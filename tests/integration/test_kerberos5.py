@@ -14,7 +14,7 @@ import pytest
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Grant
 from asgi_gateway.modules.kerberos.kerberos5 import Kerberos5LoginModule
-from asgi_gateway.modules.kerberos.library.tokens import SHARED_ACCEPTOR
+from asgi_gateway.modules.kerberos.library.gss_tokens import SHARED_ACCEPTOR
 from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD
 from tests import helpers
 from tests.helpers import attempt

@@ -49,7 +49,7 @@ async def test_own_tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
         slow.write_text("#!/bin/sh\nexec sleep 60\n")
         slow.chmod(0o755)
         monkeypatch.setenv("PATH", f"{slow.parent}:/usr/bin:/bin")
-        monkeypatch.setattr("asgi_gateway.modules.kerberos.library.own._RENEW_LIMIT", 0.1)
+        monkeypatch.setattr("asgi_gateway.modules.kerberos.library.initiator._RENEW_LIMIT", 0.1)
         renewing = module(Kerberos5LoginModule, tmp_path, **options, renewTGT=True)
         with pytest.raises(LoginUnavailable, match="cannot renew"):
             await renewing.login(attempt())

@@ -14,7 +14,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asgi_gateway.authentication.attempt import Attempt, BlockingPool
+from asgi_gateway.authentication.attempt import Attempt, ThreadPools
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import AuthenticationToken
 from asgi_gateway.modules.ldap import LdapLoginModule
@@ -75,7 +75,7 @@ async def responsive_loop() -> AsyncIterator[None]:
 @asynccontextmanager
 async def crowd(module: LdapLoginModule, size: int) -> AsyncIterator[Callable[[], AsyncIterator[None]]]:
     """A blocking pool of the gateway's, and a function that lets so many log in at once, all in vain."""
-    pool = BlockingPool(threads=4, waiting=100)
+    pool = ThreadPools(threads=4, waiting=100)
     credentials = UserNamePassword("alice", "alice-pw")
     outcomes: list[Exception] = []
 
@@ -347,7 +347,7 @@ async def test_client_that_goes_away(directory: Slapd) -> None:
     assert await module.login(attempt("alice", "alice-pw")) is not None
     directory.freeze()
     try:
-        pool = BlockingPool(threads=1, waiting=1)
+        pool = ThreadPools(threads=1, waiting=1)
         given_up = Attempt(AuthenticationToken(""), UserNamePassword("alice", "alice-pw"), pool)
         with anyio.move_on_after(0.05):
             await module.login(given_up)

@@ -185,7 +185,7 @@ def test_subprotocols_under_uvicorn(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("server", [GUNICORN, UVICORN], ids=["gunicorn", "uvicorn"])
 def test_workers_that_share_nothing_do_not_start(server: Any, tmp_path: Path) -> None:
-    """Started directly, two workers with the memory store and single-use tokens end with an error naming the cure."""
+    """Started directly, two workers with the memory store and single-use tokens end with an error naming the hint."""
     said, end = "", time.monotonic() + 30
     try:
         with site(tmp_path, 2, state="", server=server) as live:

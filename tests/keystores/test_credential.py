@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.keystores.credential import ServerTLS
-from asgi_gateway.keystores.loading import load_keystore
+from asgi_gateway.keystores.load import load_keystore
 from tests.keystores import PASSWORD, STORES
 
 

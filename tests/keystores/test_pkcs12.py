@@ -4,8 +4,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.keystores.faults import WrongPassword
-from asgi_gateway.keystores.loading import load_keystore
+from asgi_gateway.keystores.errors import WrongPassword
+from asgi_gateway.keystores.load import load_keystore
 from tests.keystores import PASSWORD, STORES
 
 

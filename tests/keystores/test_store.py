@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.keystores.loading import load_keystore
+from asgi_gateway.keystores.load import load_keystore
 from asgi_gateway.keystores.store import KeyEntry, KeyStore, validity_problem
 from tests.keystores import NOW, PASSWORD, STORES
 

@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, Replayed, StateFull, StateUnavailable
-from asgi_gateway.model import AuthenticationToken, Grant, Revocation, RolePrincipal, UserPrincipal
+from asgi_gateway.model import AuthenticationToken, Grant, RevocationKey, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
 from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.sessions.revocation import Revocations
@@ -158,13 +158,13 @@ async def test_revoked(tmp_path: Path, single_use: bool) -> None:
     assert module.replay_protected is True
     text, other = _token(made, single_use=single_use), _token(made, single_use=single_use)
     read = TokenIssuer([KEY.encode()], "app").read(text, realm="demo", now=made.clock.time(), leeway=0)
-    ends_with = Revocation("token", read.id)
-    await Revocations(module.context.state).revoke(ends_with)
+    revocation_keys = RevocationKey("token", read.id)
+    await Revocations(module.context.state).revoke(revocation_keys)
     with pytest.raises(LoginFailed, match="revoked"):
         await module.login(_bearing(text))
     grant = await module.login(_bearing(other))
     assert grant is not None
-    assert [type(credential) for credential in grant.public_credentials] == [Token, Revocation]
+    assert [type(credential) for credential in grant.public_credentials] == [Token, RevocationKey]
 
 
 async def test_store_cannot_say_if_revoked(tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ async def test_wrong_tokens(tmp_path: Path) -> None:
 
 
 async def test_keys_others_can_read(tmp_path: Path) -> None:
-    """A keys file that other users can read is a warning with its cure."""
+    """A keys file that other users can read is a warning with its hint."""
     module, made = _module(tmp_path)
     assert made.warnings == []
     (tmp_path / "keys").chmod(0o644)

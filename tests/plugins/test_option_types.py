@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from asgi_gateway.plugins.option_types import Switch, parse_interval, parse_switch
+from asgi_gateway.plugins.option_types import Boolean, parse_boolean, parse_duration
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,7 @@ from asgi_gateway.plugins.option_types import Switch, parse_interval, parse_swit
 )
 def test_interval(text, seconds):
     """A number with each of the units, in any case and with or without a space, is so many seconds."""
-    assert parse_interval(text) == seconds
+    assert parse_duration(text) == seconds
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_interval(text, seconds):
 def test_no_interval(value):
     """Anything else is an error that shows how to write one."""
     with pytest.raises(ValueError, match="30 seconds"):
-        parse_interval(value)
+        parse_duration(value)
 
 
 @pytest.mark.parametrize(
@@ -47,14 +47,14 @@ def test_no_interval(value):
 )
 def test_switch(value, switch):
     """A switch is true or false, in any case, and so it is as a pydantic field."""
-    assert parse_switch(value) is switch
-    assert TypeAdapter(Switch).validate_python(value) is switch
+    assert parse_boolean(value) is switch
+    assert TypeAdapter(Boolean).validate_python(value) is switch
 
 
 @pytest.mark.parametrize("value", ["yes", "no", "on", "1", "0", "", "t", 1, 0, None, [True]])
 def test_no_switch(value):
     """Anything else is an error and not a guess."""
     with pytest.raises(ValueError, match="neither true nor false"):
-        parse_switch(value)
+        parse_boolean(value)
     with pytest.raises(ValidationError):
-        TypeAdapter(Switch).validate_python(value)
+        TypeAdapter(Boolean).validate_python(value)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import ConfigError, HeaderError, StateFull, StateUnavailable
-from asgi_gateway.model import GroupPrincipal, Principal, Revocation, RolePrincipal, Subject, UserPrincipal
+from asgi_gateway.model import GroupPrincipal, Principal, RevocationKey, RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.sessions.cookies import MAX_LIFE, Session, Sessions
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.stores.memory import MemoryState
@@ -264,8 +264,8 @@ async def test_revoked_session(host: Host) -> None:
         assert await _good(worker, two)
     session = await workers[0].find(one, secure=False)
     assert session is not None
-    assert await host.revocations.revoke(Revocation("session", session.id)) is True
-    assert await host.revocations.revoke(Revocation("session", session.id)) is False
+    assert await host.revocations.revoke(RevocationKey("session", session.id)) is True
+    assert await host.revocations.revoke(RevocationKey("session", session.id)) is False
     for worker in workers:
         assert not await _good(worker, one)
         assert await _good(worker, two)
@@ -281,7 +281,7 @@ async def test_revoked_user(host: Host) -> None:
     for headers in (*joes, hers):
         assert await _good(worker, headers)
     for _ in range(3):
-        await host.revocations.revoke(Revocation("user", "joe", "demo"))
+        await host.revocations.revoke(RevocationKey("user", "joe", "demo"))
     for headers in joes:
         assert not await _good(worker, headers)
         assert not await _good(host.worker(), headers)
@@ -294,7 +294,7 @@ async def test_revoked_while_it_is_looked_up(host: Host) -> None:
     """A session that is revoked while the store is being asked is not remembered."""
     worker = host.worker()
     headers = _cookie(await worker.begin(JOE, secure=False))
-    revocation = Revocation("user", "joe", "demo")
+    revocation = RevocationKey("user", "joe", "demo")
 
     class Slow(CountingState):
         async def extend(self, key: str, value: str, ttl: float) -> bool:
@@ -313,7 +313,7 @@ async def test_announcement_was_missed(host: Host) -> None:
     worker = host.worker()
     headers = _cookie(await worker.begin(JOE, secure=False))
     assert await _good(worker, headers)
-    await Revocations(host.state).revoke(Revocation("user", "joe", "demo"))
+    await Revocations(host.state).revoke(RevocationKey("user", "joe", "demo"))
     assert await _good(worker, headers)
     host.clock.advance(10)
     assert not await _good(worker, headers)
@@ -365,7 +365,7 @@ async def test_unreadable_records(host: Host, record: str) -> None:
     """A record that cannot be read is no session."""
     worker = host.worker()
     name = (await worker.begin(JOE, secure=False)).split(b"=")[0]
-    await host.state.put_if_absent(Revocation("session", "x").key, record, 60)
+    await host.state.put_if_absent(RevocationKey("session", "x").key, record, 60)
     cookie = name + b"=" + worker._signer.sign({"id": "x"}).encode()
     assert not await _good(worker, cookie)
 

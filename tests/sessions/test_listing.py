@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from asgi_gateway.errors import StateError
-from asgi_gateway.model import Revocation, Subject, UserPrincipal
+from asgi_gateway.model import RevocationKey, Subject, UserPrincipal
 from asgi_gateway.sessions.cookies import Session, Sessions
 from asgi_gateway.sessions.listing import SHORT, WHOLE, ids_beginning, list_sessions
 from asgi_gateway.sessions.revocation import Revocations
@@ -92,9 +92,9 @@ async def test_what_has_ended_is_not_listed(site: Site) -> None:
     revocations = Revocations(site.state)
     (joe,) = [each for each in (await list_sessions(site.state, site.clock, most=9))[0] if each.user == "joe"]
     (whole,) = await ids_beginning(site.state, joe.id)
-    assert await revocations.revoke(Revocation("session", whole))
+    assert await revocations.revoke(RevocationKey("session", whole))
     assert await ids_beginning(site.state, joe.id) == []
-    await revocations.revoke(Revocation("user", "ann", "plain"))
+    await revocations.revoke(RevocationKey("user", "ann", "plain"))
     assert await site.users() == [("idle", "eve")]
     site.clock.advance(111)
     assert await site.users() == []

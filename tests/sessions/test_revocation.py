@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from asgi_gateway.errors import StateUnavailable
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.stores.sqlite import SqliteState
@@ -21,38 +21,38 @@ from tests.helpers import EmptyState
 
 pytestmark = pytest.mark.anyio
 
-Follower = tuple[Revocations, list[Revocation | None], SqliteState]
-JOE, ANN = Revocation("user", "joe", "demo"), Revocation("user", "ann", "demo")
+Follower = tuple[Revocations, list[RevocationKey | None], SqliteState]
+JOE, ANN = RevocationKey("user", "joe", "demo"), RevocationKey("user", "ann", "demo")
 
 
 async def test_written_down() -> None:
     """A revocation is in the store for whoever asks later, and handlers of this process are told at once."""
     state = MemoryState()
-    revocations, heard = Revocations(state), list[Revocation | None]()
+    revocations, heard = Revocations(state), list[RevocationKey | None]()
     revocations.subscribe(heard.append)
     await revocations.open()
-    await state.put_if_absent(Revocation("session", "s").key, "record", 60)
-    assert await revocations.revoke(Revocation("session", "s")) is True
-    assert await state.get(Revocation("session", "s").key) is None
-    await revocations.revoke(Revocation("token", "t"))
-    await revocations.revoke(Revocation("token", "t"))
-    assert await state.get(Revocation("token", "t").key)
+    await state.put_if_absent(RevocationKey("session", "s").key, "record", 60)
+    assert await revocations.revoke(RevocationKey("session", "s")) is True
+    assert await state.get(RevocationKey("session", "s").key) is None
+    await revocations.revoke(RevocationKey("token", "t"))
+    await revocations.revoke(RevocationKey("token", "t"))
+    assert await state.get(RevocationKey("token", "t").key)
     generations = []
     for _ in range(3):
         await revocations.revoke(JOE)
         generations.append(await state.get(JOE.key))
     assert len(set(generations)) == 3
-    assert await state.get(Revocation("user", "joe", "other").key) is None
-    assert heard[0] == Revocation("session", "s")
+    assert await state.get(RevocationKey("user", "joe", "other").key) is None
+    assert heard[0] == RevocationKey("session", "s")
     assert heard[-1] == JOE
     await revocations.close()
 
 
 async def test_one_bad_handler() -> None:
     """A handler that fails does not keep the others from being told."""
-    revocations, heard = Revocations(MemoryState()), list[Revocation | None]()
+    revocations, heard = Revocations(MemoryState()), list[RevocationKey | None]()
 
-    def bad(revocation: Revocation | None) -> None:
+    def bad(revocation: RevocationKey | None) -> None:
         raise RuntimeError
 
     revocations.subscribe(bad)
@@ -82,7 +82,7 @@ async def test_store_that_never_gives_in() -> None:
         async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
             return "old"
 
-    revocations, heard = Revocations(Stubborn()), list[Revocation | None]()
+    revocations, heard = Revocations(Stubborn()), list[RevocationKey | None]()
     revocations.subscribe(heard.append)
     with pytest.raises(StateUnavailable):
         await revocations.revoke(JOE)
@@ -93,7 +93,7 @@ async def test_store_that_never_gives_in() -> None:
 async def pair(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Follower]:
     """A follower on a shared store, what it hears, and its store."""
     state = SqliteState(tmp_path / "state.db", timeout=0.5)
-    revocations, heard = Revocations(state), list[Revocation | None]()
+    revocations, heard = Revocations(state), list[RevocationKey | None]()
     revocations.subscribe(heard.append)
     await revocations.open()
     await revocations.open()
@@ -104,7 +104,7 @@ async def pair(tmp_path: Path, anyio_backend: str) -> AsyncIterator[Follower]:
     await state.close()
 
 
-async def _hears(heard: list[Revocation | None], what: Revocation | None, within: float = 2.0) -> None:
+async def _hears(heard: list[RevocationKey | None], what: RevocationKey | None, within: float = 2.0) -> None:
     with anyio.fail_after(within):
         while what not in heard:
             await anyio.sleep(0.01)
@@ -112,12 +112,12 @@ async def _hears(heard: list[Revocation | None], what: Revocation | None, within
 
 _REVOKE = """
 import asyncio, os, signal, sys
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.stores.sqlite import SqliteState
 
 async def main():
-    await Revocations(SqliteState(sys.argv[1])).revoke(Revocation("user", "joe", "demo"))
+    await Revocations(SqliteState(sys.argv[1])).revoke(RevocationKey("user", "joe", "demo"))
     os.kill(os.getpid(), signal.SIGKILL)
 
 asyncio.run(main())
@@ -153,10 +153,10 @@ async def test_store_was_away(pair: Follower, tmp_path: Path) -> None:
 async def test_announced_later(pair: Follower, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A revocation that was written down and could not be announced is announced when the store is back."""
     revocations, _, state = pair
-    session = Revocation("session", "s")
+    session = RevocationKey("session", "s")
     await state.put_if_absent(session.key, "record", 60)
     others = Revocations(SqliteState(tmp_path / "state.db"))
-    others_heard: list[Revocation | None] = []
+    others_heard: list[RevocationKey | None] = []
     others.subscribe(others_heard.append)
     await others.open()
     await anyio.sleep(0.3)

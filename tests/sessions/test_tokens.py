@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.sessions.signing import Signer
 from asgi_gateway.sessions.tokens import MAX_LIFE, Token, TokenIssuer
 
@@ -35,10 +35,10 @@ def test_round_trip() -> None:
 
 def test_what_a_ticket_says_besides() -> None:
     """A token for one service says which, and what may end the login that it was had for."""
-    ends = ((Revocation("user", "joe", "staff"), "seen"), (Revocation("session", "s"), ""))
-    token = _read(_issue(service="live", ends_with=ends))
-    assert (token.service, token.ends_with) == ("live", ends)
-    assert (_read(_issue()).service, _read(_issue()).ends_with) == ("", ())
+    ends = ((RevocationKey("user", "joe", "staff"), "seen"), (RevocationKey("session", "s"), ""))
+    token = _read(_issue(service="live", revocation_keys=ends))
+    assert (token.service, token.revocation_keys) == ("live", ends)
+    assert (_read(_issue()).service, _read(_issue()).revocation_keys) == ("", ())
 
 
 def test_ids_differ() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from asgi_gateway.websockets.closable import ConnectionEnded, SocketLifetime
+from asgi_gateway.websockets.closable import ClosableWebSocket, ConnectionEnded
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +21,7 @@ class Wire:
         self.queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self.sent: list[dict[str, Any]] = []
         self.refused = refused
-        self.lifetime = SocketLifetime(self.queue.get, self.send)
+        self.lifetime = ClosableWebSocket(self.queue.get, self.send)
 
     async def send(self, message: Any) -> None:
         await asyncio.sleep(0)
@@ -181,4 +181,4 @@ async def test_trio(anyio_backend: str) -> None:
         raise AssertionError
 
     with pytest.raises(RuntimeError, match="asyncio"):
-        SocketLifetime(nothing, nothing)
+        ClosableWebSocket(nothing, nothing)

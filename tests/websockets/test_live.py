@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import StateUnavailable
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.websockets.closable import ConnectionEnded
 from asgi_gateway.websockets.live import End, LiveSocket, LiveSockets, Owner
 
 pytestmark = pytest.mark.anyio
 
-JOE, ANN = Revocation("user", "joe", "demo"), Revocation("user", "ann", "demo")
-SESSION, TOKEN = Revocation("session", "s1"), Revocation("token", "t1")
+JOE, ANN = RevocationKey("user", "joe", "demo"), RevocationKey("user", "ann", "demo")
+SESSION, TOKEN = RevocationKey("session", "s1"), RevocationKey("token", "t1")
 OWNER = Owner("chat", "demo", "joe")
 
 
@@ -53,9 +53,9 @@ def advance(monkeypatch: pytest.MonkeyPatch, anyio_backend: str) -> Callable[[fl
 class Wire:
     """A socket and what the server was told."""
 
-    def __init__(self, *ends_with: Revocation, name: str = "", headers: Any = ()) -> None:
+    def __init__(self, *revocation_keys: RevocationKey, name: str = "", headers: Any = ()) -> None:
         self.sent: list[dict[str, Any]] = []
-        self.socket = LiveSocket(self.receive, self.send, OWNER, ends_with, name, headers)
+        self.socket = LiveSocket(self.receive, self.send, OWNER, revocation_keys, name, headers)
 
     async def receive(self) -> dict[str, Any]:
         await asyncio.Event().wait()
@@ -95,20 +95,20 @@ async def test_only_the_sockets_concerned_end() -> None:
     await settle()
     assert wires[2].closed == (4003, "session ended")
     assert wires[3].closed is None
-    assert sockets.end(Revocation("user", "nobody", "demo")) == 0
+    assert sockets.end(RevocationKey("user", "nobody", "demo")) == 0
 
 
 async def test_nothing_is_glued_together() -> None:
     """Names cannot be chosen so that one revocation stands for another."""
     sockets = LiveSockets()
     wires = [
-        Wire(Revocation("user", "a", "b:c")),
-        Wire(Revocation("user", "a:b", "c")),
-        Wire(Revocation("session", "a", "b:c")),
+        Wire(RevocationKey("user", "a", "b:c")),
+        Wire(RevocationKey("user", "a:b", "c")),
+        Wire(RevocationKey("session", "a", "b:c")),
     ]
     for wire in wires:
         sockets.add(wire.socket)
-    sockets.end(Revocation("user", "a", "b:c"))
+    sockets.end(RevocationKey("user", "a", "b:c"))
     await settle()
     assert [wire.closed is not None for wire in wires] == [True, False, False]
 
@@ -167,7 +167,7 @@ async def test_more_was_ended_than_is_remembered() -> None:
     sockets, wire = LiveSockets(), Wire(JOE)
     since = sockets.ended
     for index in range(2000):
-        sockets.end(Revocation("session", str(index)))
+        sockets.end(RevocationKey("session", str(index)))
     sockets.add(wire.socket, since)
     await settle()
     assert wire.closed == (4006, "log in again")

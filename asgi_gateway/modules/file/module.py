@@ -7,13 +7,13 @@ from pathlib import Path
 
 from pydantic import model_validator
 
-from asgi_gateway._runtime.polling import Version, Watcher, version_of
+from asgi_gateway._runtime.polling import FilePoller, Version, fingerprint
 from asgi_gateway.errors import ConfigError, LoginFailed
 from asgi_gateway.model import Grant, UserPrincipal
 from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.modules.file.users import Users
 from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
-from asgi_gateway.plugins.option_types import Switch
+from asgi_gateway.plugins.option_types import Boolean
 from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
 
 __all__ = ["FileLoginModule", "FileOptions"]
@@ -31,7 +31,7 @@ class FileOptions(PasswordOptions):
     file: Path | None = None
     filename: Path | None = None
     roles: Path | None = None
-    lookupOnly: Switch = False
+    lookupOnly: Boolean = False
 
     @model_validator(mode="after")
     def _consistent(self) -> FileOptions:
@@ -59,11 +59,11 @@ class FileLoginModule(PasswordLoginModule):
     def __init__(self, options: FileOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
         self.authenticates = not options.lookupOnly
-        self.needs_user = options.lookupOnly
+        self.requires_subject = options.lookupOnly
         self._path = context.path(options.file or options.filename or "")
         self._roles_path = None if options.roles is None else context.path(options.roles)
         self._lock = threading.Lock()
-        self._watcher = Watcher(self._path.name, lambda: self.reload(), self.poll_seconds, context.logger)
+        self._watcher = FilePoller(self._path.name, lambda: self.reload(), self.poll_seconds, context.logger)
         self._looked = context.clock.monotonic()
         self._users, self._version = self._read()
         for problem in self._users.warnings:
@@ -141,7 +141,7 @@ class FileLoginModule(PasswordLoginModule):
         return self._users
 
     def _look(self) -> Version:
-        return version_of((self._path, self._roles_path))
+        return fingerprint((self._path, self._roles_path))
 
     def _read(self) -> tuple[Users, Version]:
         for _ in range(5):

@@ -57,7 +57,7 @@ class _Xml:
 
     def read(self, root: Element) -> UsersFile:
         if root.name != "jaas-config":
-            raise ConfigError(root.mark.problem(f"<{root.name}> is no users file", cure="its root is <jaas-config>"))
+            raise ConfigError(root.mark.problem(f"<{root.name}> is no users file", hint="its root is <jaas-config>"))
         for child in root.children:
             if child.name not in {"user", "role"}:
                 self.error(child.mark, f"unknown element <{child.name}>", "<user> or <role>")
@@ -92,8 +92,8 @@ class _Xml:
     def only(self, element: Element, *names: str) -> None:
         for child in element.children:
             if child.name not in names:
-                cure = "one of: " + ", ".join(f"<{name}>" for name in names)
-                self.error(child.mark, f"unknown element <{child.name}> in <{element.name}>", cure)
+                hint = "one of: " + ", ".join(f"<{name}>" for name in names)
+                self.error(child.mark, f"unknown element <{child.name}> in <{element.name}>", hint)
             elif child.children or child.attributes:
                 self.error(child.mark, f"<{child.name}> holds text only")
         self.stray(element)
@@ -104,8 +104,8 @@ class _Xml:
         if element.text.strip():
             self.error(element.mark, f"there is text between the elements of <{element.name}>")
 
-    def error(self, mark: Mark, message: str, cure: str = "") -> None:
-        self.found.problems.append(mark.problem(message, cure=cure))
+    def error(self, mark: Mark, message: str, hint: str = "") -> None:
+        self.found.problems.append(mark.problem(message, hint=hint))
 
 
 # ----------------------------------------------------------------------------------------------------------------- YAML
@@ -180,8 +180,8 @@ class _Yaml:
                 self.error(node.keys[key], f"unknown key {key!r} in {what}", f"one of: {', '.join(sorted(known))}")
         return True
 
-    def error(self, mark: Mark, message: str, cure: str = "") -> None:
-        self.found.problems.append(mark.problem(message, cure=cure))
+    def error(self, mark: Mark, message: str, hint: str = "") -> None:
+        self.found.problems.append(mark.problem(message, hint=hint))
 
 
 # ------------------------------------------------------------------------------------------------------------- htpasswd

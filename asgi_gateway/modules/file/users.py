@@ -144,8 +144,8 @@ class _Check:
             return []
         count = "1 password is" if len(self.plain) == 1 else f"{len(self.plain)} passwords are"
         message = f"{count} plain text" + (", the first of them here" if len(self.plain) > 1 else "")
-        cure = "write what the command asgi-gateway hash-password prints"
-        return [self.plain[0].mark.problem(message, cure=cure, severity="warning")]
+        hint = "write what the command asgi-gateway hash-password prints"
+        return [self.plain[0].mark.problem(message, hint=hint, severity="warning")]
 
     def unique(self, kind: str, pairs: Iterable[tuple[Name, _T]]) -> dict[str, _T]:
         found: dict[str, _T] = {}
@@ -162,8 +162,8 @@ class _Check:
             if name.text not in roles:
                 self.error(name, f"there is no role {name.text!r}", "define the role")
 
-    def error(self, name: Name, message: str, cure: str = "") -> None:
-        self.problems.append(name.mark.problem(message, cure=cure))
+    def error(self, name: Name, message: str, hint: str = "") -> None:
+        self.problems.append(name.mark.problem(message, hint=hint))
 
 
 def _closure(names: Iterable[str], contents: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:

@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, Replayed, StateError
-from asgi_gateway.model import Grant, Revocation
+from asgi_gateway.model import Grant, RevocationKey
 from asgi_gateway.modules.jwt.algorithms import ALGORITHMS, OCTETS
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
-from asgi_gateway.plugins.option_types import ModuleOptions, Switch, parse_interval
+from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_duration
 
 __all__ = ["CLOCK_MARGIN", "JwtLoginModule", "JwtOptions"]
 
@@ -31,7 +31,7 @@ def _listed(value: object) -> object:
     return (value,) if isinstance(value, str) else value
 
 
-_Interval = Annotated[float, BeforeValidator(parse_interval)]
+_Interval = Annotated[float, BeforeValidator(parse_duration)]
 _Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_listed), Field(min_length=1)]
 
 
@@ -69,8 +69,8 @@ class JwtOptions(ModuleOptions):
     component: str | None = Field(default=None, min_length=1)
     userClaim: str = Field(default="sub", min_length=1)
     rolesClaim: str | None = Field(default=None, min_length=1)
-    singleUse: Switch = False
-    revocable: Switch = False
+    singleUse: Boolean = False
+    revocable: Boolean = False
     leeway: Annotated[_Interval, Field(le=300)] = 30.0
 
     @field_validator("algorithms")
@@ -153,13 +153,13 @@ class JwtLoginModule(LoginModule):
             raise LoginFailed(f"the token's {options.userClaim} claim is no name")
         roles = _roles(claims, options.rolesClaim)
         now = self.context.clock.time()
-        ends_with = self._identity(claims)
+        revocation_keys = self._identity(claims)
         if options.singleUse:
-            await self._use(ends_with, expires - now)
+            await self._use(revocation_keys, expires - now)
         elif options.revocable:
-            await self._check_revoked(ends_with)
+            await self._check_revoked(revocation_keys)
         attempt.limit_session(expires + options.leeway - now)
-        public = (ends_with,) if ends_with is not None else ()
+        public = (revocation_keys,) if revocation_keys is not None else ()
         return Grant.user(user, roles, public_credentials=public, private_credentials=(claims,))
 
     async def _verified(self, text: str, attempt: LoginAttempt) -> Mapping[str, Any]:
@@ -214,7 +214,7 @@ class JwtLoginModule(LoginModule):
             raise LoginFailed("the token is not good yet: do the clocks agree?")
         return expires
 
-    def _identity(self, claims: Mapping[str, Any]) -> Revocation | None:
+    def _identity(self, claims: Mapping[str, Any]) -> RevocationKey | None:
         """What ends the token; None if it has no id, and nothing needs one.
 
         Raises:
@@ -222,12 +222,12 @@ class JwtLoginModule(LoginModule):
         """
         identity = claims.get("jti")
         if isinstance(identity, str) and identity:
-            return Revocation("token", identity, str(claims["iss"]))
+            return RevocationKey("token", identity, str(claims["iss"]))
         if self.replay_protected:
             raise LoginFailed("the token has no jti, without which nobody can say whether it was used or revoked")
         return None
 
-    async def _use(self, identity: Revocation | None, left: float) -> None:
+    async def _use(self, identity: RevocationKey | None, left: float) -> None:
         """Take the token's one use.
 
         Raises:
@@ -245,7 +245,7 @@ class JwtLoginModule(LoginModule):
         if used is not None:
             raise LoginFailed("the token was revoked") if used == "revoked" else Replayed("the token was used before")
 
-    async def _check_revoked(self, identity: Revocation | None) -> None:
+    async def _check_revoked(self, identity: RevocationKey | None) -> None:
         assert identity is not None
         try:
             revoked = await self.context.state.get(identity.key)

@@ -12,19 +12,19 @@ from pydantic import BeforeValidator
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.model import Grant, UserPrincipal
 from asgi_gateway.modules.kerberos.library import libkrb5
-from asgi_gateway.modules.kerberos.library.names import NameOptions, user_name, words
-from asgi_gateway.modules.kerberos.library.pending import PendingHandshakes
-from asgi_gateway.modules.kerberos.library.problems import require_gssapi
-from asgi_gateway.modules.kerberos.library.replay import ReplayGuard
-from asgi_gateway.modules.kerberos.library.tokens import (
+from asgi_gateway.modules.kerberos.library.errors import require_gssapi
+from asgi_gateway.modules.kerberos.library.gss_tokens import (
     SHARED_ACCEPTOR,
     SHARED_TOKEN,
     begins_handshake,
     decode_token,
     encode_token,
 )
+from asgi_gateway.modules.kerberos.library.handshake_cache import PendingHandshakes
+from asgi_gateway.modules.kerberos.library.principals import NameOptions, user_name, words
+from asgi_gateway.modules.kerberos.library.replay import ReplayGuard
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
-from asgi_gateway.plugins.option_types import Switch
+from asgi_gateway.plugins.option_types import Boolean
 
 if TYPE_CHECKING:
     from asgi_gateway.modules.kerberos.library.acceptor import Accepted, Acceptor, Handshake
@@ -51,9 +51,9 @@ class GssOptions(NameOptions):
         storeDelegated: pass on the credentials that a client delegates, as a private credential of the subject.
     """
 
-    tryFirstToken: Switch = False
+    tryFirstToken: Boolean = False
     requireFlags: Annotated[_Flags, BeforeValidator(words)] = ()
-    storeDelegated: Switch = False
+    storeDelegated: Boolean = False
 
 
 class _AnotherLeg(LoginFailed):

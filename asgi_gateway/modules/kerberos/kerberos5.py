@@ -17,17 +17,17 @@ from pydantic import model_validator
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
 from asgi_gateway.model import Grant, UserPrincipal
 from asgi_gateway.modules.kerberos.library import libkrb5
+from asgi_gateway.modules.kerberos.library.errors import require_gssapi
+from asgi_gateway.modules.kerberos.library.gss_tokens import SHARED_ACCEPTOR
 from asgi_gateway.modules.kerberos.library.keytab import Keytab, keytab_path, read_keytab
-from asgi_gateway.modules.kerberos.library.names import NameOptions, check_realm, user_name
-from asgi_gateway.modules.kerberos.library.problems import require_gssapi
-from asgi_gateway.modules.kerberos.library.tokens import SHARED_ACCEPTOR
+from asgi_gateway.modules.kerberos.library.principals import NameOptions, check_realm, user_name
 from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
-from asgi_gateway.plugins.option_types import Switch
+from asgi_gateway.plugins.option_types import Boolean
 from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
 
 if TYPE_CHECKING:
     from asgi_gateway.modules.kerberos.library.acceptor import Acceptor
-    from asgi_gateway.modules.kerberos.library.own import CacheLogin, KeytabLogin
+    from asgi_gateway.modules.kerberos.library.initiator import CacheLogin, KeytabLogin
     from asgi_gateway.modules.kerberos.library.passwords import PasswordCheck
 
 __all__ = ["Kerberos5LoginModule", "Kerberos5Options"]
@@ -60,18 +60,18 @@ class Kerberos5Options(PasswordOptions, NameOptions):
     """
 
     principal: str | None = None
-    isInitiator: Switch = True
-    useKeyTab: Switch = False
+    isInitiator: Boolean = True
+    useKeyTab: Boolean = False
     keyTab: str | None = None
-    useTicketCache: Switch = False
+    useTicketCache: Boolean = False
     ticketCache: str | None = None
-    renewTGT: Switch = False
-    doNotPrompt: Switch = False
-    storeKey: Switch = False
-    refreshKrb5Config: Switch = False
-    verifyKDC: Switch = True
+    renewTGT: Boolean = False
+    doNotPrompt: Boolean = False
+    storeKey: Boolean = False
+    refreshKrb5Config: Boolean = False
+    verifyKDC: Boolean = True
     verifyKeyTab: str | None = None
-    refuseForeignRealms: Switch = True
+    refuseForeignRealms: Boolean = True
 
     @property
     def takes_passwords(self) -> bool:
@@ -196,12 +196,12 @@ class Kerberos5LoginModule(PasswordLoginModule):
         return acceptor
 
     def _make_keytab_login(self) -> KeytabLogin:
-        from asgi_gateway.modules.kerberos.library.own import KeytabLogin
+        from asgi_gateway.modules.kerberos.library.initiator import KeytabLogin
 
         return KeytabLogin(self._keytab(self.options.keyTab), self._service)
 
     def _make_cache_login(self) -> CacheLogin | None:
-        from asgi_gateway.modules.kerberos.library.own import CacheLogin
+        from asgi_gateway.modules.kerberos.library.initiator import CacheLogin
 
         options: Kerberos5Options = self.options
         if not options.useTicketCache:

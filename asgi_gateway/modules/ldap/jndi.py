@@ -14,12 +14,12 @@ from pydantic import Field
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Grant, GroupPrincipal, Principal, UserPrincipal
-from asgi_gateway.modules.ldap.client import library
+from asgi_gateway.modules.ldap.client import imports as library
 from asgi_gateway.modules.ldap.client.connection import Entry
-from asgi_gateway.modules.ldap.client.directory import Directory
 from asgi_gateway.modules.ldap.client.errors import TooMany
 from asgi_gateway.modules.ldap.client.escaping import check_name, check_password, escape_filter
 from asgi_gateway.modules.ldap.client.options import DirectoryOptions
+from asgi_gateway.modules.ldap.client.pool import Directory
 from asgi_gateway.modules.ldap.client.session import Session
 from asgi_gateway.passwords import PasswordHash, decoy, read_hash
 from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext

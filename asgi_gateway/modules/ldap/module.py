@@ -20,11 +20,11 @@ from dataclasses import dataclass
 
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
 from asgi_gateway.model import Grant, Principal, RolePrincipal, UserPrincipal
-from asgi_gateway.modules.ldap.client import library
+from asgi_gateway.modules.ldap.client import imports as library
 from asgi_gateway.modules.ldap.client.connection import Connection, Entry
-from asgi_gateway.modules.ldap.client.directory import Directory
 from asgi_gateway.modules.ldap.client.escaping import Template, check_name, check_password, escape_dn, escape_filter
 from asgi_gateway.modules.ldap.client.groups import GroupRules, in_chain_filter, normal_dn
+from asgi_gateway.modules.ldap.client.pool import Directory
 from asgi_gateway.modules.ldap.client.session import Session
 from asgi_gateway.modules.ldap.client.urls import Address
 from asgi_gateway.modules.ldap.options import ATTRIBUTE, LdapOptions, Mode
@@ -83,7 +83,7 @@ class LdapLoginModule(PasswordLoginModule):
         if options.lookupOnly:
             self.authenticates = False
             self.needs_credentials = False
-            self.needs_user = True
+            self.requires_subject = True
         if options.useSSL is False and any(not url.secure for url in self._directory.urls):
             context.warn("useSSL=false: passwords travel to the directory in plain text")
 

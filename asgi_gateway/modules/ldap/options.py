@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from asgi_gateway.modules.ldap.client.groups import parse_mapping
 from asgi_gateway.modules.ldap.client.options import DirectoryOptions
-from asgi_gateway.plugins.option_types import Switch
+from asgi_gateway.plugins.option_types import Boolean
 
 __all__ = ["ATTRIBUTE", "LdapOptions", "Mode"]
 
@@ -60,11 +60,11 @@ class LdapOptions(DirectoryOptions):
     authIdentity: Text | None = None
     authzIdentity: Text | None = None
     userNameAttribute: Text | None = None
-    lookupOnly: Switch = False
+    lookupOnly: Boolean = False
     stripRealm: Text | None = None
     groupSearchBase: Text | None = None
     groupFilter: Text | None = None
-    groupInChain: Switch = False
+    groupInChain: Boolean = False
     groupRoleAttribute: Text = "cn"
     memberOfAttribute: Text | None = None
     nestedGroupDepth: int = Field(0, ge=0, le=20)

@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 
 from asgi_gateway.errors import ConfigError, StateError, StateFull, StateUnavailable
 from asgi_gateway.plugins.clock import Clock
-from asgi_gateway.plugins.option_types import ModuleOptions, Switch, parse_interval
+from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_duration
 from asgi_gateway.plugins.state_store import Listing, MessageLog, PositionLost, StateStore, check_ttl, hashed
 from asgi_gateway.stores.redis.urls import PORT, options_of, parse
 
@@ -47,9 +47,9 @@ class RedisOptions(ModuleOptions):
     cert_file: Path | None = Field(default=None, alias="cert-file")
     key_file: Path | None = Field(default=None, alias="key-file")
     sentinel: str | None = Field(default=None, min_length=1)
-    cluster: Switch = False
+    cluster: Boolean = False
     namespace: str = "asgi-gateway"
-    timeout: Annotated[float, BeforeValidator(parse_interval), Field(gt=0, le=60)] = 1.0
+    timeout: Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=60)] = 1.0
     max_connections: int = Field(default=32, ge=1, alias="max-connections")
 
 

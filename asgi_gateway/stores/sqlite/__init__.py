@@ -19,7 +19,7 @@ from pydantic import BeforeValidator, Field
 
 from asgi_gateway.errors import StateFull
 from asgi_gateway.plugins.clock import Clock, SystemClock
-from asgi_gateway.plugins.option_types import ModuleOptions, parse_interval
+from asgi_gateway.plugins.option_types import ModuleOptions, parse_duration
 from asgi_gateway.plugins.state_store import Listing, MessageLog, PositionLost, StateStore, check_ttl, hashed
 from asgi_gateway.stores.sqlite.database import Database
 
@@ -57,7 +57,7 @@ class SqliteOptions(ModuleOptions):
     file: Path
     namespace: str = ""
     max_entries: int = Field(default=1_000_000, ge=1, alias="max-entries")
-    timeout: Annotated[float, BeforeValidator(parse_interval), Field(gt=0, le=60)] = 2.0
+    timeout: Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=60)] = 2.0
 
 
 class SqliteState(StateStore, MessageLog, Listing):

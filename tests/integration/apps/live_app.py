@@ -12,13 +12,13 @@ from starlette.routing import Route, WebSocketRoute
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from asgi_gateway import GatewayMiddleware
-from asgi_gateway.model import Revocation
+from asgi_gateway.model import RevocationKey
 
 
 async def revoke(request: Request) -> PlainTextResponse:
     """End a user's logins, as ``asgi-gateway revoke`` does."""
     realm, user = request.path_params["realm"], request.path_params["user"]
-    await app.gateway.revocations.revoke(Revocation("user", user, realm))
+    await app.gateway.revocations.revoke(RevocationKey("user", user, realm))
     return PlainTextResponse(str(os.getpid()))
 
 

@@ -168,7 +168,7 @@ def test_plain_text(tmp_path):
     """Plain text passwords make one warning, which counts them and names the command and the place."""
     (warning,) = load(tmp_path, "users: [{name: a, password: b},\n{name: c, password: '{PLAIN}{SSHA}d'}]").warnings
     assert "2 passwords are plain text" in warning.message
-    assert "asgi-gateway hash-password" in warning.cure
+    assert "asgi-gateway hash-password" in warning.hint
     assert (warning.file, warning.line) == (tmp_path / "users", 1)
 
 

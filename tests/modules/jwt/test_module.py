@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization
 from pydantic import ValidationError
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, StateUnavailable
-from asgi_gateway.model import AuthenticationToken, Grant, Revocation, RolePrincipal, UserPrincipal
+from asgi_gateway.model import AuthenticationToken, Grant, RevocationKey, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.jwt import JwtLoginModule, JwtOptions
 from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.sessions.revocation import Revocations
@@ -198,12 +198,12 @@ async def test_revoked(tmp_path: Path, options: dict[str, Any]) -> None:
     """A token that was revoked is refused, where each login looks; and it needs a jti there."""
     state = MemoryState(ManualClock(NOW))
     module = _module(tmp_path, state=state, **options)
-    await Revocations(state).revoke(Revocation("token", "x", "https://issuer"))
+    await Revocations(state).revoke(RevocationKey("token", "x", "https://issuer"))
     assert "revoked" in await _refused(module, token(kid="one", jti="x"))
     assert "no jti" in await _refused(module, token(kid="one"))
     grant = await module.login(_bearing(token(kid="one", jti="y")))
     assert grant is not None
-    assert grant.public_credentials == (Revocation("token", "y", "https://issuer"),)
+    assert grant.public_credentials == (RevocationKey("token", "y", "https://issuer"),)
 
 
 async def test_many_times(tmp_path: Path) -> None:

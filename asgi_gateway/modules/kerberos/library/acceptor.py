@@ -14,8 +14,8 @@ from gssapi.raw.ext_rfc4178 import set_neg_mechs
 
 from asgi_gateway.errors import ConfigError, LoginFailed
 from asgi_gateway.modules.kerberos.library import libkrb5
+from asgi_gateway.modules.kerberos.library.errors import explain
 from asgi_gateway.modules.kerberos.library.keytab import Keytab
-from asgi_gateway.modules.kerberos.library.problems import explain
 
 __all__ = ["KRB5", "SPNEGO", "Accepted", "Acceptor", "Handshake"]
 

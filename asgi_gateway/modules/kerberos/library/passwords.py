@@ -14,8 +14,8 @@ from gssapi.raw import acquire_cred_with_password
 
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.modules.kerberos.library.acceptor import KRB5, Acceptor
-from asgi_gateway.modules.kerberos.library.names import split_principal
-from asgi_gateway.modules.kerberos.library.problems import NOT_FOUND, kdc_error, protocol_code
+from asgi_gateway.modules.kerberos.library.errors import NOT_FOUND, kdc_error, protocol_code
+from asgi_gateway.modules.kerberos.library.principals import split_principal
 
 __all__ = ["LoggedIn", "PasswordCheck"]
 

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from asgi_gateway.errors import LoginError, LoginUnavailable
-from asgi_gateway.modules.ldap.client import library
+from asgi_gateway.modules.ldap.client import imports as library
 from asgi_gateway.modules.ldap.client.deadline import Deadline
-from asgi_gateway.modules.ldap.client.diagnosis import explain
 from asgi_gateway.modules.ldap.client.errors import (
     DirectoryTimeout,
     NotThere,
@@ -27,7 +26,8 @@ from asgi_gateway.modules.ldap.client.errors import (
     ServerLost,
     TooMany,
 )
-from asgi_gateway.modules.ldap.client.readiness import Readiness
+from asgi_gateway.modules.ldap.client.socket_reader import Readiness
+from asgi_gateway.modules.ldap.client.tls_probe import explain
 from asgi_gateway.modules.ldap.client.urls import Address
 
 __all__ = ["Connection", "Entry", "Settings"]

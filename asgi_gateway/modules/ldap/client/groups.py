@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from asgi_gateway.errors import LoginUnavailable
-from asgi_gateway.modules.ldap.client import library
+from asgi_gateway.modules.ldap.client import imports as library
 from asgi_gateway.modules.ldap.client.connection import Entry
 from asgi_gateway.modules.ldap.client.errors import TooMany
 from asgi_gateway.modules.ldap.client.escaping import Template, escape_filter

@@ -9,7 +9,7 @@ from pydantic import Field, SecretStr, model_validator
 
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.plugins.login_module import ModuleContext
-from asgi_gateway.plugins.option_types import Switch
+from asgi_gateway.plugins.option_types import Boolean
 from asgi_gateway.plugins.password_login import PasswordOptions
 
 __all__ = ["DirectoryOptions", "read_bind_password"]
@@ -30,7 +30,7 @@ class DirectoryOptions(PasswordOptions):
         poolSize: how many logins are under way at once, and how many connections of each kind are kept for each server.
     """
 
-    useSSL: Switch | None = None
+    useSSL: Boolean | None = None
     bindPrincipal: str | None = Field(None, alias="java.naming.security.principal", min_length=1)
     bindCredentials: SecretStr | None = Field(None, alias="java.naming.security.credentials", min_length=1)
     bindCredentialsFile: Path | None = Field(None, alias="java.naming.security.credentials-file")

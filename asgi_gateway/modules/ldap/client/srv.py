@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from asgi_gateway.errors import LoginUnavailable
-from asgi_gateway.modules.ldap.client import library
+from asgi_gateway.modules.ldap.client import imports as library
 
 __all__ = ["lookup"]
 

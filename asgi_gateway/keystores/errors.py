@@ -15,9 +15,9 @@ class WrongPassword(ConfigError):
     """The password does not open the keystore, or not the key in it."""
 
 
-def fault(message: str, cure: str = "") -> ConfigError:
+def fault(message: str, hint: str = "") -> ConfigError:
     """One problem as an error; the caller knows the position in the configuration and may add it."""
-    return ConfigError(Problem(message, cure=cure))
+    return ConfigError(Problem(message, hint=hint))
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def of_file(file: Path, what: str = "keystore") -> Iterator[None]:
         yield
     except ConfigError as error:
         problem = error.problems[0]
-        raise type(error)(Problem(f"the {what} {file} {problem.message}", cure=problem.cure)) from error
+        raise type(error)(Problem(f"the {what} {file} {problem.message}", hint=problem.hint)) from error
 
 
 @contextmanager

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.config.values import did_you_mean, parse_presence
+from asgi_gateway.config.suggestions import did_you_mean, parse_flag
 
 
 @pytest.mark.parametrize(
-    ("word", "cure"),
+    ("word", "hint"),
     [
         ("relm", "did you mean 'realm'?"),
         ("Http_Header", "did you mean 'http-header'?"),
         ("zzz", "one of: http-header, realm"),
     ],
 )
-def test_did_you_mean(word: str, cure: str) -> None:
+def test_did_you_mean(word: str, hint: str) -> None:
     """A close word is suggested whatever its case; else the choices are listed."""
-    assert did_you_mean(word, ["realm", "http-header"]) == cure
+    assert did_you_mean(word, ["realm", "http-header"]) == hint
 
 
 def test_nothing_to_suggest() -> None:
@@ -27,6 +27,6 @@ def test_nothing_to_suggest() -> None:
 
 def test_presence() -> None:
     """Being there means yes, unless it says no."""
-    assert (parse_presence(None), parse_presence(""), parse_presence("false")) == (True, True, False)
+    assert (parse_flag(None), parse_flag(""), parse_flag("false")) == (True, True, False)
     with pytest.raises(ValueError):
-        parse_presence("perhaps")
+        parse_flag("perhaps")

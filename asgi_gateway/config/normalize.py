@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
+from asgi_gateway.config.element_names import IGNORED, Field, Kind, home, names, singular
+from asgi_gateway.config.kaazing_compat import prepare_service
 from asgi_gateway.config.model import Element, GatewayConfig, ServiceConfig
-from asgi_gateway.config.originals import prepare_service
-from asgi_gateway.config.values import closest, did_you_mean
-from asgi_gateway.config.vocabulary import IGNORED, Field, Kind, home, names, singular
+from asgi_gateway.config.suggestions import closest, did_you_mean
 from asgi_gateway.documents import Mark, Node
 from asgi_gateway.errors import Problem
 
@@ -69,8 +69,8 @@ class _Walk:
         self.problems: list[Problem] = []
         self.broken: list[Path] = []
 
-    def note(self, mark: Mark, path: Path, message: str, cure: str = "", severity: str = "error") -> None:
-        self.problems.append(mark.problem(message, path=path_text(path), cure=cure, severity=severity))
+    def note(self, mark: Mark, path: Path, message: str, hint: str = "", severity: str = "error") -> None:
+        self.problems.append(mark.problem(message, path=path_text(path), hint=hint, severity=severity))
         if severity == "error":
             self.broken.append(path)
 
@@ -108,12 +108,12 @@ class _Walk:
         if cls is GatewayConfig:
             known |= {"properties", "service-defaults"}
         if key == singular(name):
-            cure = f"did you mean </{key}> where it begins?"
+            hint = f"did you mean </{key}> where it begins?"
         elif closest(key, known) is None and (belongs := home(key)):
-            cure = f"it belongs in {belongs}"
+            hint = f"it belongs in {belongs}"
         else:
-            cure = did_you_mean(key, known)
-        self.note(mark, (*path, key[:80]), f"there is no {key[:80]!r} in {name}", cure)
+            hint = did_you_mean(key, known)
+        self.note(mark, (*path, key[:80]), f"there is no {key[:80]!r} in {name}", hint)
 
     def value(self, entry: Field, node: Node, path: Path) -> Node | None:
         if entry.kind is Kind.FREE:
@@ -165,8 +165,8 @@ class _Walk:
                 merged.entries[key] = value
                 merged.keys.setdefault(key, other.keys[key])
         if any(not each.entries for each in nodes) and not any(path == bad[: len(path)] for bad in self.broken):
-            cure = "name a require-role, or say require-valid-user"
-            self.note(node.mark, path, "an empty constraint can never apply", cure)
+            hint = "name a require-role, or say require-valid-user"
+            self.note(node.mark, path, "an empty constraint can never apply", hint)
         return merged
 
     # ----------------------------------------------------------------------------------------------- free-form content
@@ -186,8 +186,8 @@ class _Walk:
             shaped: dict[str, Node] = {}
             for key, child in node.entries.items():
                 if not _OPTION_NAME.fullmatch(key):
-                    cure = "begin with a letter; letters, digits, dot, dash and underscore may follow"
-                    self.note(node.keys[key], path, f"{key[:80]!r} cannot be an option's name", cure)
+                    hint = "begin with a letter; letters, digits, dot, dash and underscore may follow"
+                    self.note(node.keys[key], path, f"{key[:80]!r} cannot be an option's name", hint)
                 elif child.value != []:
                     shaped[key] = self.option(child, (*path, key))
             return Node(node.mark, shaped, keys=node.keys) if shaped else Node(node.mark, "")

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from asgi_gateway.errors import LoginFailed
-from asgi_gateway.modules.kerberos.library import names
-from asgi_gateway.modules.kerberos.library.names import NameOptions, split_principal, user_name
+from asgi_gateway.modules.kerberos.library import principals as names
+from asgi_gateway.modules.kerberos.library.principals import NameOptions, split_principal, user_name
 
 
 def options(**values: Any) -> NameOptions:

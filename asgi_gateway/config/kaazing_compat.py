@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from asgi_gateway.config.values import did_you_mean
-from asgi_gateway.config.vocabulary import ignored_option
+from asgi_gateway.config.element_names import ignored_option
+from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.documents import Mark, Node
 
 __all__ = ["prepare_service"]
@@ -23,7 +23,7 @@ def prepare_service(node: Node, path: tuple[str | int, ...], note: Callable[...,
     Args:
         node: the service as it was written.
         path: where it stands.
-        note: takes a mark, a path, a message, a cure and a severity.
+        note: takes a mark, a path, a message, a hint and a severity.
     """
     entries: dict[str, Node] = {}
     keys: dict[str, Mark] = {}
@@ -37,8 +37,8 @@ def prepare_service(node: Node, path: tuple[str | int, ...], note: Callable[...,
     for key, child in node.entries.items():
         mark = node.keys[key]
         if key in ("auth-constraint", "auth-constraints"):
-            cure = "write authorization-constraint"
-            note(mark, (*path, key), f"{key} is a deprecated name", cure, "warning")
+            hint = "write authorization-constraint"
+            note(mark, (*path, key), f"{key} is a deprecated name", hint, "warning")
             add("authorization-constraint", mark, child)
         elif key in _OPTIONS:
             _options(key, child, path, note, add)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asgi_gateway.modules.kerberos.library.pending import PendingHandshakes
+from asgi_gateway.modules.kerberos.library.handshake_cache import PendingHandshakes
 from tests.helpers import ManualClock
 
 A, B, C = ("192.0.2.1", 1), ("192.0.2.1", 2), ("192.0.2.2", 1)

@@ -65,20 +65,20 @@ def from_xml(element: Element, problems: list[Problem]) -> Node:
         return root
     if element.name == "security":
         return Node(element.mark, {"security": root}, keys={"security": element.mark})
-    cure = "the root is <gateway-config> or <security>"
-    raise ConfigError(element.mark.problem(f"<{element.name}> cannot be the root of a configuration", cure=cure))
+    hint = "the root is <gateway-config> or <security>"
+    raise ConfigError(element.mark.problem(f"<{element.name}> cannot be the root of a configuration", hint=hint))
 
 
 def _from_element(element: Element, problems: list[Problem]) -> Node:
     for name in element.attributes:
         if name != "xml:space":
             message = f"<{element.name}> has an attribute {name!r}, and attributes mean nothing here"
-            problems.append(element.mark.problem(message, cure=f"write an element <{name}> inside it"))
+            problems.append(element.mark.problem(message, hint=f"write an element <{name}> inside it"))
     if not element.children:
         return _text(element, problems)
     if element.text.strip():
         message = f"<{element.name}> holds text beside its elements"
-        problems.append(element.mark.problem(message, cure="remove the text, or put it into an element"))
+        problems.append(element.mark.problem(message, hint="remove the text, or put it into an element"))
     found: dict[str, list[Element]] = {}
     for child in element.children:
         found.setdefault(child.name, []).append(child)
@@ -100,6 +100,6 @@ def _text(element: Element, problems: list[Problem]) -> Node:
 
 def _checked(mark: Mark, text: str, problems: list[Problem]) -> Node:
     if _NOT_XML.search(text):
-        problems.append(mark.problem("the text has a control character", cure="remove it"))
+        problems.append(mark.problem("the text has a control character", hint="remove it"))
         text = _NOT_XML.sub("", text)
     return text_node(mark, text)

@@ -6,9 +6,9 @@ import struct
 import pytest
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.keystores.faults import WrongPassword
-from asgi_gateway.keystores.java import _jceks_decrypted, read_java
-from asgi_gateway.keystores.loading import load_keystore
+from asgi_gateway.keystores.errors import WrongPassword
+from asgi_gateway.keystores.jks import _jceks_decrypted, read_java
+from asgi_gateway.keystores.load import load_keystore
 from tests.keystores import PASSWORD, STORES
 
 USERS = ["users.jks", "users.jceks"]

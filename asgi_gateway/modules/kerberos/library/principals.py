@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.modules.kerberos.library import libkrb5
-from asgi_gateway.plugins.option_types import ModuleOptions, Switch
+from asgi_gateway.plugins.option_types import Boolean, ModuleOptions
 
 __all__ = ["NameOptions", "check_realm", "split_principal", "user_name", "words"]
 
@@ -32,7 +32,7 @@ class NameOptions(ModuleOptions):
     """
 
     clientRealm: Literal["keep", "strip", "map"] = "keep"
-    refuseForeignRealms: Switch = False
+    refuseForeignRealms: Boolean = False
     refuseRealms: Annotated[tuple[str, ...], BeforeValidator(words)] = ()
 
 

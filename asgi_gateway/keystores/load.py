@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from asgi_gateway.keystores.credential import ServerTLS
-from asgi_gateway.keystores.faults import fault, keystore_extra, of_file
-from asgi_gateway.keystores.java import JCEKS_MAGIC, JKS_MAGIC, read_java
+from asgi_gateway.keystores.errors import fault, keystore_extra, of_file
+from asgi_gateway.keystores.jks import JCEKS_MAGIC, JKS_MAGIC, read_java
 from asgi_gateway.keystores.pkcs12 import read_pkcs12
 from asgi_gateway.keystores.store import KeyEntry, KeyStore
 
@@ -48,7 +48,7 @@ def open_store(store: StoreSettings, directory: Path, warn: Callable[[str], None
         warn: called with each doubt, such as a password file that others can read.
 
     Raises:
-        ConfigError: with one problem, its message and cure, without a position.
+        ConfigError: with one problem, its message and hint, without a position.
     """
     password = None
     if store.password_file is not None:

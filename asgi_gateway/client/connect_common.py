@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
 from asgi_gateway.client.extended import ExtendedHandshake
-from asgi_gateway.client.locations import origin
+from asgi_gateway.client.urls import origin
 
 __all__ = ["Timer", "headers_with", "refusal", "same_origin"]
 

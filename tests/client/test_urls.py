@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.client.locations import is_confidential, origin
+from asgi_gateway.client.urls import is_confidential, origin
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from asgi_gateway.config.element_names import Kind, fields, home, ignored_option, names, singular
 from asgi_gateway.config.model import Authentication, GatewayConfig, LoginModuleConfig, RealmConfig, ServiceConfig
-from asgi_gateway.config.vocabulary import Kind, fields, home, ignored_option, names, singular
 
 
 def test_kinds_come_from_the_model() -> None:

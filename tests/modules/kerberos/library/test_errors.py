@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
-from asgi_gateway.modules.kerberos.library.problems import explain, kdc_error, protocol_code, require_gssapi
+from asgi_gateway.modules.kerberos.library.errors import explain, kdc_error, protocol_code, require_gssapi
 
 BASE = -1765328384
 

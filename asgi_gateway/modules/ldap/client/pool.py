@@ -15,7 +15,8 @@ import anyio
 import anyio.to_thread
 
 from asgi_gateway.errors import ConfigError, LoginError, LoginUnavailable
-from asgi_gateway.modules.ldap.client import library, srv
+from asgi_gateway.modules.ldap.client import imports as library
+from asgi_gateway.modules.ldap.client import srv
 from asgi_gateway.modules.ldap.client.connection import Settings
 from asgi_gateway.modules.ldap.client.deadline import Deadline
 from asgi_gateway.modules.ldap.client.errors import NotThere, OutOfTime, ServerLost

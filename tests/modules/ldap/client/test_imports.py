@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.modules.ldap.client import library
+from asgi_gateway.modules.ldap.client import imports as library
 
 
 def test_missing_python_ldap(monkeypatch: pytest.MonkeyPatch) -> None:

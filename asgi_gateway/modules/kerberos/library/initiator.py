@@ -12,8 +12,8 @@ import gssapi
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.modules.kerberos.library.acceptor import KRB5
+from asgi_gateway.modules.kerberos.library.errors import WRONG_KEY, explain, kdc_error, protocol_code
 from asgi_gateway.modules.kerberos.library.keytab import Keytab
-from asgi_gateway.modules.kerberos.library.problems import WRONG_KEY, explain, kdc_error, protocol_code
 
 __all__ = ["CacheLogin", "KeytabLogin"]
 

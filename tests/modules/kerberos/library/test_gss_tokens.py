@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from asgi_gateway.errors import LoginFailed
-from asgi_gateway.modules.kerberos.library.tokens import MAX_TOKEN, begins_handshake, decode_token, encode_token
+from asgi_gateway.modules.kerberos.library.gss_tokens import MAX_TOKEN, begins_handshake, decode_token, encode_token
 
 SPNEGO = b"\x06\x06\x2b\x06\x01\x05\x05\x02"
 KERBEROS = b"\x06\x09\x2a\x86\x48\x86\xf7\x12\x01\x02\x02"

@@ -5,18 +5,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-from asgi_gateway.plugins.option_types import parse_interval, parse_switch
+from asgi_gateway.plugins.option_types import parse_boolean, parse_duration
 
-__all__ = ["closest", "did_you_mean", "parse_interval", "parse_presence", "parse_switch"]
+__all__ = ["closest", "did_you_mean", "parse_boolean", "parse_duration", "parse_flag"]
 
 
-def parse_presence(value: object) -> bool:
+def parse_flag(value: object) -> bool:
     """A switch that is on by being there, such as an empty ``<require-valid-user/>``.
 
     Raises:
         ValueError: it says something that is neither true nor false.
     """
-    return True if value is None or value == "" else parse_switch(value)
+    return True if value is None or value == "" else parse_boolean(value)
 
 
 def closest(word: str, choices: Iterable[str]) -> str | None:
@@ -27,7 +27,7 @@ def closest(word: str, choices: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """A cure for a misspelt word.
+    """Suggest a correction for a misspelt word.
 
     Args:
         word: what the file says.

@@ -10,8 +10,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from asgi_gateway.config.shape import Path, Shaped, path_text
-from asgi_gateway.config.values import did_you_mean
+from asgi_gateway.config.normalize import Path, Shaped, path_text
+from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.documents import Node
 
 __all__ = ["expand"]
@@ -61,10 +61,10 @@ class _Expander:
         if name and name in self.environment:
             return self.environment[name]
         if name is None:
-            message, cure = "${ is not closed by }", "write $${ for a literal ${"
+            message, hint = "${ is not closed by }", "write $${ for a literal ${"
         else:
             message = f"nothing is called ${{{name[:80]}}}: no property above and no environment variable"
-            cure = did_you_mean(name, self.known) if self.known else "add it to properties or to the environment"
-        self.shaped.problems.append(node.mark.problem(message, path=path_text(path), cure=cure))
+            hint = did_you_mean(name, self.known) if self.known else "add it to properties or to the environment"
+        self.shaped.problems.append(node.mark.problem(message, path=path_text(path), hint=hint))
         self.shaped.broken.append(path)
         return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from asgi_gateway.keystores.faults import WrongPassword, fault
+from asgi_gateway.keystores.errors import WrongPassword, fault
 
 __all__ = ["private_key"]
 

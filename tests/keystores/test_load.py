@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.keystores.faults import WrongPassword
-from asgi_gateway.keystores.loading import check_keystore, load_keystore, open_store, read_password, uvicorn_tls
+from asgi_gateway.keystores.errors import WrongPassword
+from asgi_gateway.keystores.load import check_keystore, load_keystore, open_store, read_password, uvicorn_tls
 from tests.keystores import NOW, PASSWORD, STORES
 
 FORMATS = [("jks", "JKS"), ("jceks", "JCEKS"), ("p12", "PKCS12")]
@@ -220,11 +220,11 @@ def test_open_store_without_password(tmp_path):
 
 
 def test_open_store_faults(tmp_path, password_file):
-    """A missing password file stops the opening; the one problem has message and cure, and no position."""
+    """A missing password file stops the opening; the one problem has message and hint, and no position."""
     with pytest.raises(ConfigError, match=r"password file .*absent.pw does not exist") as caught:
         open_store(Settings(STORES / "server.jks", None, Path("absent.pw")), tmp_path)
     (problem,) = caught.value.problems
-    assert problem.cure
+    assert problem.hint
     assert problem.line == 0
 
 

@@ -6,9 +6,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.keystores.faults import WrongPassword
-from asgi_gateway.keystores.keys import private_key
-from asgi_gateway.keystores.loading import load_keystore
+from asgi_gateway.keystores.errors import WrongPassword
+from asgi_gateway.keystores.load import load_keystore
+from asgi_gateway.keystores.pkcs8 import private_key
 from tests.keystores import PASSWORD, STORES
 
 

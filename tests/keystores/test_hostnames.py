@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.keystores.hosts import host_names, matches
-from asgi_gateway.keystores.loading import load_keystore
+from asgi_gateway.keystores.hostnames import host_names, matches
+from asgi_gateway.keystores.load import load_keystore
 from tests.keystores import PASSWORD, STORES
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from asgi_gateway.config.load import LoadedConfig
-from asgi_gateway.config.values import did_you_mean
+from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.plugins.option_types import ModuleOptions
 
@@ -34,17 +34,17 @@ class Report:
         """Whether any of the problems is an error."""
         return any(problem.severity == "error" for problem in self.problems)
 
-    def problem(self, path: Path_, message: str, cure: str = "", severity: str = "error") -> None:
+    def problem(self, path: Path_, message: str, hint: str = "", severity: str = "error") -> None:
         """Add a problem of what stands at a path."""
-        self.problems.append(self._loaded.problem(path, message, cure=cure, severity=severity))
+        self.problems.append(self._loaded.problem(path, message, hint=hint, severity=severity))
 
-    def adopt(self, error: ConfigError, path: Path_, cure: str = "") -> None:
+    def adopt(self, error: ConfigError, path: Path_, hint: str = "") -> None:
         """Take over a plugin's problems; those without a place of their own get the place of its configuration."""
         for problem in error.problems:
             if problem.file is not None or problem.line:
                 self.problems.append(problem)
             else:
-                self.problem(path, problem.message, problem.cure or cure, problem.severity)
+                self.problem(path, problem.message, problem.hint or hint, problem.severity)
 
     def validated(
         self, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: Path_
@@ -77,8 +77,8 @@ class Report:
                 message = f"{what} does not know an option, and it has no value"
                 self.problem((*path, "options"), message, "a value with commas needs quotes")
             elif detail["type"] == "extra_forbidden":
-                cure = did_you_mean(name, known) or "it has no options"
-                self.problem(where, f"{what} has no option {name!r}", cure)
+                hint = did_you_mean(name, known) or "it has no options"
+                self.problem(where, f"{what} has no option {name!r}", hint)
             elif detail["type"] == "missing":
                 self.problem((*path, "options"), f"{what} needs the option {name!r}")
             else:

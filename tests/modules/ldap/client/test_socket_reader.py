@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from asgi_gateway.modules.ldap.client.readiness import Readiness
+from asgi_gateway.modules.ldap.client.socket_reader import Readiness
 
 pytestmark = pytest.mark.anyio
 

@@ -13,8 +13,8 @@ import io
 from typing import Any
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.keystores.faults import WrongPassword, fault, keystore_extra
-from asgi_gateway.keystores.keys import private_key
+from asgi_gateway.keystores.errors import WrongPassword, fault, keystore_extra
+from asgi_gateway.keystores.pkcs8 import private_key
 from asgi_gateway.keystores.store import KeyEntry
 
 __all__ = ["JCEKS_MAGIC", "JKS_MAGIC", "read_java"]
