@@ -18,7 +18,7 @@ from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.services.identity import SCOPE_KEY
-from asgi_gateway.services.paths import confusion, path_below_root
+from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.websockets.live import LiveSocket, Owner
 from asgi_gateway.websockets.login import SocketLogin
@@ -150,7 +150,7 @@ class GatewayMiddleware:
     def _serves_sockets(self, request: AuthRequest) -> bool:
         """Whether a path that ends as the Java client's request for cookies begins with that of a service's sockets."""
         path = request.path.removesuffix(COOKIE_REQUEST)
-        if request.method != "GET" or confusion(path, request.raw_path) is not None:
+        if request.method != "GET" or ambiguity(path, request.raw_path) is not None:
             return False
         try:
             return self.gateway.find(AuthRequest("websocket", "GET", path, headers=request.headers)) is not None

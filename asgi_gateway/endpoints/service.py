@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Kind, RevocationKey, Unavailable
-from asgi_gateway.services.paths import confusion
+from asgi_gateway.services.paths import ambiguity
 from asgi_gateway.services.table import Service, Ticket
 from asgi_gateway.websockets.live import Owner
 from asgi_gateway.websockets.reauthorization import NAME_LENGTH
@@ -61,7 +61,7 @@ class Endpoints:
             return None
         path, tail, name = match.groups()
         inner = _request_below(request, path, tail)
-        if inner is None or confusion(inner.path, inner.raw_path) is not None:
+        if inner is None or ambiguity(inner.path, inner.raw_path) is not None:
             return None
         try:
             service = self._with_sessions(inner) if tail == _LOG_OUT else self._gateway.find(inner)
