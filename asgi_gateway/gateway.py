@@ -26,7 +26,7 @@ from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.login_module import LoginModule
 from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.services.identity import scope_additions
-from asgi_gateway.services.paths import confusion, path_below_root
+from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.table import Service, ServiceTable, unshared
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.telemetry.audit import Audit
@@ -175,7 +175,7 @@ class Gateway:
             return None
         path = path_below_root(scope) if scope.get("root_path") else scope["path"]
         raw_path = scope.get("raw_path")
-        if raw_path is not None and b"%" in raw_path and confusion(path, raw_path) is not None:
+        if raw_path is not None and b"%" in raw_path and ambiguity(path, raw_path) is not None:
             return None
         service = known.get(path) or self._look_up(kind, path)
         if service is None:
@@ -195,7 +195,7 @@ class Gateway:
 
     def _look_up(self, kind: str, path: str) -> Service | None:
         """The service of a path that has one reading, remembered for the next request of the same path."""
-        if self._table.by_host or confusion(path) is not None:
+        if self._table.by_host or ambiguity(path) is not None:
             return None
         service = self._table.find(kind, path)
         if service is not None and len(path) <= _KNOWN_LENGTH:
@@ -211,7 +211,7 @@ class Gateway:
         if service is not None and (request.raw_path is None or b"%" not in request.raw_path):
             return self.refuse_origin(request, service) or service
         try:
-            if (reason := confusion(request.path, request.raw_path)) is not None:
+            if (reason := ambiguity(request.path, request.raw_path)) is not None:
                 return self.deny(request, None, f"a path that can be read in two ways: {reason}")
             service = self.find(request)
         except HeaderError as error:
@@ -273,7 +273,7 @@ class Gateway:
         """The answer to a CORS preflight, if the request is one and a service answers it; it never reaches the
         application and needs no credentials, since browsers send none with it.
         """
-        if request.method != "OPTIONS" or request.kind != "http" or confusion(request.path, request.raw_path):
+        if request.method != "OPTIONS" or request.kind != "http" or ambiguity(request.path, request.raw_path):
             return None
         try:
             origin, service = request.header(b"origin"), self.find(request)

@@ -18,9 +18,9 @@ from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.services.identity import SCOPE_KEY
-from asgi_gateway.services.paths import confusion, path_below_root
+from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
-from asgi_gateway.websockets.live import LiveSocket, Owner
+from asgi_gateway.websockets.live import LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
 
 __all__ = ["GatewayMiddleware"]
@@ -80,7 +80,7 @@ class GatewayMiddleware:
         if scope["type"] not in _KINDS:
             return self._other(scope, receive, send)
         request = request_of(scope)
-        ended = self.gateway.sockets.ended
+        ended = self.gateway.sockets.revocation_epoch
         if (preflight := self.gateway.preflight(request)) is not None:
             return _answer(send, 204, preflight, b"")
         module = self._browser_client
@@ -140,7 +140,7 @@ class GatewayMiddleware:
 
         async def decide(inner: Scope) -> Decision:
             nonlocal ended
-            ended = self.gateway.sockets.ended
+            ended = self.gateway.sockets.revocation_epoch
             return await self._guarded(request_of(inner), self.gateway.decide)
 
         login = SocketLogin(scope.get("query_string", b""), receive, send)
@@ -150,7 +150,7 @@ class GatewayMiddleware:
     def _serves_sockets(self, request: AuthRequest) -> bool:
         """Whether a path that ends as the Java client's request for cookies begins with that of a service's sockets."""
         path = request.path.removesuffix(COOKIE_REQUEST)
-        if request.method != "GET" or confusion(path, request.raw_path) is not None:
+        if request.method != "GET" or ambiguity(path, request.raw_path) is not None:
             return False
         try:
             return self.gateway.find(AuthRequest("websocket", "GET", path, headers=request.headers)) is not None
@@ -167,20 +167,19 @@ class GatewayMiddleware:
                 raise  # the application's own
         finally:
             self.gateway.sockets.discard(socket)
-            await socket.finish()
+            await socket.wait_closed()
 
     def _live_socket(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> LiveSocket:
         """The authenticated socket, its timer set."""
-        owner = Owner(allow.service, allow.realm, allow.subject.name if allow.subject is not None else "")
-        headers, name = allow.headers, ""
+        owner = SocketOwner(allow.service, allow.realm, allow.subject.name if allow.subject is not None else "")
+        headers, renewal = allow.headers, None
         if allow.authorization_timeout is not None:
-            name = self.gateway.reauthorizations.new_name(owner)
-            headers = (*headers, (SOCKET_HEADER, name.encode("ascii")))
-            scope[SCOPE_KEY] = replace(scope[SCOPE_KEY], socket=name)
-        socket = LiveSocket(receive, send, owner, allow.revocation_keys, name, headers)
+            renewal = self.gateway.reauthorizations.new_renewal(owner)
+            headers = (*headers, (SOCKET_HEADER, renewal.name.encode("ascii")))
+            scope[SCOPE_KEY] = replace(scope[SCOPE_KEY], socket=renewal.name)
+        socket = LiveSocket(receive, send, owner, allow.revocation_keys, headers, renewal)
         expires = None if allow.expires is None else max(0.0, allow.expires - self.gateway.clock.time())
-        socket.limit(allow.session_timeout, expires, allow.authorization_timeout)
-        socket.renewal = self.gateway.reauthorizations.renewal if name else None
+        socket.set_deadlines(allow.session_timeout, expires, allow.authorization_timeout)
         return socket
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Kind, RevocationKey, Unavailable
-from asgi_gateway.services.paths import confusion
+from asgi_gateway.services.paths import ambiguity
 from asgi_gateway.services.table import Service, Ticket
-from asgi_gateway.websockets.live import Owner
+from asgi_gateway.websockets.live import SocketOwner
 from asgi_gateway.websockets.reauthorization import NAME_LENGTH
 
 __all__ = ["TEXT", "Endpoints", "Reply"]
@@ -61,7 +61,7 @@ class Endpoints:
             return None
         path, tail, name = match.groups()
         inner = _request_below(request, path, tail)
-        if inner is None or confusion(inner.path, inner.raw_path) is not None:
+        if inner is None or ambiguity(inner.path, inner.raw_path) is not None:
             return None
         try:
             service = self._with_sessions(inner) if tail == _LOG_OUT else self._gateway.find(inner)
@@ -117,7 +117,7 @@ class Endpoints:
         if not isinstance(decision, Allow):
             return decision
         user = decision.subject.name if decision.subject is not None else ""
-        owner = Owner(decision.service, decision.realm, user)
+        owner = SocketOwner(decision.service, decision.realm, user)
         try:
             # what is configured holds for the socket; a module's limit for this login may be smaller
             theirs = decision.authorization_timeout is not None and await self._gateway.reauthorizations.authorize(
@@ -133,7 +133,7 @@ class Endpoints:
     async def _issue(
         self, request: AuthRequest, service: Service, ticket: Ticket
     ) -> Reply | Challenge | Forbid | Unavailable:
-        ended = self._gateway.sockets.ended
+        ended = self._gateway.sockets.revocation_epoch
         decision = await self._gateway.decide_for(request, ticket.login)
         if not isinstance(decision, Allow):
             return decision
@@ -141,7 +141,7 @@ class Endpoints:
             revocation_keys = [(each, await self._seen(each)) for each in decision.revocation_keys]
         except StateError as error:
             return self._gateway.unavailable(request, str(error))
-        if ended != self._gateway.sockets.ended:
+        if ended != self._gateway.sockets.revocation_epoch:
             return self._gateway.unavailable(request, "something was revoked while a ticket was asked for")
         subject = decision.subject
         if subject is None or not subject.name:

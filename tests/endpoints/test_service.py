@@ -84,7 +84,7 @@ class Open:
     @property
     def live(self) -> Any:
         """What the gateway knows of it."""
-        return self.setting.gateway.sockets.named(self.header)
+        return self.setting.gateway.sockets.by_name(self.header)
 
     async def end(self) -> None:
         self.task.cancel()
@@ -258,7 +258,7 @@ async def test_what_a_ticket_opens_ends_with_its_login(setting: Setting) -> None
     """The socket ends when the login's session would, and is ended by what ends the login."""
     ticket = await setting.ticket()
     opened = await setting.open("/live", query=f"t={ticket}".encode())
-    (socket,) = {s for there in setting.gateway.sockets._by_login.values() for s in [there]}
+    (socket,) = {s for there in setting.gateway.sockets._by_key.values() for s in [there]}
     kinds = {(each.kind, each.realm) for each in socket.revocation_keys}  # type: ignore[union-attr]
     assert kinds == {("user", "tickets"), ("user", "staff"), ("token", "")}
     assert socket._final - socket.loop.time() == pytest.approx(600, abs=5)  # type: ignore[union-attr]
