@@ -21,7 +21,7 @@ from asgi_gateway.http.headers import cookie_values
 from asgi_gateway.model import Headers, RevocationKey, Subject
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState, Listing
-from asgi_gateway.sessions.records import data_of, subject_of
+from asgi_gateway.sessions.records import subject_to_json, subject_from_json
 from asgi_gateway.sessions.signing import Signer
 
 __all__ = ["DEPENDS_ON_COOKIE", "MAX_LIFE", "Session", "Sessions", "idle_key", "recheck", "session_of"]
@@ -187,7 +187,7 @@ class Sessions(Generic[V]):
         identity = secrets.token_hex(16)
         now = self._clock.time()
         record = {
-            "p": data_of(subject),
+            "p": subject_to_json(subject),
             "u": now + life,
             "i": idle,
             "g": await self._generation(subject),
@@ -272,6 +272,6 @@ def session_of(identity: str, value: str) -> Session | None:
     """A session from its record; None for one of another release that cannot be read."""
     try:
         record: dict[str, Any] = json.loads(value)
-        return Session(identity, subject_of(record["p"]), float(record["u"]), record["i"], record["g"])
+        return Session(identity, subject_from_json(record["p"]), float(record["u"]), record["i"], record["g"])
     except (ValueError, KeyError, TypeError):
         return None

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from asgi_gateway.model import GroupPrincipal, Principal, RolePrincipal, Subject, UserPrincipal
 
-__all__ = ["data_of", "subject_of"]
+__all__ = ["subject_to_json", "subject_from_json"]
 
 _KINDS: dict[str, type[Principal]] = {
     kind.__name__: kind for kind in (Principal, UserPrincipal, RolePrincipal, GroupPrincipal)
 }
 
 
-def data_of(subject: Subject) -> list[list[str]]:
+def subject_to_json(subject: Subject) -> list[list[str]]:
     """The subject's principals for JSON; credentials are left out.
 
     A module's own kind of principal becomes the kind that it derives from.
@@ -19,7 +19,7 @@ def data_of(subject: Subject) -> list[list[str]]:
     return [[_kind(principal), principal.name] for principal in subject.principals]
 
 
-def subject_of(data: list[list[str]]) -> Subject:
+def subject_from_json(data: list[list[str]]) -> Subject:
     """The subject of such data. A kind that is not known becomes a bare principal, which is never a role.
 
     Raises:
