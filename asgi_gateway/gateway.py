@@ -130,7 +130,7 @@ class Gateway:
                 modules = [entry.module for realm in self.realms for entry in realm.chain.entries]
                 parts: list[ExpiringState | LoginModule | Revocations] = [self.state, self.revocations, *modules]
                 if serving and (needs := self.needs_shared_state()):
-                    await self._only_worker.claim(needs)
+                    await self._only_worker.acquire(needs)
                 for part in parts:
                     await part.open()
                     self._opened.append(part)
