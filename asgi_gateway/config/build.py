@@ -95,7 +95,7 @@ class _Builder:
                 clock=self._clock,
                 audit=self._audit,
                 problems=self._report.problems,
-                identity=str(self._loaded.file.absolute() if self._loaded.file is not None else self._loaded.directory),
+                identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
             )
@@ -269,6 +269,17 @@ class _Builder:
         except Exception as error:
             self._report.problem(path, f"login module {config.type}: {type(error).__name__}: {error}")
         return None
+
+
+def _identity(loaded: LoadedConfig) -> str:
+    """Return what tells a configuration from others on the host.
+
+    A file stays the same configuration when its content changes: an old and a new worker must not run side by side. A
+    mapping has no name, so its content tells it from others of the same directory; ``repr`` leaves options out.
+    """
+    if loaded.file is not None:
+        return str(loaded.file.absolute())
+    return repr((str(loaded.directory), loaded.config))
 
 
 def _words(text: str | None) -> list[str]:

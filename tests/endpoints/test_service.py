@@ -261,7 +261,7 @@ async def test_what_a_ticket_opens_ends_with_its_login(setting: Setting) -> None
     (socket,) = {s for there in setting.gateway.sockets._by_key.values() for s in [there]}
     kinds = {(each.kind, each.realm) for each in socket.revocation_keys}  # type: ignore[union-attr]
     assert kinds == {("user", "tickets"), ("user", "staff"), ("token", "")}
-    assert socket._final - socket.loop.time() == pytest.approx(600, abs=5)  # type: ignore[union-attr]
+    assert socket._session_end - socket.loop.time() == pytest.approx(600, abs=5)  # type: ignore[union-attr]
     await opened.end()
 
 
