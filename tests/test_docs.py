@@ -209,7 +209,7 @@ def test_python_can_be_compiled() -> None:
 
 @pytest.fixture
 def tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module of docs/how-to/login-modules.md, importable as ``tickets``, in a folder with its configuration and key."""
+    """The module of login-modules.md, importable as ``tickets``, in a folder with its configuration and key."""
     module = ModuleType("tickets")
     source = next(block.text for block in blocks(DOCS / "how-to" / "login-modules.md") if block.language == "python")
     exec(compile(source, "docs/how-to/login-modules.md", "exec"), module.__dict__)
