@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -11,6 +12,15 @@ from hypothesis import settings
 # An example may take long where the machine has other work to do; pytest's own limit ends what hangs.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+# Helpers assert as tests do: their asserts tell values too, and hold under `python -O`.
+HERE = Path(__file__).parent
+HELPERS = [
+    ".".join(path.relative_to(HERE.parent).with_suffix("").parts)
+    for path in HERE.rglob("*.py")
+    if not path.name.startswith(("test_", "conftest", "__init__"))
+]
+pytest.register_assert_rewrite(*HELPERS)
 
 
 @pytest.fixture
@@ -21,7 +31,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session", autouse=True)
 def lock_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Each worker of pytest-xdist has lock files of its own: to the gateway they look like the workers of one server."""
+    """Give each worker of pytest-xdist lock files of its own: to the gateway they look like workers of one server."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("locks")))
         yield

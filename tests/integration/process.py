@@ -36,7 +36,7 @@ def worker_ports(worker: int, workers: int, end: int) -> range:
 
 
 def _ports() -> Iterator[int]:
-    """Each port of this process's range once, from a random one on, since other runs of pytest may use the same range."""
+    """Return this process's ports, from a random one on: another run of pytest may use the same range."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     first_ephemeral = int(_EPHEMERAL.read_text().split()[0]) if _EPHEMERAL.exists() else 49_152  # RFC 6335 section 6
