@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asgi_gateway.model import GroupPrincipal, Principal, RolePrincipal, Subject, UserPrincipal
 
-__all__ = ["subject_to_json", "subject_from_json"]
+__all__ = ["subject_from_json", "subject_to_json"]
 
 _KINDS: dict[str, type[Principal]] = {
     kind.__name__: kind for kind in (Principal, UserPrincipal, RolePrincipal, GroupPrincipal)

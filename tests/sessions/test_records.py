@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from asgi_gateway.model import GroupPrincipal, Principal, RolePrincipal, Subject, UserPrincipal
-from asgi_gateway.sessions.records import subject_to_json, subject_from_json
+from asgi_gateway.sessions.records import subject_from_json, subject_to_json
 
 
 @dataclass(frozen=True, slots=True)
