@@ -328,7 +328,7 @@ class Gateway:
     def _forget(self, revocation: RevocationKey | None) -> None:
         for realm in self.realms:
             if realm.sessions is not None:
-                realm.sessions.forget(revocation)
+                realm.sessions.invalidate(revocation)
             if revocation is None or (revocation.kind == "user" and revocation.realm == realm.name):
                 realm.cache.clear()
 

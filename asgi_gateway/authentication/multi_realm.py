@@ -26,7 +26,7 @@ from asgi_gateway.model import (
     Unavailable,
 )
 from asgi_gateway.plugins.state_store import ExpiringState
-from asgi_gateway.sessions.records import data_of, subject_of
+from asgi_gateway.sessions.records import subject_from_json, subject_to_json
 from asgi_gateway.telemetry.audit import Audit
 
 __all__ = ["IDENTITY_HEADER", "MultiRealmAuthenticator"]
@@ -124,7 +124,7 @@ class MultiRealmAuthenticator:
             "tries": tries,
             "limits": _smallest(limits),
             "revocation_keys": [[each.kind, each.name, each.realm] for each in revocation_keys],
-            "subjects": {name: data_of(s) for name, s in subjects.items()},
+            "subjects": {name: subject_to_json(s) for name, s in subjects.items()},
         }
         try:
             await self._state.put_if_absent(_key(identity), json.dumps(record), LIFE)
@@ -145,7 +145,7 @@ class MultiRealmAuthenticator:
         record: dict[str, Any] = json.loads(value)
         if record["service"] != service.name:
             return None
-        subjects = {name: subject_of(principals) for name, principals in record["subjects"].items()}
+        subjects = {name: subject_from_json(principals) for name, principals in record["subjects"].items()}
         revocation_keys = [RevocationKey(*each) for each in record["revocation_keys"]]
         return subjects, [tuple(record["limits"])], revocation_keys, record["tries"]
 

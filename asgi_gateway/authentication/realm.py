@@ -90,7 +90,7 @@ class Realm:
             state, keys = recycle
             life = session_timeout or SESSION_LIFE
             self.sessions = Sessions(
-                name, state, clock, keys, life=life, idle=authorization_timeout, present=result_from_session
+                name, state, clock, keys, life=life, idle=authorization_timeout, make_result=result_from_session
             )
         self._plain_challenge = self.challenge_headers()
 
@@ -123,7 +123,7 @@ class Realm:
             return self.cache.get_plain(headers) if plain else self.cache.get(self.reader.read(headers, query))
         if not self.reader.plain:
             self.reader.read(headers, query)  # refuses what is there twice; plain headers are looked at by the sessions
-        if (verified := self.sessions.recall(headers, secure=scheme in _TLS)) is not None or not self._remembers:
+        if (verified := self.sessions.peek(headers, secure=scheme in _TLS)) is not None or not self._remembers:
             return verified
         verified = self.cache.get(self.reader.read(headers, query))
         return None if verified is None or verified.begun < _SESSIONS else verified
@@ -235,7 +235,7 @@ class Realm:
         secure = request.scheme in _TLS
         try:
             cookie = _cookie(request)
-            return await self.sessions.find(cookie, secure=secure) if cookie else None
+            return await self.sessions.load(cookie, secure=secure) if cookie else None
         except HeaderError as error:
             return self._forbid(request, service, str(error))
         except StateError as error:
@@ -282,7 +282,7 @@ class Realm:
         if self.sessions is None:
             return ()
         secure = request.scheme in _TLS
-        session = await self.sessions.named(_cookie(request), secure=secure)
+        session = await self.sessions.lookup(_cookie(request), secure=secure)
         if session is not None and await revocations.revoke(RevocationKey("session", session.id)):
             self._audit.event("logout", request, principal=session.subject.name, **self._fields(service))
             await self.chain.logout(session.subject)

@@ -287,7 +287,7 @@ async def test_a_ticket_whose_session_was_ended(tmp_path: Any) -> None:
     tickets = [await setting.ticket((b"cookie", cookie)) for _ in range(2)]
     sessions = setting.chat.realms[0].sessions
     assert sessions is not None
-    found = await sessions.find(cookie, secure=False)
+    found = await sessions.load(cookie, secure=False)
     assert found is not None
     first = await setting.open("/live", query=f"t={tickets[0]}".encode())
     assert first.server.sent[0]["type"] == "websocket.accept"

@@ -27,7 +27,13 @@ class Site:
         self.state = SqliteState(path / "state.db", clock=self.clock)
         self.realms = {
             name: Sessions[Session](
-                name, self.state, self.clock, [b"k" * 32], life=1000, idle=idle, present=lambda session, left: session
+                name,
+                self.state,
+                self.clock,
+                [b"k" * 32],
+                life=1000,
+                idle=idle,
+                make_result=lambda session, left: session,
             )
             for name, idle in (("idle", 100.0), ("plain", None))
         }
