@@ -19,13 +19,14 @@ from asgi_gateway.cli.main import main, parser
 from asgi_gateway.config import load, registry
 from asgi_gateway.config.element_names import IGNORED, fields
 from asgi_gateway.config.load import loads
-from asgi_gateway.config.model import Element, GatewayConfig
+from asgi_gateway.config.model import ConfigElement, GatewayConfig
 from asgi_gateway.documents import read_xml, read_yaml
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.passwords import hash_password
 from tests.asgi import get
+from tests.documents.plain import plain
 from tests.helpers import ManualClock
 
 ROOT = Path(__file__).parents[1]
@@ -79,7 +80,7 @@ def documented(*names: str) -> str:
     return "\n".join((DOCS / name).read_text() for name in names)
 
 
-def elements(cls: type[Element] = GatewayConfig) -> set[type[Element]]:
+def elements(cls: type[ConfigElement] = GatewayConfig) -> set[type[ConfigElement]]:
     """The model's classes."""
     return {cls}.union(*(elements(field.element) for field in fields(cls).values() if field.element))
 
@@ -144,7 +145,7 @@ def test_example_loads(block: Block, tmp_path: Path) -> None:
     elif "security" in root and block.info != "partial":
         loads(text, "yaml", environment={})
     else:
-        load(whole(read_yaml(text.encode()).plain()), environment={"TICKET_KEY_FILE": "ticket.key"})
+        load(whole(plain(read_yaml(text.encode()))), environment={"TICKET_KEY_FILE": "ticket.key"})
 
 
 def root_names(language: str, text: str) -> set[str]:
@@ -209,7 +210,7 @@ def test_python_can_be_compiled() -> None:
 
 @pytest.fixture
 def tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module of docs/how-to/login-modules.md, importable as ``tickets``, in a folder with its configuration and key."""
+    """The module of login-modules.md, importable as ``tickets``, in a folder with its configuration and key."""
     module = ModuleType("tickets")
     source = next(block.text for block in blocks(DOCS / "how-to" / "login-modules.md") if block.language == "python")
     exec(compile(source, "docs/how-to/login-modules.md", "exec"), module.__dict__)

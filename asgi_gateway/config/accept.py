@@ -1,4 +1,4 @@
-"""Accept URLs: which requests a service takes."""
+"""AcceptURL URLs: which requests a service takes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from asgi_gateway.model import Kind
 
-__all__ = ["Accept", "parse_accept"]
+__all__ = ["AcceptURL", "parse_accept"]
 
 _BOTH: frozenset[Kind] = frozenset(("http", "websocket"))
 _KINDS: dict[str, frozenset[Kind]] = {
@@ -22,7 +22,7 @@ _CONFUSABLE = re.compile(r"[\x00-\x1f\x7f\\%?#;]|//|/\.{1,2}(/|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Accept:
+class AcceptURL:
     """A parsed accept URL.
 
     Args:
@@ -38,7 +38,7 @@ class Accept:
     port: int | None = None
 
 
-def parse_accept(text: str) -> Accept:
+def parse_accept(text: str) -> AcceptURL:
     """Parse ``/path`` or a URL such as ``ws://host:port/path``.
 
     Args:
@@ -48,7 +48,7 @@ def parse_accept(text: str) -> Accept:
         ValueError: it is neither, or no request could ever have such a path.
     """
     if text.startswith("/") and not text.startswith("//"):
-        return Accept(_BOTH, _path(text))
+        return AcceptURL(_BOTH, _path(text))
     match = _URL.fullmatch(text)
     if match is None:
         raise ValueError("neither a path nor a URL; write /path or ws://host:port/path")
@@ -58,7 +58,7 @@ def parse_accept(text: str) -> Accept:
         raise ValueError(f"takes http, https, ws and wss URLs, not {scheme}")
     if port is not None and not 0 < int(port) < 65536:
         raise ValueError("there is no such port")
-    return Accept(kinds, _path(path or "/"), host.lower(), int(port) if port else None)
+    return AcceptURL(kinds, _path(path or "/"), host.lower(), int(port) if port else None)
 
 
 def _path(path: str) -> str:

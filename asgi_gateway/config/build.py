@@ -16,10 +16,11 @@ from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.config import registry
-from asgi_gateway.config.accept import Accept as AcceptURLText
-from asgi_gateway.config.diagnostics import Path_, Report
+from asgi_gateway.config.accept import AcceptURL
+from asgi_gateway.config.diagnostics import Report
 from asgi_gateway.config.load import LoadedConfig, load
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
+from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.suggestions import did_you_mean
@@ -119,7 +120,7 @@ class _Builder:
     def _store(self, config: StoreConfig | None, element: str) -> KeyStore | None:
         if config is None:
             return None
-        path: Path_ = ("security", element)
+        path: ConfigPath = ("security", element)
 
         def warn(message: str) -> None:
             self._report.problem(path, message, severity="warning")
@@ -167,7 +168,7 @@ class _Builder:
 
     # --------------------------------------------------------------------------------------------------------- realms
 
-    def _realm(self, config: RealmConfig, path: Path_) -> Realm | None:
+    def _realm(self, config: RealmConfig, path: ConfigPath) -> Realm | None:
         authentication = config.authentication
         if authentication is None or not authentication.login_modules:
             return None  # whether anything needs the realm was checked before
@@ -209,7 +210,7 @@ class _Builder:
         invalidations.append(realm)
         return realm
 
-    def _schemes(self, authentication: Authentication, path: Path_) -> list[ChallengeScheme]:
+    def _schemes(self, authentication: Authentication, path: ConfigPath) -> list[ChallengeScheme]:
         schemes = []
         for index, name in enumerate(authentication.http_challenge_scheme):
             try:
@@ -220,7 +221,7 @@ class _Builder:
         return schemes
 
     def _entry(
-        self, config: LoginModuleConfig, realm: str, path: Path_, invalidations: list[Realm]
+        self, config: LoginModuleConfig, realm: str, path: ConfigPath, invalidations: list[Realm]
     ) -> ChainEntry | None:
         try:
             found = registry.login_module(config.type)
@@ -235,7 +236,9 @@ class _Builder:
             return None
         return ChainEntry(module, config.success, config.type, config.time_limit)
 
-    def _context(self, config: LoginModuleConfig, realm: str, path: Path_, invalidations: list[Realm]) -> ModuleContext:
+    def _context(
+        self, config: LoginModuleConfig, realm: str, path: ConfigPath, invalidations: list[Realm]
+    ) -> ModuleContext:
         def invalidate() -> None:
             for each in invalidations:
                 each.cache.clear()
@@ -260,7 +263,12 @@ class _Builder:
         )
 
     def _module(
-        self, found: type[LoginModule], options: Any, context: ModuleContext, config: LoginModuleConfig, path: Path_
+        self,
+        found: type[LoginModule],
+        options: Any,
+        context: ModuleContext,
+        config: LoginModuleConfig,
+        path: ConfigPath,
     ) -> LoginModule | None:
         try:
             return found(options, context)
@@ -292,7 +300,7 @@ def _origin(text: str) -> str:
     return scheme + separator + authority.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ""))
 
 
-def _hosts(accept: AcceptURLText) -> tuple[str | None, ...]:
+def _hosts(accept: AcceptURL) -> tuple[str | None, ...]:
     """The Host headers that an accept URL stands for; a URL without a port takes any."""
     if accept.host is None:
         return (None,)

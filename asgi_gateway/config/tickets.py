@@ -16,7 +16,7 @@ def add_tickets(
     configured: Sequence[ServiceConfig],
     services: Sequence[Service],
     realms: Mapping[str, Realm],
-    note: Callable[..., None],
+    add_problem: Callable[..., None],
 ) -> None:
     """Give services their tickets.
 
@@ -24,7 +24,7 @@ def add_tickets(
         configured: the services' configuration.
         services: the services, in the same order; without configured ones, the one that protects everything.
         realms: the realms by name.
-        note: takes a path, a message and a hint.
+        add_problem: takes a path, a message and a hint.
     """
     for index, (config, service) in enumerate(zip(configured, services, strict=False)):
         if config.ticket is None:
@@ -33,10 +33,10 @@ def add_tickets(
         here = ("services", index, "ticket")
         if not taking:
             message = "none of the service's realms takes tickets"
-            note(here, message, "name a realm with a login module of type token that takes tokens used once")
+            add_problem(here, message, "name a realm with a login module of type token that takes tokens used once")
             continue
         if again := sorted(taking.keys() & set(config.ticket.realm_name)):
-            note((*here, "realm-name"), f"realm {again[0]} takes tickets itself", "trade another login for them")
+            add_problem((*here, "realm-name"), f"realm {again[0]} takes tickets itself", "trade another login for them")
             continue
         realm, module = next(iter(taking.items()))
         login = Service(

@@ -18,7 +18,7 @@ MAX_TTL = 1e9
 
 
 class ExpiringState(abc.ABC):
-    """Data shared by login modules, chains, workers and gateways that goes away by itself.
+    """Expiring data that login modules, chains, workers and gateways share.
 
     Its main use: a token's nonce is put once; a second put finds it there, so the token is a replay. Keys and values
     are strings; a module should begin its keys with a name of its own. Every method may raise StateUnavailable, on
@@ -48,16 +48,36 @@ class ExpiringState(abc.ABC):
 
     @abc.abstractmethod
     async def get(self, key: str) -> str | None:
-        """The value that is there, or None."""
+        """Return an entry's value, or None if there is no entry.
+
+        Args:
+            key: any string.
+        """
 
     @abc.abstractmethod
     async def remove(self, key: str, value: str) -> bool:
-        """Remove the entry if it holds just this value; True if it did. Atomic: one of many callers gets True."""
+        """Remove an entry if it holds this value. Atomic: one of many callers gets True.
+
+        Args:
+            key: any string.
+            value: the value that the entry must hold.
+
+        Returns:
+            True if this call removed it.
+        """
 
     async def extend(self, key: str, value: str, ttl: float) -> bool:
-        """Let the entry live at least ``ttl`` seconds from now if it holds just this value; True if it does. Atomic.
+        """Extend the life of an entry if it holds this value. Atomic.
 
-        In a store that does not know how, entries live as long as they were first given.
+        A store that does not override this keeps the life that the entry was first given.
+
+        Args:
+            key: any string.
+            value: the value that the entry must hold.
+            ttl: seconds from now that it lives at least.
+
+        Returns:
+            True if the entry holds the value.
 
         Raises:
             ValueError: ``ttl`` is not a positive number.
@@ -69,13 +89,14 @@ class ExpiringState(abc.ABC):
         """Connect; called once before anything else, again after a close."""
 
     async def close(self) -> None:
-        """Let go of what ``open`` took."""
+        """Release what ``open`` acquired."""
 
 
 class StateStore(ExpiringState):
-    """An ExpiringState that a configuration can ask for by name (entry points ``asgi_gateway.state_stores``)."""
+    """An ExpiringState that a configuration can name (entry points ``asgi_gateway.state_stores``)."""
 
     Options: ClassVar[type[ModuleOptions]] = ModuleOptions
+    """The class of the store's options; the gateway validates the configuration with it."""
 
     @classmethod
     @abc.abstractmethod
@@ -97,26 +118,29 @@ class PositionLost(StateError):
 
 
 class MessageLog(abc.ABC):
-    """What a shared store is besides: a short log of messages that all processes append to and follow."""
+    """Optional for a shared store: a short log of messages that all processes append to and follow."""
 
     @abc.abstractmethod
     async def append(self, message: str) -> None:
-        """Append a message; whoever follows the log is given it.
+        """Append a message. Every follower of the log receives it.
+
+        Args:
+            message: any text.
 
         Raises:
-            StateError: it could not be appended, or nobody knows.
+            StateError: it was not appended, or the outcome is unknown.
         """
 
     @abc.abstractmethod
     async def follow(self, position: str | None, wait: float) -> tuple[str, list[str]]:
-        """Messages that were appended after a position, the oldest first.
+        """Return the messages that were appended after a position, the oldest first.
 
         Args:
             position: what an earlier call returned; None for the log's end.
             wait: seconds to wait for a message if there is none.
 
         Returns:
-            the position after them, and the messages; none if none came.
+            The position after them, and the messages; an empty list if none came.
 
         Raises:
             PositionLost: there may have been others; begin again with None.
@@ -125,23 +149,31 @@ class MessageLog(abc.ABC):
 
 
 class Listing(abc.ABC):
-    """What a shared store is besides: texts that go away by themselves as entries do, and can all be read from a shell.
+    """Optional for a shared store: expiring texts that the command line can enumerate.
 
-    Entries cannot: stores outside the process are told hashes of their keys and nothing else.
+    Entries of ExpiringState cannot be enumerated: their keys are stored as hashes.
     """
 
     @abc.abstractmethod
     async def enlist(self, name: str, text: str, ttl: float) -> None:
-        """Put a text on the list for ``ttl`` seconds, in the place of what has the same name.
+        """Put a text on the list, in place of one of the same name.
+
+        Args:
+            name: the text's name.
+            text: any string.
+            ttl: seconds that it stays on the list.
 
         Raises:
             ValueError: ``ttl`` is not a positive number.
-            StateError: it could not be done.
+            StateError: the store could not do it.
         """
 
     @abc.abstractmethod
     async def strike(self, name: str) -> None:
-        """Take the text of a name off the list, if it is there.
+        """Remove the text of a name from the list, if there is one.
+
+        Args:
+            name: the text's name.
 
         Raises:
             StateUnavailable: the store cannot be asked.
@@ -149,7 +181,7 @@ class Listing(abc.ABC):
 
     @abc.abstractmethod
     async def listed(self, most: int) -> list[str]:
-        """The texts on the list, in no order; other commands go on in between.
+        """Return the texts on the list, in no order. The store serves other commands in between.
 
         Args:
             most: how many at most.
@@ -160,7 +192,10 @@ class Listing(abc.ABC):
 
     @abc.abstractmethod
     async def left(self, key: str) -> float | None:
-        """How many seconds an entry of the ExpiringState lives on; None if it is not there.
+        """Return the seconds that an entry of the ExpiringState has left; None if there is no entry.
+
+        Args:
+            key: the entry's key.
 
         Raises:
             StateUnavailable: the store cannot be asked.

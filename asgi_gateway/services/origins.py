@@ -1,6 +1,7 @@
-"""Which pages may use a service from another origin: CORS (the Fetch standard) and the Origin rule for WebSockets.
+"""The rules on cross-origin requests: CORS (Fetch standard) and the Origin check of WebSockets (RFC 6455 section 10.2).
 
-A request without an Origin header was not made by a page of another site, and passes. Scripts cannot set the header.
+A browser sets the Origin header itself and scripts cannot change it. A request without it was not made by a page of
+another site, and passes.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ _EXPOSED = b"WWW-Authenticate, Sec-Challenge-Identity"
 
 @dataclass(frozen=True, slots=True)
 class CrossSite:
-    """One ``cross-site-constraint``.
+    """A frozen ``cross-site-constraint``.
 
     Args:
-        origins: allowed origins, exact, in lower case; ``*`` among them allows every origin but ``null``.
-        methods: allowed methods; empty for what the Fetch standard always allows.
-        headers: allowed request headers, in lower case.
-        max_age: seconds that a browser may remember a preflight, or None.
+        origins: The allowed origins, exact and in lower case. ``*`` allows every origin but ``null``.
+        methods: The methods allowed beside GET, HEAD and POST, which the Fetch standard always allows.
+        headers: The allowed request headers, in lower case.
+        max_age: Seconds for which a browser may cache the answer to a preflight; None leaves it to the browser.
     """
 
     origins: frozenset[str]
@@ -34,15 +35,19 @@ class CrossSite:
     max_age: int | None = None
 
     def allows(self, origin: str) -> bool:
-        """Whether a page of this origin may use the service."""
+        """Return whether pages of an origin may use the service.
+
+        Args:
+            origin: The origin in lower case.
+        """
         return origin != "null" and (origin in self.origins or "*" in self.origins)
 
 
 class OriginRules:
-    """What a service says about origins.
+    """The origin rules of one service.
 
     Args:
-        constraints: its ``cross-site-constraint`` elements; the first that allows an origin holds.
+        constraints: The service's ``cross-site-constraint`` elements. The first that allows an origin applies.
     """
 
     __slots__ = ("_constraints",)
@@ -54,16 +59,28 @@ class OriginRules:
         return bool(self._constraints)
 
     def allows(self, request: AuthRequest, origin: bytes) -> bool:
-        """Whether a page of this origin may make this request: its own origin's pages, and listed ones.
+        """Return whether a page of an origin may make a request: its origin is the service's own or a listed one.
+
+        Args:
+            request: The request.
+            origin: The value of its Origin header.
 
         Raises:
-            HeaderError: the Host header is there twice.
+            HeaderError: The Host header occurs twice.
         """
         text = origin.decode("latin-1").lower()
         return self._constraint(text) is not None or _same_origin(request, text)
 
     def preflight(self, request: AuthRequest, origin: bytes) -> Headers | None:
-        """The headers of the answer to a preflight request; None if it is refused."""
+        """Return the headers that answer a preflight; None if its origin or its method is not allowed.
+
+        Args:
+            request: The preflight.
+            origin: The value of its Origin header.
+
+        Raises:
+            HeaderError: Access-Control-Request-Method occurs twice.
+        """
         constraint = self._constraint(origin.decode("latin-1").lower())
         if constraint is None:
             return None
@@ -80,7 +97,13 @@ class OriginRules:
         return tuple(headers)
 
     def response(self, origin: bytes | None) -> Headers:
-        """The headers that let a page of another, allowed origin read an answer; caches keep answers apart by them."""
+        """Return the headers that let a page of an allowed origin read a response.
+
+        ``Vary: Origin`` is among them wherever the service has constraints, so that caches keep responses apart.
+
+        Args:
+            origin: The value of the request's Origin header, or None.
+        """
         constraint = None if origin is None else self._constraint(origin.decode("latin-1").lower())
         if origin is None or constraint is None:
             return ((b"vary", b"Origin"),) if self._constraints else ()
@@ -99,10 +122,10 @@ class OriginRules:
 
 
 def _same_origin(request: AuthRequest, origin: str) -> bool:
-    """Whether an origin is that of the request's own host.
+    """Return whether an origin is that of the request's own host.
 
-    A page served over TLS counts as the same host behind a proxy that ends TLS; one served in the clear never counts as
-    the same as a service over TLS, since anybody on the way could have written it.
+    A page served over https has the service's origin also where a proxy ends TLS. A page served over http never has the
+    origin of a service over TLS, since an attacker on the network could have written the page.
     """
     host = (request.header(b"host") or b"").decode("latin-1").lower()
     scheme, separator, authority = origin.partition("://")

@@ -1,7 +1,7 @@
-"""Which path the application will see, and which paths are refused because two parties may read them differently.
+"""The path that a request is decided on, and which paths are ambiguous.
 
-A gateway that decides on one reading of a path while the application acts on another protects nothing. Such paths are
-refused, never normalised.
+A gateway that decides on one reading of a path while the application acts on another protects nothing. An ambiguous
+path is refused, never normalised.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["confusion", "path_below_root"]
+__all__ = ["ambiguity", "path_below_root"]
 
 _ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
 _DOT_SEGMENT = re.compile(r"/\.{1,2}(?:/|\Z)")
@@ -19,7 +19,7 @@ _ENCODED_SEPARATOR = re.compile(rb"%(?:2[fF]|5[cC]|00|2[eE])")
 
 
 def path_below_root(scope: Mapping[str, Any]) -> str:
-    """The scope's path without its ``root_path``, just as Starlette's router and Django take it off."""
+    """Return the scope's path without its ``root_path``, as Starlette's router and Django remove it."""
     path: str = scope["path"]
     root: str = scope.get("root_path", "")
     if not root or not path.startswith(root):
@@ -29,17 +29,20 @@ def path_below_root(scope: Mapping[str, Any]) -> str:
     return path[len(root) :] if path[len(root)] == "/" else path
 
 
-def confusion(path: str, raw_path: bytes | None = None) -> str | None:
-    """Why a path is refused, or None if it has one reading only.
+def ambiguity(path: str, raw_path: bytes | None = None) -> str | None:
+    """Return why a path is ambiguous; None if it is canonical.
 
     Args:
-        path: the percent-decoded path of the scope.
-        raw_path: the path as it was sent, if the server tells.
+        path: The percent-decoded path of the scope.
+        raw_path: The path as it was sent, or None if the server does not pass it on.
+
+    Returns:
+        A few words for the log, or None.
     """
     if path.isascii():
         if not path.isprintable():
             return "a control character"
-    elif (reason := _unicode_confusion(path)) is not None:
+    elif (reason := _unicode_ambiguity(path)) is not None:
         return reason
     if "//" in path:
         return "an empty segment"
@@ -58,7 +61,7 @@ def confusion(path: str, raw_path: bytes | None = None) -> str | None:
     return None
 
 
-def _unicode_confusion(path: str) -> str | None:
+def _unicode_ambiguity(path: str) -> str | None:
     if not path.isprintable():
         return "a control or invisible character"
     if "\ufffd" in path:

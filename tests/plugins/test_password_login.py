@@ -22,7 +22,7 @@ WRONG = ("joe", "wrong")
 class OneUser(PasswordLoginModule):
     """Knows one user, notes what it was asked, and is down for a user called down."""
 
-    def __init__(self, options, context):
+    def __init__(self, options, context) -> None:
         super().__init__(options, context)
         self.asked = []
 
@@ -76,7 +76,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("options", "own", "in_shared", "succeeds", "asked"), CASES)
-async def test_first_pass(tmp_path, options, own, in_shared, succeeds, asked):
+async def test_first_pass(tmp_path, options, own, in_shared, succeeds, asked) -> None:
     """useFirstPass takes the shared credentials alone; tryFirstPass takes them first, and wins if both are set."""
     assert await result(module(tmp_path, **options), own, in_shared) == (succeeds, asked)
 
@@ -84,13 +84,13 @@ async def test_first_pass(tmp_path, options, own, in_shared, succeeds, asked):
 @pytest.mark.parametrize(
     "state", [{SHARED_NAME: "joe"}, {SHARED_PASSWORD: "secret"}, {SHARED_NAME: 1, SHARED_PASSWORD: 2}]
 )
-async def test_half_a_first_pass(tmp_path, state):
+async def test_half_a_first_pass(tmp_path, state) -> None:
     """A shared state with half of it, or with something other than text, holds no credentials."""
     with pytest.raises(LoginFailed, match="useFirstPass"):
         await module(tmp_path, useFirstPass=True).login(attempt(*RIGHT, shared_state=state))
 
 
-async def test_try_first_pass_unavailable(tmp_path):
+async def test_try_first_pass_unavailable(tmp_path) -> None:
     """A back end that is down for the shared credentials is down: the request's own are not tried against it."""
     login_module = module(tmp_path, tryFirstPass=True)
     with pytest.raises(LoginUnavailable):
@@ -98,7 +98,7 @@ async def test_try_first_pass_unavailable(tmp_path):
     assert login_module.asked == [("down", "x")]
 
 
-async def test_store_pass(tmp_path):
+async def test_store_pass(tmp_path) -> None:
     """storePass keeps the credentials of a success for later modules, and of nothing else."""
     for credentials, stored in ((RIGHT, shared(RIGHT)), (WRONG, {}), (("ignored", "x"), {})):
         tried = attempt(*credentials)
@@ -113,14 +113,14 @@ async def test_store_pass(tmp_path):
 
 
 @pytest.mark.parametrize("state", [shared(WRONG), {SHARED_NAME: "ann"}, {SHARED_PASSWORD: "x"}])
-async def test_store_pass_overwrites_nothing(tmp_path, state):
+async def test_store_pass_overwrites_nothing(tmp_path, state) -> None:
     """storePass stores nothing where either key is there already."""
     tried = attempt(*RIGHT, shared_state=dict(state))
     await module(tmp_path, storePass=True).login(tried)
     assert tried.shared_state == state
 
 
-async def test_clear_pass(tmp_path):
+async def test_clear_pass(tmp_path) -> None:
     """clearPass removes the credentials, and only them, after commit and after abort; otherwise they stay."""
     for clear in (True, False):
         login_module = module(tmp_path, clearPass=clear)
@@ -137,7 +137,7 @@ async def test_clear_pass(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["useFirstPass", "tryFirstPass", "storePass", "clearPass", "debug"])
-async def test_switches(name):
+async def test_switches(name) -> None:
     """A switch is true or false in any case, and anything else is an error."""
     for text, value in {"true": True, "TRUE": True, " False ": False, True: True, False: False}.items():
         assert getattr(PasswordOptions(**{name: text}), name) is value
@@ -146,7 +146,7 @@ async def test_switches(name):
             PasswordOptions(**{name: text})
 
 
-async def test_unknown_option():
+async def test_unknown_option() -> None:
     """An unknown option is an error whose text does not show the value."""
     for options in (ModuleOptions, PasswordOptions):
         with pytest.raises(ValidationError) as caught:
@@ -157,7 +157,7 @@ async def test_unknown_option():
 # ------------------------------------------------------------------------------------------------------------ defaults
 
 
-async def test_module_defaults(tmp_path):
+async def test_module_defaults(tmp_path) -> None:
     """A module that overrides nothing refuses every login, and neither caches nor fails at anything else."""
     for kind in (LoginModule, PasswordLoginModule):
         login_module = kind(kind.Options(), context(tmp_path).context)
@@ -174,7 +174,7 @@ async def test_module_defaults(tmp_path):
         await login_module.close()
 
 
-async def test_context_path(tmp_path, monkeypatch):
+async def test_context_path(tmp_path, monkeypatch) -> None:
     """Relative files are relative to the configuration, absolute ones are as they are, and ~ is the home directory."""
     given = context(tmp_path / "etc").context
     monkeypatch.setenv("HOME", "/home/joe")
@@ -183,7 +183,7 @@ async def test_context_path(tmp_path, monkeypatch):
     assert given.path("~/users.xml").as_posix() == "/home/joe/users.xml"
 
 
-async def test_context_defaults(tmp_path):
+async def test_context_defaults(tmp_path) -> None:
     """A context without callbacks takes calls to them."""
     given = context(tmp_path).context
     bare = ModuleContext(given.directory, given.realm, given.state, given.clock, given.logger)
@@ -191,7 +191,7 @@ async def test_context_defaults(tmp_path):
     assert bare.warn("x") is None
 
 
-async def test_state_defaults():
+async def test_state_defaults() -> None:
     """A store that needs no connection opens and closes, and is not shared unless it says so."""
     state = EmptyState()
     await state.open()
@@ -199,19 +199,19 @@ async def test_state_defaults():
     assert not state.shared
 
 
-async def test_scheme_defaults():
+async def test_scheme_defaults() -> None:
     """A scheme that overrides nothing carries no user name and adds no headers."""
 
     class Plain(ChallengeScheme):
         name = wire_name = "plain"
 
-        def challenge(self, realm, data=()):
+        def challenge(self, realm, data=()) -> str:
             return "plain"
 
     assert Plain().read(AuthenticationToken("plain")) is None
     assert Plain().success() == ()
 
 
-async def test_password_not_shown():
+async def test_password_not_shown() -> None:
     """What a scheme read shows no password."""
     assert "hunter2" not in repr(UserNamePassword("joe", "hunter2"))

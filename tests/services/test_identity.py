@@ -1,4 +1,4 @@
-"""What the application finds in its scope."""
+"""The identity that an application reads from its scope."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def test_user() -> None:
     assert repr(user) == "GatewayUser('joe')"
 
 
-def test_nobody() -> None:
-    """Nobody is not authenticated, has no name, no role and no scope."""
+def test_unauthenticated() -> None:
+    """The user of a public service is not authenticated and has no name, no role and no scope."""
     user = GatewayUser(None)
     assert (user.is_authenticated, user.display_name, user.identity, user.subject) == (False, "", "", None)
     assert user.roles == frozenset()
@@ -57,7 +57,7 @@ def test_nothing_can_be_changed(subject: Subject | None) -> None:
 
 
 def test_context() -> None:
-    """Everything else is under one key, and prints no private credential."""
+    """Service, realm and subject are under one key, and its repr shows no private credential."""
     context = scope_additions("one", "demo", JOE)[SCOPE_KEY]
     assert context == GatewayContext("one", "demo", JOE)
     assert dataclasses.astuple(context)[:2] == ("one", "demo")

@@ -1,4 +1,4 @@
-"""CORS, and the Origin rule for WebSockets."""
+"""CORS, and the Origin check of WebSockets."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def test_own_origin(origin: bytes, host: str, scheme: str) -> None:
     ],
 )
 def test_foreign_origins(origin: bytes, host: str, scheme: str) -> None:
-    """null, siblings, other ports, a page in the clear before a service over TLS, and anything odd are refused."""
+    """null, siblings, other ports, an http page before a service over TLS, and malformed origins are refused."""
     assert not OriginRules().allows(socket(host, scheme), origin)
 
 
 def test_no_host() -> None:
-    """Without a Host header nothing is the same origin."""
+    """Without a Host header no origin is the service's own."""
     assert not OriginRules().allows(socket(None), b"http://shop.example")
 
 
 def test_doubled_host() -> None:
-    """Two Host headers cannot be compared with: HeaderError."""
+    """Two Host headers raise HeaderError."""
     doubled = request("/", (b"host", b"a"), (b"host", b"b"), kind="websocket")
     with pytest.raises(HeaderError):
         OriginRules().allows(doubled, b"http://a")
@@ -100,7 +100,7 @@ def test_listed() -> None:
 
 @given(st.binary(max_size=40), st.binary(max_size=20))
 def test_never_an_error(origin: bytes, host: bytes) -> None:
-    """Whatever the two headers say, there is an answer, and the browser's null is no."""
+    """Any bytes in the two headers give True or False, and the origin null is never allowed."""
     this = request("/", (b"host", host), kind="websocket", scheme="ws")
     assert OriginRules().allows(this, b"http://" + origin) in (True, False)
     assert OriginRules([LISTED, ANY]).allows(this, b"null") is False
@@ -113,7 +113,7 @@ def preflight(rules: OriginRules, origin: bytes, method: bytes | None) -> dict[b
 
 
 def test_preflight() -> None:
-    """A listed origin that asks for an allowed method is told everything that the constraint allows."""
+    """The answer to a listed origin that asks for an allowed method holds everything that the constraint allows."""
     assert preflight(OriginRules([LISTED]), b"https://a.example", b"PUT") == {
         b"access-control-allow-origin": b"https://a.example",
         b"access-control-allow-credentials": b"true",
@@ -136,7 +136,7 @@ def test_preflight() -> None:
     ],
 )
 def test_preflight_refused(origin: bytes, method: bytes | None) -> None:
-    """A foreign origin, a method that is not listed, or none: no answer of the gateway's own."""
+    """A preflight of a foreign origin, of an unlisted method or of none is not answered."""
     assert preflight(OriginRules([LISTED]), origin, method) is None
 
 
@@ -149,7 +149,7 @@ def test_preflight_of_what_is_always_allowed() -> None:
 
 
 def test_response() -> None:
-    """A listed origin is named and may send credentials; a star never goes with credentials; others get Vary only."""
+    """A listed origin is named and may send credentials, one that only * allows may not; others get Vary alone."""
     listed = dict(OriginRules([LISTED]).response(b"https://a.example"))
     assert listed[b"access-control-allow-origin"] == b"https://a.example"
     assert listed[b"access-control-allow-credentials"] == b"true"
@@ -161,6 +161,6 @@ def test_response() -> None:
 
 
 def test_truth() -> None:
-    """Rules without a constraint are false: nothing but the WebSocket rule is asked of them."""
+    """Rules without a constraint are false."""
     assert OriginRules([LISTED])
     assert not OriginRules()

@@ -1,4 +1,4 @@
-"""Which path the application sees, and which paths are refused."""
+"""The path that a request is decided on, and ambiguous paths."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from starlette._utils import get_route_path
 
-from asgi_gateway.services.paths import confusion, path_below_root
+from asgi_gateway.services.paths import ambiguity, path_below_root
 
 parts = st.lists(st.sampled_from(["/", "a", "app", "b", "//", ".", ""]), max_size=6).map("".join)
 
 
 @given(parts, parts | st.none())
 def test_as_starlette(path: str, root: str | None) -> None:
-    """The root is taken off exactly as Starlette's router takes it off."""
+    """The root_path is removed exactly as Starlette's router removes it."""
     scope = {"path": path} if root is None else {"path": path, "root_path": root}
     assert path_below_root(scope) == get_route_path(scope)
 
@@ -33,7 +33,7 @@ def test_as_starlette(path: str, root: str | None) -> None:
     ],
 )
 def test_root(path: str, root: str, expected: str) -> None:
-    """A root counts as whole segments, once, at the front."""
+    """A root_path is removed once, from the front, and only as whole segments."""
     assert path_below_root({"path": path, "root_path": root}) == expected
 
 
@@ -84,17 +84,17 @@ def test_root(path: str, root: str, expected: str) -> None:
         "*",
     ],
 )
-def test_refused(path: str) -> None:
-    """A path that two parties may read differently is refused, with a reason."""
-    assert confusion(path)
+def test_ambiguous(path: str) -> None:
+    """A path that two parties may read differently is ambiguous, with a reason."""
+    assert ambiguity(path)
 
 
 @pytest.mark.parametrize(
     "path", ["", "/", "/a", "/a/", "/a.b/..c/d..", "/.well-known/x", "/a b", "/100%", "/%zz", "/ä/日本", "/a,b=c@d:e"]
 )
-def test_taken(path: str) -> None:
-    """Ordinary paths, dots within names and other scripts included, are nobody's doubt."""
-    assert confusion(path) is None
+def test_ordinary(path: str) -> None:
+    """Ordinary paths are canonical, dots within names and other scripts included."""
+    assert ambiguity(path) is None
 
 
 @pytest.mark.parametrize(
@@ -113,14 +113,14 @@ def test_taken(path: str) -> None:
     ],
 )
 def test_raw_path(path: str, raw: bytes, refused: bool) -> None:
-    """Separators that were sent encoded are refused even where the server decoded them; the query is no path."""
-    assert (confusion(path, raw) is not None) is refused
+    """An encoded separator in the raw path is ambiguous also where the server decoded it; the query does not count."""
+    assert (ambiguity(path, raw) is not None) is refused
 
 
 @given(st.text(max_size=30))
-def test_what_passes_has_one_reading(path: str) -> None:
-    """No path that passes has an empty or dot segment, a backslash, a parameter, or a character that cannot be seen."""
-    if confusion(path) is None:
+def test_canonical(path: str) -> None:
+    """A canonical path has no empty or dot segment, backslash, path parameter or unprintable character."""
+    if ambiguity(path) is None:
         segments = path.split("/")
         assert not {".", ".."} & set(segments)
         assert "" not in segments[1:-1]
@@ -129,10 +129,11 @@ def test_what_passes_has_one_reading(path: str) -> None:
         assert not set("\\;") & set(path)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("unit", ["/", "/a", "/.", "%", "%4", "\uff0f", "\u0301", "\u1100", "a", "ﷺ"])
 def test_linear(unit: str) -> None:
-    """64 KiB of any path take no longer than some milliseconds."""
+    """64 KiB of any path are checked within half a second."""
     path = "/" + (unit * 65536)[:65536]
     start = time.perf_counter()
-    confusion(path, path.encode())
+    ambiguity(path, path.encode())
     assert time.perf_counter() - start < 0.5

@@ -103,6 +103,7 @@ def test_no_service() -> None:
     assert ServiceTable([]).find("http", "/a/b") is None
 
 
+@pytest.mark.timing
 def test_deep_paths() -> None:
     """A path of thousands of segments costs no more than looking at it once."""
     services = ServiceTable([Service("root", (Accept(""),)), Service("x", (Accept("/a/a/x"),))])

@@ -77,7 +77,6 @@ class GssLoginModule(LoginModule):
         import gssapi
 
         # memory answers at once; another process may not
-        self.waits = context.state.shared or options.clientRealm == "map"
         self._required = [(name, getattr(gssapi.RequirementFlag, _FLAGS[name])) for name in options.requireFlags]
         self._replays = ReplayGuard(context.state, libkrb5.clock_skew())
         self._pending: PendingHandshakes[Handshake] = PendingHandshakes(context.clock)

@@ -117,7 +117,6 @@ class Kerberos5LoginModule(PasswordLoginModule):
         super().__init__(options, context)
         require_gssapi()
         self.authenticates = options.takes_passwords
-        self.waits = options.isInitiator
         if not options.isInitiator and not options.storeKey:
             context.warn("kerberos5: an acceptor without storeKey hands nothing to gss, so that no ticket can be taken")
         self._acceptor = self._make_acceptor() if options.storeKey and options.useKeyTab else None
