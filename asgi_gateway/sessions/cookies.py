@@ -75,8 +75,7 @@ class Sessions(Generic[V]):
         keys: the first signs, all verify; 32 bytes at least.
         life: seconds that a session lives at most.
         idle: seconds without a request after which it ends; None for never.
-        make_result: makes what is remembered of a verified session, and what ``peek`` and ``load`` give; is told how many
-            seconds are left.
+        make_result: makes what ``peek`` and ``load`` return of a session and the seconds that it has left.
 
     Raises:
         ConfigError: a key is too short, or there is none.
@@ -108,7 +107,7 @@ class Sessions(Generic[V]):
         self._names = {False: name, True: f"__Host-{name}"}
         # by the whole header, since to parse it and check the signature costs more than all else; one over TLS or not
         self._known: tuple[dict[bytes, _Known[V]], dict[bytes, _Known[V]]] = ({}, {})
-        self._forgotten = 0
+        self._invalidations = 0
 
     def peek(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> V | None:
         """What was verified a moment ago for this cookie; asks nobody and waits for nothing.
@@ -145,13 +144,13 @@ class Sessions(Generic[V]):
         identity = self._identity(cookie, secure)
         if identity is None:
             return None
-        forgotten = self._forgotten
+        invalidations = self._invalidations
         session = await self._verified(identity)
         if session is None:
             return None
         left = session.until - self._clock.time()
         value = self._make_result(session, left)
-        if forgotten == self._forgotten:  # else it may have been revoked while the store was asked
+        if invalidations == self._invalidations:  # else it may have been revoked while the store was asked
             self._remember(cookie, secure, _Known(session, self._monotonic() + min(recheck(session.idle), left), value))
         return value
 
@@ -205,7 +204,7 @@ class Sessions(Generic[V]):
 
     def invalidate(self, revocation: RevocationKey | None) -> None:
         """Ask the store again for what a revocation concerns; None: for every session."""
-        self._forgotten += 1
+        self._invalidations += 1
         if revocation is None:
             self._drop(lambda session: True)
         elif revocation.kind == "session":

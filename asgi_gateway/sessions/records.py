@@ -1,4 +1,4 @@
-"""Subjects as data that a store can keep between two requests."""
+"""Subjects as JSON data that a store can keep between two requests."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ _KINDS: dict[str, type[Principal]] = {
 
 
 def subject_to_json(subject: Subject) -> list[list[str]]:
-    """The subject's principals for JSON; credentials are left out.
+    """Return the subject's principals as ``[kind, name]`` pairs; credentials are left out.
 
-    A module's own kind of principal becomes the kind that it derives from.
+    A principal of a module's own class becomes the kind that the class derives from.
     """
     return [[_kind(principal), principal.name] for principal in subject.principals]
 
 
 def subject_from_json(data: list[list[str]]) -> Subject:
-    """The subject of such data. A kind that is not known becomes a bare principal, which is never a role.
+    """Return the subject of such pairs. An unknown kind becomes a bare principal, which is never a role.
 
     Raises:
-        TypeError: it is no such data.
-        ValueError: likewise.
+        TypeError: ``data`` is no list of pairs.
+        ValueError: likewise, or a name is empty.
     """
     return Subject(tuple(_KINDS.get(kind, Principal)(name) for kind, name in data))
 
