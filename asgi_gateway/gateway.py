@@ -60,6 +60,7 @@ class Gateway:
         identity: what tells this configuration from others on the same host, such as its file.
         keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
         browser_client: the path at which the client for browsers is served, or None.
+        root_path: ``root-path``, the root of every request whatever the server says, empty for none; or None.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -77,11 +78,13 @@ class Gateway:
         identity: str = "",
         keystore: KeyStore | None = None,
         browser_client: str | None = None,
+        root_path: str | None = None,
     ) -> None:
         self.services = tuple(services)
         self.state = state
         self.problems = tuple(problems)
         self.browser_client = browser_client
+        self.root_path = root_path
         self.clock = clock
         self.keystore = keystore
         self._entrances = (*self.services, *(each.ticket.login for each in self.services if each.ticket is not None))

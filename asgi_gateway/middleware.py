@@ -18,7 +18,9 @@ from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.services.identity import SCOPE_KEY
+from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.paths import ambiguity, path_below_root
+from asgi_gateway.services.root_path import RootPath
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.websockets.live import LiveSocket, Owner
 from asgi_gateway.websockets.login import SocketLogin
@@ -61,10 +63,19 @@ class GatewayMiddleware:
         self._browser_client = BrowserClient(path) if path is not None else None
         self._recall = self.gateway.recall if path is None else self._recall_but_for_module
         self._open = False
+        self._root_path = RootPath(self.gateway.root_path, application_roots(app))
+        self._settles_every_root = self._root_path.concerns_every_scope
+        for warning in self._root_path.warnings:
+            logger.warning("%s", warning)
         for problem in self.gateway.problems:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._settles_every_root or scope.get("root_path"):
+            settled = self._root_path.settle(scope)
+            scope = settled.scope
+            if settled.refusal is not None:
+                return await self._refuse(scope, receive, send, settled.refusal)
         allow = self._recall(scope)
         if allow is not None:
             if allow.headers:
@@ -102,6 +113,14 @@ class GatewayMiddleware:
         if scope["type"] == "websocket":
             return _deny_websocket(scope, receive, send, decision)
         return _answer(send, *_status_headers_body(decision))
+
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send, reason: str) -> None:
+        """Refuse a request before its service is known."""
+        decision = self.gateway.deny(request_of(scope), None, reason)
+        if scope["type"] == "websocket":
+            await _deny_websocket(scope, receive, send, decision)
+        else:
+            await _answer(send, *_status_headers_body(decision))
 
     def _recall_but_for_module(self, scope: Scope) -> Allow | None:
         own = scope["type"] == "http" and path_below_root(scope) == self.gateway.browser_client

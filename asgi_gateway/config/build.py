@@ -98,6 +98,7 @@ class _Builder:
                 identity=str(self._loaded.file.absolute() if self._loaded.file is not None else self._loaded.directory),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
+                root_path=self._loaded.config.root_path,
             )
         except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")

@@ -182,12 +182,20 @@ def _plain_path(path: str) -> str:
     return path
 
 
+def _root(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("does not begin with a slash; write /api, or / for none")
+    return parse_accept(text).path.removesuffix("/")
+
+
 class GatewayConfig(Element):
     """The whole file. Without services, the one realm protects everything.
 
     ``browser-client`` is ours: the path at which the gateway serves its client for browsers, an ES module, to anybody.
+    ``root-path`` is ours: the part of each path below which the application is mounted, instead of the server's.
     """
 
     security: SecurityConfig = SecurityConfig()
     services: tuple[ServiceConfig, ...] | None = None
     browser_client: Annotated[str, AfterValidator(_plain_path)] | None = None
+    root_path: Annotated[str, AfterValidator(_root)] | None = None
