@@ -26,7 +26,8 @@ from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.login_module import LoginModule
 from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.services.identity import scope_additions
-from asgi_gateway.services.paths import ambiguity, path_below_root
+from asgi_gateway.services.origins import SAFE_METHODS
+from asgi_gateway.services.paths import ambiguity, path_below_root, with_encoded_slashes
 from asgi_gateway.services.table import Service, ServiceTable, unshared
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.telemetry.audit import Audit
@@ -42,6 +43,8 @@ _KNOWN_PATHS = 4096
 _KNOWN_LENGTH = 256
 """The longest path that is; clients choose paths, so this bounds the memory."""
 
+_OF_A_PAGE = (b"origin", b"sec-fetch-site")
+"""The headers by which a browser says which page made a request."""
 _VARY: Headers = ((b"vary", b"Cookie"),)
 
 Observer = Callable[[Realm, Sequence[Step]], None]
@@ -158,10 +161,33 @@ class Gateway:
         Raises:
             HeaderError: services match the host, and the Host header is there twice.
         """
+        return self._find(request, request.path)
+
+    def _find(self, request: AuthRequest, path: str) -> Service | None:
         host = b""
         if self._table.by_host:
             host = request.header(b"host") or b""
-        return self._table.find(request.kind, request.path, host.decode("latin-1").lower())
+        return self._table.find(request.kind, path, host.decode("latin-1").lower())
+
+    def _service_of(self, request: AuthRequest) -> Service | str:
+        """Return the service that a request is for, or why there is none.
+
+        Raises:
+            HeaderError: Services match the host, and the Host header occurs twice.
+        """
+        if (reason := ambiguity(request.path, request.raw_path)) is None:
+            return self._find(request, request.path) or "no service accepts this path"
+        return self._find_with_encoded_slash(request) or f"a path that can be read in two ways: {reason}"
+
+    def _find_with_encoded_slash(self, request: AuthRequest) -> Service | None:
+        """Return the service that takes the path's encoded slashes, if it is the same in both readings of the path."""
+        raw_path = request.raw_path
+        if raw_path is None or ambiguity(request.path, raw_path, encoded_slash=True) is not None:
+            return None
+        service, other = self._find(request, request.path), with_encoded_slashes(request.path, raw_path)
+        if service is None or not service.allow_encoded_slash or other is None:
+            return None
+        return service if self._find(request, other) is service else None
 
     def recall(self, scope: Mapping[str, Any]) -> Allow | None:
         """The decision on a request that needs no waiting: a public service, or credentials verified a moment ago.
@@ -190,6 +216,8 @@ class Gateway:
             return service.allow_at_once
         if kind != "http":
             return None  # the Origin must be looked at
+        if scope.get("method", "GET") not in SAFE_METHODS and any(name in _OF_A_PAGE for name, _ in scope["headers"]):
+            return None
         try:
             verified = realm.recall(scope["headers"], scope.get("query_string", b""), scope.get("scheme", "http"))
         except HeaderError:
@@ -214,14 +242,12 @@ class Gateway:
         if service is not None and (request.raw_path is None or b"%" not in request.raw_path):
             return self.refuse_origin(request, service) or service
         try:
-            if (reason := ambiguity(request.path, request.raw_path)) is not None:
-                return self.deny(request, None, f"a path that can be read in two ways: {reason}")
-            service = self.find(request)
+            found = self._service_of(request)
         except HeaderError as error:
             return self.deny(request, None, str(error))
-        if service is None:
-            return self.deny(request, None, "no service accepts this path")
-        return self.refuse_origin(request, service) or service
+        if isinstance(found, str):
+            return self.deny(request, None, found)
+        return self.refuse_origin(request, found) or found
 
     async def decide(self, request: AuthRequest, observe: Observer | None = None) -> Decision:
         """Decide on a request.
@@ -255,17 +281,14 @@ class Gateway:
 
     def refuse_origin(self, request: AuthRequest, service: Service) -> Forbid | None:
         """The refusal of a page whose origin may not use the service; None if it may."""
-        # where no rule looks at the Origin it is nobody's business, however often it is there
-        if not (service.origins or (request.kind == "websocket" and service.realms)):
-            return None
         try:
-            origin = request.header(b"origin")
-            if origin is None or service.origins.allows(request, origin):
+            reason = service.origins.refusal(request, protected=bool(service.realms))
+            if reason is None:
                 return None
+            headers = service.origins.response(request.header(b"origin"))
         except HeaderError as error:
             return self.deny(request, service, str(error))
-        headers = service.origins.response(origin) if service.origins else ()
-        return self.deny(request, service, f"origin {origin.decode('latin-1')} is not allowed", "", headers)
+        return self.deny(request, service, reason, "", headers)
 
     def unavailable(self, request: AuthRequest, reason: str) -> Unavailable:
         """The decision on a request that could not be decided."""
@@ -276,14 +299,14 @@ class Gateway:
         """The answer to a CORS preflight, if the request is one and a service answers it; it never reaches the
         application and needs no credentials, since browsers send none with it.
         """
-        if request.method != "OPTIONS" or request.kind != "http" or ambiguity(request.path, request.raw_path):
+        if request.method != "OPTIONS" or request.kind != "http":
             return None
         try:
-            origin, service = request.header(b"origin"), self.find(request)
+            origin, service = request.header(b"origin"), self._service_of(request)
             asked = request.header(b"access-control-request-method")
         except HeaderError:
             return None
-        if origin is None or asked is None or service is None or not service.origins:
+        if origin is None or asked is None or isinstance(service, str) or not service.origins:
             return None
         return service.origins.preflight(request, origin)
 
@@ -292,6 +315,8 @@ class Gateway:
     ) -> Decision:
         if service.allow_public is not None:
             return service.allow_public
+        if service.origins.left_to_application(request):
+            return Allow(None, (), service.name, additions=scope_additions(service.name, "", None))
         if len(service.realms) > 1:
             outcome = await self._factors.authenticate(request, service, observe, fresh=fresh)
         else:

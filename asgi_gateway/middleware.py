@@ -19,6 +19,7 @@ from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.services.identity import SCOPE_KEY
 from asgi_gateway.services.inspection import application_roots
+from asgi_gateway.services.origins import without_cors
 from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.root_path import RootPath
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
@@ -326,11 +327,17 @@ def _joined(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def _adding(send: Send, headers: Headers) -> Send:
-    """A ``send`` that adds headers to the application's response, or to the answer of the handshake."""
+    """A ``send`` that adds headers to the application's response, or to the answer of the handshake.
+
+    The gateway's headers of CORS replace the application's: browsers refuse a response that has both.
+    """
+
+    cors = any(name == b"access-control-allow-origin" for name, _ in headers)
 
     def adding(message: Message) -> Awaitable[None]:
         if message["type"] in _OPENING:
-            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+            given = message.get("headers", ())
+            message = {**message, "headers": [*(without_cors(given) if cors else given), *headers]}
         return send(message)
 
     return adding

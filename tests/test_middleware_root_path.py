@@ -25,7 +25,7 @@ def world() -> World:
 
 def site(world: World) -> Any:
     realm = world.realm(users(joe="R"))
-    return world.gateway(service("public", "/public"), service("admin", "/admin", realm), service("all", "/", realm))
+    return world.gateway(service("public", "/public"), service("admin", "/admin", realm), service("all", "", realm))
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])

@@ -158,12 +158,18 @@ class TicketConfig(Element):
 
 
 class ServiceConfig(Element):
-    """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order."""
+    """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order.
+
+    ``allow-encoded-slash`` is ours: whether a segment of its paths may hold a slash that was sent as ``%2F``.
+    ``cors`` is ours: who answers preflights and sends the headers of CORS.
+    """
 
     name: str = ""
     description: str = ""
     accept: tuple[AcceptURLText, ...] = Field(min_length=1)
     match_host: Boolean = False
+    allow_encoded_slash: Boolean = False
+    cors: Literal["gateway", "application"] = "gateway"
     realm_name: tuple[NonEmpty, ...] = ()
     authorization_constraint: Constraint | None = None
     cross_site_constraint: tuple[CrossSiteConstraint, ...] = ()

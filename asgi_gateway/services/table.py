@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.model import Allow, Kind
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.origins import OriginRules
+from asgi_gateway.services.paths import folded
 from asgi_gateway.sessions.tokens import TokenIssuer
 
 __all__ = ["Accept", "Service", "ServiceTable", "Ticket", "unshared"]
@@ -40,6 +41,7 @@ class Service:
         realms: all of them must succeed, in order.
         authorization: the roles that must be held.
         origins: which pages of other sites may use it.
+        allow_encoded_slash: whether a segment of its paths may hold a slash that was sent as ``%2F``.
     """
 
     name: str
@@ -47,6 +49,7 @@ class Service:
     realms: tuple[Realm, ...] = ()
     authorization: Authorization = field(default_factory=Authorization)
     origins: OriginRules = field(default_factory=OriginRules)
+    allow_encoded_slash: bool = False
     allow_public: Allow | None = None
     """The decision for a public service; None for a protected one. Set by the gateway."""
     allow_at_once: Allow | None = None
@@ -90,6 +93,7 @@ class ServiceTable:
         for service in services:
             for accept in service.accepts:
                 self._add(service, accept)
+                self._add(service, replace(accept, path=folded(accept.path)))
         self._depth = max((a.path.count("/") for service in services for a in service.accepts), default=0)
 
     def _add(self, service: Service, accept: Accept) -> None:
@@ -108,7 +112,17 @@ class ServiceTable:
             kind: ``http`` or ``websocket``.
             path: the path below the root, already found to have one reading only.
             host: the Host header in lower case; looked at only by services that match the host.
+
+        Returns:
+            The service; None if there is none, or if the path belongs to another service once Unicode is normalised, as
+            some applications and file systems do.
         """
+        service = self._longest(kind, path, host)
+        if path.isascii() or service is self._longest(kind, folded(path), host):
+            return service
+        return None
+
+    def _longest(self, kind: str, path: str, host: str) -> Service | None:
         any_host = self._any_host[kind]
         if not self.by_host and (service := any_host.get(path)) is not None:
             return service
