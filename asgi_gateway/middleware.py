@@ -17,7 +17,7 @@ from asgi_gateway.errors import HeaderError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
-from asgi_gateway.services.identity import SCOPE_KEY
+from asgi_gateway.services.identity import SCOPE_KEY, application_scope
 from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.origins import without_cors
 from asgi_gateway.services.paths import ambiguity, path_below_root
@@ -81,7 +81,7 @@ class GatewayMiddleware:
         if allow is not None:
             if allow.headers:
                 send = _adding(send, allow.headers)
-            return await self.app({**scope, **allow.additions}, receive, send)
+            return await self.app(application_scope(scope, allow.additions), receive, send)
         entered = await self._decide(scope, receive, send)
         if entered is not None:  # awaited here, so that an open socket holds no frame of the decision
             await entered
@@ -138,7 +138,7 @@ class GatewayMiddleware:
 
     def _enter(self, scope: Scope, receive: Receive, send: Send, allow: Allow, ended: int) -> Awaitable[None]:
         """Run the application; ``ended`` is how often something was revoked when the decision began."""
-        scope = {**scope, **allow.additions}  # whatever stood under these keys before is gone
+        scope = application_scope(scope, allow.additions)
         if scope["type"] == "websocket":
             if allow.subprotocols:
                 scope.update(without_credentials(scope, allow.subprotocols))
