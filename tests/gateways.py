@@ -142,7 +142,9 @@ class World:
 
 def service(name: str, path: str, *realms: Realm, roles: str = "", origins: OriginRules | None = None) -> Service:
     """A service at one path."""
-    return Service(name, (Mount(path),), realms, Authorization(roles.split()), origins or OriginRules())
+    return Service(
+        name, (Mount(path),), realms, Authorization(roles.split()), OriginRules() if origins is None else origins
+    )
 
 
 def basic(name: str, password: str | None = None) -> tuple[bytes, bytes]:
