@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asgi_gateway.model import Kind
 from asgi_gateway.services.table import Accept, Service, ServiceTable
 
-HTTP, SOCKET = frozenset(("http",)), frozenset(("websocket",))
+Kinds = frozenset[Kind]
+
+HTTP: Kinds = frozenset(("http",))
+SOCKET: Kinds = frozenset(("websocket",))
 BOTH = HTTP | SOCKET
 
 segment = st.sampled_from(["a", "b", "ab", "A"])
