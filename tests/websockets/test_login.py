@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
+from types import CoroutineType
 from typing import Any
 
 import pytest
@@ -190,8 +191,8 @@ async def test_once_open_nothing_stands_between(make: Make, echo: Echo) -> None:
     login = SocketLogin(b"", socket.inward.get, socket.outward.put)
     login._told = login._open = True
     sent, received = login.send({"type": "x"}), login.receive()
-    assert isinstance(sent, Coroutine)
-    assert isinstance(received, Coroutine)
+    assert isinstance(sent, CoroutineType)
+    assert isinstance(received, CoroutineType)
     assert sent.cr_code is asyncio.Queue.put.__code__
     assert received.cr_code is asyncio.Queue.get.__code__
     sent.close()
