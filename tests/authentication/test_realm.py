@@ -24,11 +24,6 @@ BAD_TOKEN = (b"authorization", b"Token bad")
 MALFORMED = (b"authorization", b"Basic !!!")
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 def challenges(outcome: object) -> list[str]:
     assert isinstance(outcome, Challenge)
     assert {name for name, _ in outcome.headers} == {b"www-authenticate"}
