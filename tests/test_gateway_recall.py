@@ -22,6 +22,11 @@ ORIGIN = (b"origin", b"https://a.example")
 LISTED = OriginRules([CrossSite(frozenset(("https://a.example",)), ("PUT",))])
 
 
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
 def site(world: World) -> Gateway:
     """A public part, two protected ones, and one of each for pages of another site."""
     realm = world.realm(users(joe="A", ann="A B"))
@@ -73,7 +78,7 @@ def test_recall_never_differs(asked: list[dict[str, Any]]) -> None:
             if remembered is not None:
                 assert remembered == decided
                 assert remembered.headers == ()
-                assert remembered.additions is decided.additions
+                assert remembered.additions is decided.additions  # type: ignore[union-attr]
             assert gateway.recall(this) in (None, decided)
 
     anyio.run(main)
