@@ -366,7 +366,11 @@ def _joined(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 
 def _adding(send: Send, headers: Headers) -> Send:
-    """Return a ``send`` that adds headers to the application's response, or to its answer to the handshake."""
+    """Return a ``send`` that adds headers to the application's response, or to its answer to the handshake.
+
+    The gateway's headers of CORS replace the application's: browsers refuse a response that has both.
+    """
+    cors = any(name == b"access-control-allow-origin" for name, _ in headers)
 
     def adding(message: Message) -> Awaitable[None]:
         if message["type"] in _OPENING:

@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asgi_gateway.model import Protocol
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.table import ServiceTable
 
-HTTP, SOCKET = frozenset(("http",)), frozenset(("websocket",))
+Kinds = frozenset[Protocol]
+
+HTTP: Kinds = frozenset(("http",))
+SOCKET: Kinds = frozenset(("websocket",))
 BOTH = HTTP | SOCKET
 
 segment = st.sampled_from(["a", "b", "ab", "A"])
@@ -139,11 +143,11 @@ def test_two_readings(path: str, expected: str | None) -> None:
     """A path that belongs to another service once it is normalised has none; a service's own forms are all its own."""
     services = ServiceTable(
         [
-            Service("root", (Accept(""),)),
-            Service("admin", (Accept("/admin"),)),
-            Service("coffee", (Accept("/cafe\u0301"),)),
-            Service("persian", (Accept("/\u0645\u06cc\u200c\u062e"),)),
-            Service("katakana", (Accept("/\u30ac"), Accept("/\u30ab\u3099"), Accept("/\uff76\uff9e"))),
+            Service("root", (Mount(""),)),
+            Service("admin", (Mount("/admin"),)),
+            Service("coffee", (Mount("/cafe\u0301"),)),
+            Service("persian", (Mount("/\u0645\u06cc\u200c\u062e"),)),
+            Service("katakana", (Mount("/\u30ac"), Mount("/\u30ab\u3099"), Mount("/\uff76\uff9e"))),
         ]
     )
     found = services.find("http", path)
@@ -153,4 +157,4 @@ def test_two_readings(path: str, expected: str | None) -> None:
 def test_two_services_of_one_folded_path() -> None:
     """Two services whose paths are the same once they are normalised take the same requests."""
     with pytest.raises(ValueError, match="accept the same"):
-        ServiceTable([Service("a", (Accept("/caf\u00e9"),)), Service("b", (Accept("/cafe\u0301"),))])
+        ServiceTable([Service("a", (Mount("/caf\u00e9"),)), Service("b", (Mount("/cafe\u0301"),))])
