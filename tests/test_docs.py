@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import io
 import re
 import shlex
@@ -27,6 +29,7 @@ from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.passwords import hash_password
 from tests.asgi import get
 from tests.helpers import ManualClock
+from tools.api_reference import MODULES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -204,6 +207,52 @@ def test_python_can_be_compiled() -> None:
                 compile(block.text, str(file), "exec")
 
 
+PYTHON = [
+    pytest.param(block.text, id=f"{file.relative_to(ROOT)}-{number}")
+    for file in [ROOT / "README.md", *FILES]
+    for number, block in enumerate(blocks(file), 1)
+    if block.language == "python"
+] + [pytest.param(file.read_text(), id=str(file.relative_to(ROOT))) for file in (ROOT / "example_app").glob("*.py")]
+
+
+def own_imports(source: str) -> list[str]:
+    """What a source imports of the package: ``module.name``, or a module's name alone."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom) and node.module is not None:
+            found += [f"{node.module}.{alias.name}" for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+    return [name for name in found if name.split(".")[0] == "asgi_gateway"]
+
+
+def is_public(name: str) -> bool:
+    """Whether a name is a public module, or exported by one."""
+    module, _, attribute = name.rpartition(".")
+    return name in MODULES or (module in MODULES and attribute in importlib.import_module(module).__all__)
+
+
+@pytest.mark.parametrize("source", PYTHON)
+def test_examples_import_public_names_only(source: str) -> None:
+    """What README, docs/ and the reference application import of the package is public."""
+    assert [name for name in own_imports(source) if not is_public(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("source", "inner"),
+    [
+        ("from asgi_gateway.gateway import Gateway", ["asgi_gateway.gateway.Gateway"]),
+        ("import asgi_gateway.middleware", ["asgi_gateway.middleware"]),
+        ("def f():\n    from asgi_gateway import config", ["asgi_gateway.config"]),
+        ("from asgi_gateway.plugins import clock, Clock", ["asgi_gateway.plugins.clock"]),
+        ("from asgi_gateway.client import connect, sync\nimport starlette", []),
+    ],
+)
+def test_inner_imports_are_found(source: str, inner: list[str]) -> None:
+    """A module that is not public, and a name that a public module does not export, are told apart from public ones."""
+    assert [name for name in own_imports(source) if not is_public(name)] == inner
+
+
 # -------------------------------------------------------------------------------------------- the ticket, as documented
 
 
@@ -264,7 +313,9 @@ def test_short_key_stops_the_start(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------- links, commands and tests
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(DOCS)))
+@pytest.mark.parametrize(
+    "file", [*FILES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"], ids=lambda file: str(file.relative_to(ROOT))
+)
 def test_links(file: Path) -> None:
     """Every relative link leads to a file, and to a heading that is in it."""
     broken = []
@@ -276,6 +327,14 @@ def test_links(file: Path) -> None:
         if not target.exists() or (anchor and anchor not in anchors(target)):
             broken.append(link)
     assert broken == []
+
+
+def test_the_index_lists_every_page() -> None:
+    """Every page of docs/ is linked from docs/README.md, and the README of the project leads there."""
+    index = DOCS / "README.md"
+    linked = {(DOCS / link.partition("#")[0]).resolve() for link in re.findall(r"\]\(([^)]+)\)", index.read_text())}
+    assert [str(file.relative_to(DOCS)) for file in FILES if file not in linked | {index}] == []
+    assert "](docs/README.md)" in (ROOT / "README.md").read_text()
 
 
 def anchors(file: Path) -> set[str]:
