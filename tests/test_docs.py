@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import importlib
 import io
+import logging
 import re
 import shlex
 import sys
 import textwrap
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -308,6 +310,52 @@ def test_short_key_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "ticket.key").write_bytes(b"k" * 31)
     with pytest.raises(ConfigError, match="at least 32 bytes"):
         config.load_config(tmp_path / "gateway.yaml")
+
+
+# ------------------------------------------------------------------------------------------- logging, as documented
+
+
+@pytest.fixture
+def logging_examples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """The examples of security.md that set up logging, in a folder of their own; their handlers are removed again."""
+    monkeypatch.chdir(tmp_path)
+    loggers = [logging.getLogger(name) for name in ("asgi_gateway.audit", "uvicorn.access")]
+    before = [(each.level, each.propagate, each.handlers[:], each.filters[:]) for each in loggers]
+    yield [block.text for block in blocks(DOCS / "explanation" / "security.md") if block.language == "python"]
+    for logger, (level, propagate, handlers, filters) in zip(loggers, before, strict=True):
+        for handler in logger.handlers:
+            if handler not in handlers:
+                handler.close()
+        logger.level, logger.propagate, logger.handlers, logger.filters = level, propagate, handlers, filters
+    logging.getLogger("asgi_gateway.audit").manager._clear_cache()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rotate", ["rename", "remove", "replace"])
+def test_audit_log_outlives_its_rotation(rotate: str, logging_examples: list[str]) -> None:
+    """The documented handler writes to audit.log again after logrotate renamed, removed or replaced it."""
+    exec(compile(logging_examples[0], "security.md", "exec"), {})
+    audit, file = logging.getLogger("asgi_gateway.audit"), Path("audit.log")
+    audit.info("before")
+    if rotate == "rename":
+        file.rename("audit.log.1")
+    elif rotate == "remove":
+        file.unlink()
+    else:
+        Path("new").write_text("")
+        Path("new").replace(file)
+    audit.info("after")
+    assert file.read_text() == "after\n"
+    assert rotate != "rename" or Path("audit.log.1").read_text() == "before\n"
+
+
+@pytest.mark.parametrize("line", ["/a?ticket=s3cret", "/a?b=1&ticket=s3cret", "/?ticket=s3cret&c=2"])
+def test_access_log_hides_credentials(line: str, logging_examples: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    """The documented filter keeps a credential query parameter out of the server's access log."""
+    exec(compile(logging_examples[1], "security.md", "exec"), {})
+    with caplog.at_level(logging.INFO, "uvicorn.access"):
+        logging.getLogger("uvicorn.access").info('%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "GET", line, "1.1", 200)
+    assert "s3cret" not in caplog.text
+    assert "ticket=***" in caplog.text
 
 
 # ------------------------------------------------------------------------------------------- links, commands and tests
