@@ -35,6 +35,9 @@ Login = Callable[[Any], Awaitable[Grant | None]]
 class Module(LoginModule):
     """A login module that runs a function and counts its calls."""
 
+    roles: dict[str, str]
+    """The users that it knows, where it is one of ``users``."""
+
     def __init__(self, login: Login, **attributes: Any) -> None:
         self._login = login
         self.calls = self.aborts = 0
@@ -142,7 +145,13 @@ def request(path: str, *headers: tuple[bytes, bytes], kind: str = "http", **more
 
 def scope(path: str, *headers: tuple[bytes, bytes], kind: str = "http", **more: Any) -> dict[str, Any]:
     """An ASGI scope."""
-    common = {"type": kind, "path": path, "headers": list(headers), "client": ["192.0.2.1", 1], "query_string": b""}
+    common: dict[str, Any] = {
+        "type": kind,
+        "path": path,
+        "headers": list(headers),
+        "client": ["192.0.2.1", 1],
+        "query_string": b"",
+    }
     if kind == "http":
         common |= {"method": "GET", "scheme": "http"}
     else:
@@ -204,7 +213,7 @@ DISCONNECT = {"type": "websocket.disconnect", "code": 1001}
 
 async def ask(app: Any, scope: dict[str, Any]) -> Server:
     """One request; a WebSocket client connects and goes away."""
-    messages = [] if scope["type"] == "http" else [CONNECT.copy(), DISCONNECT.copy()]
+    messages: list[dict[str, Any]] = [] if scope["type"] == "http" else [CONNECT.copy(), DISCONNECT.copy()]
     server = Server(*messages)
     await app(scope, server.receive, server.send)
     return server

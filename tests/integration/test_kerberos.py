@@ -236,6 +236,7 @@ def test_kdc_down(kdc: Kdc, alice: str, tmp_path: Path) -> None:
         assert "the KDC is down or cannot be reached" in server.output()
 
 
+@pytest.mark.timing
 def test_kdc_silent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a KDC keeps silent, passwords get 503 within their time limit, and tickets are taken as ever."""
     own = Kdc(tmp_path / "kdc")

@@ -134,6 +134,7 @@ def test_model(shared_server: RedisServer) -> None:
     assert result is None or result.wasSuccessful(), result.failures + result.errors
 
 
+@pytest.mark.timing
 async def test_life_is_never_shorter_than_asked(harness: RedisHarness) -> None:
     """A time to live between two milliseconds is rounded up."""
     await harness.state.put_if_absent("key", "value", 0.0301)
@@ -198,6 +199,7 @@ async def _recovers(state: RedisState, within: float = 5.0) -> None:
             await anyio.sleep(0.02)
 
 
+@pytest.mark.timing
 async def test_never_there() -> None:
     """A server that is not there keeps nobody from opening the store; every call is refused at once."""
     state = RedisState(f"redis://{LOOPBACK}:{free_port()}")
@@ -207,6 +209,7 @@ async def test_never_there() -> None:
     await state.close()
 
 
+@pytest.mark.timing
 async def test_killed_and_started_again(server: RedisServer, state: RedisState) -> None:
     """A killed server is refused at once; when it is back, the store is within seconds, with what the server kept."""
     server.kill()
@@ -229,6 +232,7 @@ async def test_connections_from_before_a_restart(server: RedisServer, state: Red
             assert await state.put_if_absent(f"{number}", "value", 60) is None
 
 
+@pytest.mark.timing
 async def test_frozen(server: RedisServer, state: RedisState) -> None:
     """A server that says nothing: each of many calls ends by its time, the loop stays free, and the store recovers."""
     server.freeze()
@@ -337,6 +341,7 @@ async def test_cancelled_callers(shared_server: RedisServer) -> None:
     await state.close()
 
 
+@pytest.mark.timing
 async def test_slow_answers_after_a_timeout(server: RedisServer) -> None:
     """An answer that comes after its caller gave up is nobody else's."""
     state = RedisState(server.url, max_connections=1, timeout=0.2)
@@ -458,6 +463,7 @@ async def test_tls(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- Cluster and Sentinel
 
 
+@pytest.mark.timing
 async def test_cluster(tmp_path: Path) -> None:
     """A Redis Cluster works, and so does the check of its eviction policy."""
     bus = free_port()
@@ -479,6 +485,7 @@ async def test_cluster(tmp_path: Path) -> None:
         await state.close()
 
 
+@pytest.mark.timing
 async def test_sentinel(tmp_path: Path) -> None:
     """With Sentinel, the store finds the master, and the new one after a failover."""
     (tmp_path / "a").mkdir()

@@ -129,6 +129,7 @@ def test_what_passes_has_one_reading(path: str) -> None:
         assert not set("\\;") & set(path)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("unit", ["/", "/a", "/.", "%", "%4", "\uff0f", "\u0301", "\u1100", "a", "ﷺ"])
 def test_linear(unit: str) -> None:
     """64 KiB of any path take no longer than some milliseconds."""

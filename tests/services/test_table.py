@@ -8,9 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asgi_gateway.model import Kind
 from asgi_gateway.services.table import Accept, Service, ServiceTable
 
-HTTP, SOCKET = frozenset(("http",)), frozenset(("websocket",))
+Kinds = frozenset[Kind]
+
+HTTP: Kinds = frozenset(("http",))
+SOCKET: Kinds = frozenset(("websocket",))
 BOTH = HTTP | SOCKET
 
 segment = st.sampled_from(["a", "b", "ab", "A"])
@@ -103,6 +107,7 @@ def test_no_service() -> None:
     assert ServiceTable([]).find("http", "/a/b") is None
 
 
+@pytest.mark.timing
 def test_deep_paths() -> None:
     """A path of thousands of segments costs no more than looking at it once."""
     services = ServiceTable([Service("root", (Accept(""),)), Service("x", (Accept("/a/a/x"),))])

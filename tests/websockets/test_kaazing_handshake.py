@@ -19,7 +19,7 @@ def started(query=b".kl=Y", **limits):
     return Handshake(query, Limits(**limits))
 
 
-def test_the_exchange_is_as_observed():
+def test_the_exchange_is_as_observed() -> None:
     """Marker, request, 401 and empty message, request, 101, empty message and marker: byte for byte."""
     handshake = started()
     assert handshake.greeting == (b"\xef\x83\xbfN",)
@@ -39,7 +39,7 @@ def test_the_exchange_is_as_observed():
     assert handshake.state is State.OPEN
 
 
-def test_the_marker_comes_only_if_asked_for():
+def test_the_marker_comes_only_if_asked_for() -> None:
     """Without .kl=Y there is no marker, neither first nor last."""
     handshake = started(b"x=.kl=Y")
     assert handshake.greeting == ()
@@ -51,12 +51,12 @@ def test_the_marker_comes_only_if_asked_for():
     ("query", "seen"),
     [(b".kl=Y", b""), (b"", b""), (b"a=1&.kl=Y&b=.2&.krn=7", b"a=1&b=.2"), (b"a=%2E&&.x", b"a=%2E&")],
 )
-def test_the_gateways_own_parameters_are_taken_away(query, seen):
+def test_the_gateways_own_parameters_are_taken_away(query, seen) -> None:
     """The application sees the query without parameters whose names begin with a dot, and otherwise as it was."""
     assert started(query).query == seen
 
 
-def test_answers_are_bounded():
+def test_answers_are_bounded() -> None:
     """Four wrong answers are challenged or refused as they come; the last refusal is final and carries no challenge."""
     handshake = started()
     statuses = []
@@ -68,7 +68,7 @@ def test_answers_are_bounded():
 
 
 @pytest.mark.parametrize("status", [400, 403, 503])
-def test_other_refusals_are_final(status):
+def test_other_refusals_are_final(status) -> None:
     """Only a 401 may be answered."""
     handshake = started()
     handshake.request(REQUEST)
@@ -79,7 +79,7 @@ def test_other_refusals_are_final(status):
 @pytest.mark.parametrize(
     "message", [b"", "hello", b"\x00" * 10, b"POST\r\n\r\n", REQUEST + b"x", REQUEST[:-2] + b"a: b\r\n" * 9_000]
 )
-def test_what_is_no_request_is_refused(message):
+def test_what_is_no_request_is_refused(message) -> None:
     """A message that is too long or holds no request head is an error, after which only a refusal is possible."""
     handshake = started()
     with pytest.raises(HeaderError):
@@ -87,7 +87,7 @@ def test_what_is_no_request_is_refused(message):
     assert handshake.refuse(400)[0].startswith(b"HTTP/1.1 400 Bad Request\r\n")
 
 
-def test_patience_is_short_before_the_first_request():
+def test_patience_is_short_before_the_first_request() -> None:
     """A person is waited for only once there is a challenge to think about."""
     handshake = started(first=1.0, later=9.0)
     assert handshake.patience == 1.0
@@ -95,7 +95,7 @@ def test_patience_is_short_before_the_first_request():
     assert handshake.patience == 9.0
 
 
-def test_only_credentials_of_the_inner_request_count():
+def test_only_credentials_of_the_inner_request_count() -> None:
     """Credentials replace the opening's of the same name; what a page or proxy vouches for cannot be overwritten."""
     opening = (
         (b"host", b"h"),
@@ -120,27 +120,27 @@ def test_only_credentials_of_the_inner_request_count():
     )
 
 
-def test_credentials_named_twice_stay_twice():
+def test_credentials_named_twice_stay_twice() -> None:
     """Two Authorization headers in one request are passed on as two, so that they are refused."""
     head = parse_request(b"GET / HTTP/1.1\r\nAuthorization: a\r\nAuthorization: b\r\n\r\n")
     assert len(inner_headers(((b"authorization", b"c"),), head, frozenset())) == 2
 
 
-def test_offers():
+def test_offers() -> None:
     """The application's subprotocols are those of the inner request."""
     assert offers_of(parse_request(b"GET / HTTP/1.1\r\nSec-WebSocket-Protocol: a, b,,c\r\n\r\n")) == ["a", "b", "c"]
     assert offers_of(parse_request(REQUEST)) == []
 
 
 @given(st.lists(st.sampled_from(["", "Authorization: x"]), max_size=8), st.booleans())
-def test_our_client_and_our_server_understand_each_other(answers, subprotocol):
+def test_our_client_and_our_server_understand_each_other(answers, subprotocol) -> None:
     """Whatever the rounds, client and server agree on every response and on when the socket is open."""
     client = ExtendedHandshake("ws://host/echo?a=b", ["chat"])
     server = Handshake(b"a=b&.kl=Y", Limits())
     assert client.opening_uri == "ws://host/echo?a=b&.kl=Y"
     assert [client.receive(message) for message in server.greeting] == [True]
 
-    def hear(messages):
+    def hear(messages) -> None:
         heard = [client.receive(message) for message in messages]
         assert heard.index(True) == len(heard) - 1
 
@@ -169,14 +169,14 @@ def test_our_client_and_our_server_understand_each_other(answers, subprotocol):
         ([NO_REDIRECT, b"HTTP/1.1 101 OK\r\n\r\n", b"", b"early"], "marker"),
     ],
 )
-def test_our_client_keeps_to_the_protocol(messages, error):
+def test_our_client_keeps_to_the_protocol(messages, error) -> None:
     """A server that says anything else, or goes on for ever, is an error; a redirect is never followed."""
     client = ExtendedHandshake("ws://host/")
     with pytest.raises(HandshakeError, match=error):
         _ = [client.receive(message) for message in messages]
 
 
-def test_a_subprotocol_that_was_not_offered_is_an_error():
+def test_a_subprotocol_that_was_not_offered_is_an_error() -> None:
     """The server may choose only from what was offered."""
     client = ExtendedHandshake("ws://host/", ["chat"])
     for message in (NO_REDIRECT, b"HTTP/1.1 101 OK\r\nSec-WebSocket-Protocol: other\r\n\r\n", b"", NO_REDIRECT):

@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from asgi_gateway.errors import LoginFailed
-from asgi_gateway.modules.kerberos.library import principals as names
+from asgi_gateway.modules.kerberos.library import libkrb5
 from asgi_gateway.modules.kerberos.library.principals import NameOptions, split_principal, user_name
 
 
@@ -34,7 +34,7 @@ def test_name(principal: str, wanted: str, name: str) -> None:
 
 def test_map(monkeypatch: pytest.MonkeyPatch) -> None:
     """With map, the system's rules give the name, for principals that are not refused."""
-    monkeypatch.setattr(names.libkrb5, "local_name", lambda principal: principal.lower())
+    monkeypatch.setattr(libkrb5, "local_name", lambda principal: principal.lower())
     assert user_name("Alice@HOME", "HOME", options(clientRealm="map")) == "alice@home"
     with pytest.raises(LoginFailed):
         user_name("Alice@AWAY", "HOME", options(clientRealm="map", refuseForeignRealms=True))
