@@ -131,7 +131,7 @@ class Handshake:
 
 def offers_of(head: RequestHead) -> list[str]:
     """The subprotocols that a request offers the application."""
-    values = b",".join(head.all(b"sec-websocket-protocol")).decode("latin-1").split(",")
+    values = b",".join(head.get_all(b"sec-websocket-protocol")).decode("latin-1").split(",")
     return [name for value in values if (name := value.strip())]
 
 
