@@ -39,7 +39,7 @@ _MADE_BY = {"Gateway": "load_config", "KeyStore": "load_keystore"}
 _METHODS = {"Gateway": ("open", "close", "needs_shared_state")}
 """Classes of which only some methods are public; the others serve the middleware."""
 _STARS = {griffe.ParameterKind.var_positional: "*", griffe.ParameterKind.var_keyword: "**"}
-_SKIPPED_BASES = {"abc.ABC", "ABC", "object", "BaseModel", "Protocol", "Exception"}
+_SKIPPED_BASES = {"abc.ABC", "ABC", "object", "BaseModel", "Protocol", "Exception", "HttpAuth"}
 
 Documented = griffe.Class | griffe.Function | griffe.Attribute | griffe.TypeAlias
 
@@ -226,7 +226,7 @@ def _docstring(item: Documented) -> str:
     parts: list[str] = []
     if isinstance(item, griffe.Class) and (bases := [b for b in map(str, item.bases) if b not in _SKIPPED_BASES]):
         parts.append(f"A subclass of {', '.join(f'`{base}`' for base in bases)}.\n\n")
-    for section in item.docstring.parsed if item.docstring else []:
+    for section in _sections(item):
         if section.kind is griffe.DocstringSectionKind.text:
             parts.append(f"{_text(section.value)}\n\n")
         elif item.name not in _MADE_BY:
@@ -234,6 +234,20 @@ def _docstring(item: Documented) -> str:
             parts += [f"- {_element(element)}\n" for element in section.value]
             parts.append("\n")
     return "".join(parts)
+
+
+def _sections(item: Documented) -> list[griffe.DocstringSection]:
+    """Return a docstring's sections. A class that inherits its constructor has the sections of the base's, too."""
+    sections = item.docstring.parsed if item.docstring else []
+    kinds = {section.kind for section in sections}
+    if not isinstance(item, griffe.Class) or griffe.DocstringSectionKind.parameters in kinds:
+        return sections
+    if "__init__" in item.members and "dataclass" not in item.labels:
+        return sections
+    makers = [base for base in item.mro() if "__init__" in base.members or "dataclass" in base.labels]
+    inherited = [section for base in makers[:1] if base.docstring for section in base.docstring.parsed]
+    text = griffe.DocstringSectionKind.text
+    return sections + [each for each in inherited if each.kind is not text and each.kind not in kinds]
 
 
 def _element(element: object) -> str:
