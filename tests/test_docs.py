@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
 import importlib
 import io
@@ -126,6 +127,49 @@ def test_status_says_what_is_there() -> None:
     known = {f"`{name}` (module)" for name in registry.login_module_names()}
     known |= {f"`{name}`" for name in registry.scheme_names()}
     assert {name for name in modules | schemes | known if states.get(name) == "works"} == known
+
+
+def first_cells(page: str, heading: str) -> set[str]:
+    """The code in the first cells of the tables below a heading of a page."""
+    below = re.split(rf"^#+ {re.escape(heading)}$", documented(page), flags=re.MULTILINE)[1]
+    rows = re.findall(r"^\| ([^|]*) \|", re.split(r"^#", below, flags=re.MULTILINE)[0], re.MULTILINE)
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+def test_every_command_stands_in_the_table() -> None:
+    """The first table of command-line.md lists all commands, and no others."""
+    (commands,) = [each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    assert first_cells("reference/command-line.md", "Command line") - {"0", "1", "2"} == set(commands.choices)
+
+
+def test_every_scheme_stands_in_the_table() -> None:
+    """The table of schemes lists all that this release knows."""
+    assert first_cells("reference/configuration.md", "Schemes") == set(registry.scheme_names())
+
+
+def test_every_type_of_module_stands_in_its_row() -> None:
+    """The element ``type`` of a login module names each module, and each module has a page."""
+    (row,) = [line for line in documented("reference/configuration.md").splitlines() if "`class:package." in line]
+    named = set(re.findall(r"`([^`]+)`", row)) - {"type", "class:package.module.Class"}
+    assert named == set(registry.login_module_names())
+    pages = documented(*(f"reference/modules/{file.name}" for file in (DOCS / "reference" / "modules").iterdir()))
+    assert [name for name in named if f"`{name}`" not in "\n".join(re.findall(r"^# .*", pages, re.MULTILINE))] == []
+
+
+def test_every_state_store_stands_in_the_tables() -> None:
+    """Deployment lists the options of each store, and the element ``type`` of ``state`` names each."""
+    stores = set(registry.state_store_names())
+    assert first_cells("how-to/deployment.md", "Options") >= stores
+    assert all(f"`{name}`" in documented("reference/configuration.md") for name in stores)
+
+
+def test_what_is_remembered_is_told() -> None:
+    """The paragraph on remembered credentials names the modules that allow it, and some that do not."""
+    (text,) = re.findall(r"A \*\*remembered credential\*\*.*?\n\n", documented("reference/configuration.md"), re.DOTALL)
+    allowing, _, others = text.partition(" do; ")
+    modules = {name: registry.login_module(name).cacheable for name in registry.login_module_names()}
+    assert set(re.findall(r"`(\w+)`", allowing)) == {name for name, cacheable in modules.items() if cacheable}
+    assert set(re.findall(r"`(\w+)`", others)) == {name for name, cacheable in modules.items() if not cacheable}
 
 
 # ------------------------------------------------------------------------------------------------------------ examples
