@@ -30,6 +30,7 @@ from asgi_gateway.errors import ConfigError
 from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.passwords import hash_password
+from asgi_gateway.websockets.live import CloseReason
 from tests.asgi import get
 from tests.helpers import ManualClock
 from tools.api_reference import MODULES
@@ -161,6 +162,14 @@ def test_every_state_store_stands_in_the_tables() -> None:
     stores = set(registry.state_store_names())
     assert first_cells("how-to/deployment.md", "Options") >= stores
     assert all(f"`{name}`" in documented("reference/configuration.md") for name in stores)
+
+
+def test_every_close_code_stands_in_the_table() -> None:
+    """sockets.md lists each code with its reason, as sockets are closed with them; the code of a timeout is not 1000."""
+    rows = re.findall(r"^\| (\d{4}) \| `([^`]+)` \|", documented("explanation/sockets.md"), re.MULTILINE)
+    assert {(int(code), reason) for code, reason in rows} == {(each.code, each.reason) for each in CloseReason}
+    assert "session timeout" in documented("how-to/from-kaazing.md")
+    assert CloseReason.SESSION_TIMEOUT.code == 1008
 
 
 def test_what_is_remembered_is_told() -> None:
