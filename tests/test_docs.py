@@ -17,9 +17,10 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import mypy.api
 import pytest
 
-from asgi_gateway import config
+from asgi_gateway import LoginModule, config
 from asgi_gateway.cli.main import main, parser
 from asgi_gateway.config import load, registry
 from asgi_gateway.config.element_names import IGNORED, fields
@@ -355,6 +356,27 @@ async def test_ticket_is_good_once(tickets: ModuleType, tmp_path: Path) -> None:
     assert (await get(gated, first)).status == 403
     assert entered == ["joe"]
     await gateway.close()
+
+
+def test_the_module_passes_mypy(tmp_path: Path) -> None:
+    """The documented module passes ``mypy --strict``."""
+    source = next(block.text for block in blocks(DOCS / "how-to" / "login-modules.md") if block.language == "python")
+    (tmp_path / "tickets.py").write_text(source)
+    arguments = [
+        "--strict",
+        "--follow-imports=silent",
+        "--ignore-missing-imports",
+        "--cache-dir",
+        str(tmp_path / "cache"),
+    ]
+    out, err, code = mypy.api.run([*arguments, str(tmp_path / "tickets.py")])
+    assert (out, err, code) == ("Success: no issues found in 1 source file\n", "", 0)
+
+
+def test_what_a_class_may_say_is_complete() -> None:
+    """The table of login-modules.md names every attribute and method of LoginModule but login and Options."""
+    told = {name.partition("(")[0] for name in first_cells("how-to/login-modules.md", "More that a class may say")}
+    assert told == {name for name in vars(LoginModule) if not name.startswith("_")} - {"login", "Options"}
 
 
 @pytest.mark.usefixtures("tickets")
