@@ -176,6 +176,7 @@ class _Builder:
                 by_application=config.cors == "application",
             ),
             allow_encoded_slash=config.allow_encoded_slash,
+            same_user=config.same_user,
         )
 
     # --------------------------------------------------------------------------------------------------------- realms

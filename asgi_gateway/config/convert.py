@@ -24,7 +24,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DASHES = re.compile(r"-(?=-)")  # two in a row would end an XML comment
 _NATIVE = (
     *("allow-encoded-slash", "credential-cache", "life", "match-host", "max-authentication-attempts"),
-    *("require-valid-user", "time-limit"),
+    *("require-valid-user", "same-user", "time-limit"),
 )
 _FLAT = ("realms", "services")
 _ATTEMPTS = "max-authentication-attempts"

@@ -162,6 +162,7 @@ class ServiceConfig(ConfigElement):
 
     ``allow-encoded-slash`` is ours: whether a segment of its paths may hold a slash that was sent as ``%2F``.
     ``cors`` is ours: who answers preflights and sends the headers of CORS.
+    ``same-user`` is ours: whether several realms must authenticate the same user.
     """
 
     name: str = ""
@@ -169,6 +170,7 @@ class ServiceConfig(ConfigElement):
     accept: tuple[AcceptURLText, ...] = Field(min_length=1)
     match_host: Boolean = False
     allow_encoded_slash: Boolean = False
+    same_user: Boolean = True
     cors: Literal["gateway", "application"] = "gateway"
     realm_name: tuple[NonEmpty, ...] = ()
     authorization_constraint: Constraint | None = None
@@ -186,6 +188,12 @@ def _plain_path(path: str) -> str:
     if re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", path) is None:
         raise ValueError("needs a path that has one reading only, such as /asgi-gateway-client.js")
     return path
+
+
+def _root(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("does not begin with a slash; write /api, or / for none")
+    return parse_accept(text).path.removesuffix("/")
 
 
 class GatewayConfig(ConfigElement):
