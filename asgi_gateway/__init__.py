@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from asgi_gateway.services.identity import GatewayContext as GatewayContext
     from asgi_gateway.services.identity import GatewayCredentials as GatewayCredentials
     from asgi_gateway.services.identity import GatewayUser as GatewayUser
+    from asgi_gateway.services.remote_user import RemoteUser as RemoteUser
 
 _NAMES = {
     "asgi_gateway.config": "load_config",
@@ -62,6 +63,7 @@ _NAMES = {
     "asgi_gateway.plugins": "ChallengeScheme ControlFlag ExpiringState LoginAttempt LoginModule ModuleContext "
     "ModuleOptions PasswordLoginModule PasswordOptions UserNamePassword",
     "asgi_gateway.services.identity": "GatewayContext GatewayCredentials GatewayUser",
+    "asgi_gateway.services.remote_user": "RemoteUser",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 """The module that defines each public name. Imported on first use, so that the client does not load the server."""
