@@ -67,11 +67,6 @@ def site(world: World) -> Gateway:
     )
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 BASIC = b'Basic realm="basic"'
 ROWS = [
     ("/basic", [], 401, [BASIC]),

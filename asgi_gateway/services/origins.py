@@ -98,7 +98,7 @@ class OriginRules:
         Raises:
             HeaderError: Origin, Sec-Fetch-Site or Host occurs twice.
         """
-        http = request.kind == "http"
+        http = request.protocol == "http"
         changes = http and protected and request.method not in SAFE_METHODS
         if not (self._constraints or changes or (protected and not http)):
             return None
@@ -120,7 +120,7 @@ class OriginRules:
         Args:
             request: The request.
         """
-        if not self._by_application or request.method != "OPTIONS" or request.kind != "http":
+        if not self._by_application or request.method != "OPTIONS" or request.protocol != "http":
             return False
         try:
             return None not in (request.header(b"origin"), request.header(b"access-control-request-method"))

@@ -35,7 +35,7 @@ def test_unauthenticated() -> None:
     user = GatewayUser(None)
     assert (user.is_authenticated, user.display_name, user.identity, user.subject) == (False, "", "", None)
     assert user.roles == frozenset()
-    assert GatewayCredentials(None).scopes == ()
+    assert list(GatewayCredentials(None).scopes) == []
 
 
 def test_requires() -> None:

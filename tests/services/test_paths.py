@@ -221,6 +221,7 @@ def test_canonical(path: str) -> None:
         assert not set("\\;") & set(path)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("unit", ["/", "/a", "/.", "%", "%4", "\uff0f", "\u0301", "\u1100", "a", "ﷺ"])
 def test_linear(unit: str) -> None:
     """64 KiB of any path are checked within half a second."""
