@@ -33,7 +33,9 @@ def request(*lines, protocol=""):
 class Socket:
     """A WebSocket as an ASGI server shows it, played by hand."""
 
-    def __init__(self, app, path="/echo", query=b".kl=Y", headers=(), protocols=("x-kaazing-handshake",), **scope) -> None:
+    def __init__(
+        self, app, path="/echo", query=b".kl=Y", headers=(), protocols=("x-kaazing-handshake",), **scope
+    ) -> None:
         self.scope = {
             "type": "websocket",
             "path": path,
