@@ -98,7 +98,9 @@ class Gateway:
             protocol: {service: compile_route(service, protocol, shared) for service in self._logins}
             for protocol in _PROTOCOLS
         }
-        self._routes_by_path: dict[str, BoundedCache[str, Route]] = {each: BoundedCache(_KNOWN_PATHS) for each in _PROTOCOLS}
+        self._routes_by_path: dict[str, BoundedCache[str, Route]] = {
+            protocol: BoundedCache(_KNOWN_PATHS) for protocol in _PROTOCOLS
+        }
         self.revocations = Revocations(self.state)
         self.sockets = LiveSockets()
         self.reauthorizations = Reauthorizations(self.state, self.clock, self.sockets)
@@ -128,7 +130,8 @@ class Gateway:
             Exception: what the first part that failed raised.
         """
         if (library := sniffio.current_async_library()) != "asyncio":
-            raise ConfigError(Problem(f"the gateway runs on asyncio, not on {library}", hint="run the server on asyncio"))
+            message = f"the gateway runs on asyncio, not on {library}"
+            raise ConfigError(Problem(message, hint="run the server on asyncio"))
         async with self._opening:  # without lifespan, several first requests come here at once
             if self._lifecycle.is_open:
                 return

@@ -318,7 +318,7 @@ async def send_response(scope: Scope, receive: Receive, send: Send, response: Re
     prefix = "http.response"
     if scope["type"] == "websocket":
         if (await receive())["type"] != "websocket.connect":
-            return
+            return None
         if "websocket.http.response" not in (scope.get("extensions") or {}):
             return await send({"type": "websocket.close", "code": 1008})
         prefix = "websocket.http.response"

@@ -64,7 +64,7 @@ class Attempt(LoginAttempt):
         token: AuthenticationToken,
         credentials: UserNamePassword | None,
         pools: ThreadPools,
-        context: LoginContext = LoginContext(),  # noqa: B008 (it is frozen)
+        context: LoginContext = LoginContext(),
     ) -> None:
         self.token = token
         self.username = credentials.username if credentials else None

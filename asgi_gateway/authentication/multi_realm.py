@@ -20,7 +20,19 @@ from typing import Any
 from asgi_gateway.authentication.realm import LoginOptions, Realm
 from asgi_gateway.authentication.result import AuthenticationResult
 from asgi_gateway.errors import HeaderError, StateError
-from asgi_gateway.model import AuthRequest, Challenge, Forbid, Headers, Refusal, RevocationKey, Subject, Unavailable
+from asgi_gateway.model import (
+    AuthRequest,
+    Challenge,
+    Forbid,
+    GroupPrincipal,
+    Headers,
+    Refusal,
+    RevocationKey,
+    RolePrincipal,
+    Subject,
+    Unavailable,
+    UserPrincipal,
+)
 from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.sessions.records import subject_from_json, subject_to_json
 from asgi_gateway.telemetry.audit import Audit
@@ -120,11 +132,12 @@ class MultiRealmAuthenticator:
         self, request: AuthRequest, service: str, progress: _Progress, realm: Realm, outcome: AuthenticationResult
     ) -> Forbid | None:
         """Return the refusal of a login whose realms authenticated different users; None if it is one user."""
-        first = next(iter(progress.results.values()), outcome)
-        if _canonical(first.subject.name) == _canonical(outcome.subject.name):
+        users = [_user(result.subject) for result in (*progress.results.values(), outcome)]
+        known = [user for user in users if user is not None]
+        if len({_canonical(user) for user in known}) <= 1:
             return None
         reason = f"realm {realm.name} authenticated another user than the realms before it (same-user)"
-        fields = {"service": service, "realm": realm.name, "principal": first.subject.name, "reason": reason}
+        fields = {"service": service, "realm": realm.name, "principal": known[0], "reason": reason}
         self._audit.event("denial", request, **fields)
         return Forbid(reason=reason, service=service, realm=realm.name)
 
@@ -189,6 +202,12 @@ class MultiRealmAuthenticator:
 def _keys(realm: Realm, result: AuthenticationResult) -> tuple[RevocationKey, ...]:
     """Return what ends one realm's login: the merged subject does not tell the user's name in that realm."""
     return (RevocationKey("user", result.subject.name, realm.name), *result.revocation_keys)
+
+
+def _user(subject: Subject) -> str | None:
+    """Return whom a realm authenticated; None if it established roles alone, as a factor without a user of its own."""
+    people = [each for each in subject.principals if not isinstance(each, RolePrincipal | GroupPrincipal)]
+    return next((each.name for each in people if isinstance(each, UserPrincipal)), people[0].name if people else None)
 
 
 def _canonical(name: str) -> str:

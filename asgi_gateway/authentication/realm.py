@@ -132,7 +132,7 @@ class Realm:
         sessions: keeps its sessions; None where every request carries its credentials.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts of a realm, all but two by name)
         self,
         name: str,
         schemes: Sequence[ChallengeScheme],
@@ -140,7 +140,7 @@ class Realm:
         reader: CredentialReader,
         chain: Chain,
         services: RealmServices,
-        settings: RealmSettings = RealmSettings(),  # noqa: B008 (it is frozen)
+        settings: RealmSettings = RealmSettings(),
         sessions: Sessions[AuthenticationResult] | None = None,
     ) -> None:
         self.name = name
@@ -216,22 +216,27 @@ class Realm:
             service: the service's name, for modules and logs.
             options: how to authenticate.
         """
-        remembered = not (options.subjects_by_realm or options.bypass_caches)
         try:
             raw = self.reader.read(request.headers, request.query)
         except HeaderError as error:
             return self._forbid(request, service, str(error))
         if options.without_authorization:
             raw = (None, *raw[1:])
-        if remembered:
-            decided = await self._session(request, service, raw)
-            if decided is None and self._caches and (cached := self.cache.get(raw)) is not None:
-                return await self._finish(request, service, cached, options)
-            if decided is not None:
-                return decided
+        if not (options.subjects_by_realm or options.bypass_caches):
+            remembered = await self._remembered(request, service, raw)
+            if isinstance(remembered, AuthenticationResult):
+                return await self._finish(request, service, remembered, options)
+            if remembered is not None:
+                return remembered
         credentials = self._parse(request, service, raw)
         if not isinstance(credentials, _Credentials):
             return credentials
+        return await self._verify(request, service, credentials, options)
+
+    async def _verify(
+        self, request: AuthRequest, service: str, credentials: _Credentials, options: LoginOptions
+    ) -> AuthenticationResult | Refusal:
+        """Decide on credentials by the chain."""
         if not credentials.token and self.chain.needs_credentials:
             return self._challenge(request, service, "no credentials")
         login = await self._log_in(request, service, credentials, options)
@@ -312,20 +317,22 @@ class Realm:
             self.cache.put(credentials.raw, result, generation=generation)
         return _Login(attempt=attempt, result=result)
 
-    async def _session(
+    async def _remembered(
         self, request: AuthRequest, service: str, raw: RawCredentials
     ) -> AuthenticationResult | Refusal | None:
-        """Return what the request's session cookie decides; None if it carries no valid one."""
-        if self.sessions is None:
-            return None
+        """Return what the request's session or the credential cache decides; None if neither does."""
+        cookie = cookie_header(request.headers) if self.sessions is not None else b""
         try:
-            cookie = cookie_header(request.headers)
-            return await self.sessions.load(cookie, secure=request.scheme in _TLS) if cookie else None
+            if self.sessions is not None and cookie:
+                result = await self.sessions.load(cookie, secure=request.scheme in _TLS)
+                if result is not None:
+                    return result
+            return self.cache.get(raw) if self._caches else None
         except HeaderError as error:
             return self._forbid(request, service, str(error))
         except StateError as error:
-            if any(part is not None for part in raw):
-                return None  # the credentials can be checked all the same
+            if any(part is not None for part in raw):  # the credentials can be checked all the same
+                return self.cache.get(raw) if self._caches else None
             self._audit.event("unavailable", request, **self._fields(service, str(error)))
             return Unavailable(reason=str(error), service=service, realm=self.name)
 
@@ -438,9 +445,7 @@ class Realm:
         data = attempt.challenge_data
         return self.challenge_headers(data, scheme) if data else self._challenge_headers
 
-    def _challenge(
-        self, request: AuthRequest, service: str, reason: str, headers: Headers | None = None
-    ) -> Challenge:
+    def _challenge(self, request: AuthRequest, service: str, reason: str, headers: Headers | None = None) -> Challenge:
         self._audit.event("challenge", request, **self._fields(service, reason))
         headers = self._challenge_headers if headers is None else headers
         return Challenge(headers=headers, service=service, realm=self.name, reason=reason)

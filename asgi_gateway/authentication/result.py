@@ -23,7 +23,7 @@ class AuthenticationResult:
         authorization_timeout: seconds, or None.
         revocation_keys: what ends the login before its time, besides revoking its user.
         expires: when its credentials expire, in seconds since the epoch, or None.
-        challenge: the ``WWW-Authenticate`` lines of a module that granted and asked for more; sent if a role is missing.
+        challenge: the ``WWW-Authenticate`` lines of a module that granted and asked for more, for a missing role.
         recheck_data: what each module's ``recheck`` needs, by the module's index in the chain.
         from_session: whether a session stands for the credentials.
     """

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from asgi_gateway.model import Kind
+from asgi_gateway.model import Protocol
 
 __all__ = ["AcceptURL", "parse_accept"]
 
-_BOTH: frozenset[Kind] = frozenset(("http", "websocket"))
-_KINDS: dict[str, frozenset[Kind]] = {
+_BOTH: frozenset[Protocol] = frozenset(("http", "websocket"))
+_KINDS: dict[str, frozenset[Protocol]] = {
     "http": frozenset(("http",)),
     "https": frozenset(("http",)),
     "ws": frozenset(("websocket",)),
@@ -32,7 +32,7 @@ class AcceptURL:
         port: the URL's port, or None when it names none. It counts only with ``match-host``.
     """
 
-    kinds: frozenset[Kind]
+    kinds: frozenset[Protocol]
     path: str
     host: str | None = None
     port: int | None = None

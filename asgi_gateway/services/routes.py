@@ -224,5 +224,3 @@ def compile_route(service: Service, protocol: Protocol, services: RouteServices)
     if protocol == "http" and len(service.realms) == 1 and not service.origins:
         return SingleRealmRoute(service, services)
     return ProtectedRoute(service, services)
-
-

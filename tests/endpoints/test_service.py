@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.model import RevocationKey
 from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
 from asgi_gateway.schemes import ApplicationTokenScheme
+from asgi_gateway.services.model import Service, Ticket
 from asgi_gateway.services.origins import CrossSite, OriginRules
-from asgi_gateway.services.table import Service, Ticket
 from tests.gateways import CONNECT, Headers, Server, World, ask, basic, scope, service, users, wrapped
 from tests.helpers import context
 
@@ -40,10 +41,10 @@ class Setting:
             module, name="tickets", schemes=[ApplicationTokenScheme()], reader=CredentialReader(query_parameters=["t"])
         )
         self.chat = service("chat", "/chat", staff, origins=origins)
-        self.live = service("live", "/live", tickets, roles=ticket_roles, origins=origins)
+        live = service("live", "/live", tickets, roles=ticket_roles, origins=origins)
+        login = Service("live: ticket", (), (staff,), live.authorization, live.origins)
+        self.live = replace(live, ticket=Ticket(login, module.issuer, "tickets", 30.0))
         self.other = service("other", "/other", tickets)
-        login = Service("live: ticket", (), (staff,), self.live.authorization, self.live.origins)
-        self.live.ticket = Ticket(login, module.issuer, "tickets", 30.0)
         self.public = service("public", "/public")
         self.gateway = self.world.gateway(self.chat, self.live, self.other, self.public)
         self.app, self.entered = wrapped(self.gateway)

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_gateway.services.table import Accept, Service, ServiceTable
+from asgi_gateway.services.model import Mount, Service
+from asgi_gateway.services.table import ServiceTable
 
 HTTP, SOCKET = frozenset(("http",)), frozenset(("websocket",))
 BOTH = HTTP | SOCKET
@@ -33,7 +34,7 @@ def naive(table: dict[str, frozenset[str]], kind: str, path: str) -> str | None:
 @given(accepts, st.sampled_from(["http", "websocket"]), paths)
 def test_longest_prefix(table: dict[str, frozenset[str]], kind: str, path: str) -> None:
     """A request goes where the plain definition says, however deep its path is."""
-    services = ServiceTable([Service(prefix, (Accept(prefix, kinds),)) for prefix, kinds in table.items()])  # type: ignore[arg-type]
+    services = ServiceTable([Service(prefix, (Mount(prefix, kinds),)) for prefix, kinds in table.items()])  # type: ignore[arg-type]
     found = services.find(kind, path)
     assert (None if found is None else found.name) == naive(table, kind, path)
 
@@ -42,7 +43,7 @@ def test_longest_prefix(table: dict[str, frozenset[str]], kind: str, path: str) 
 def test_hosts_narrow(table: dict[str, frozenset[str]], path: str) -> None:
     """With hosts, another host finds nothing, the right host what the path alone would find."""
     services = ServiceTable(
-        [Service(prefix, (Accept(prefix, kinds, "h:*"),)) for prefix, kinds in table.items()]  # type: ignore[arg-type]
+        [Service(prefix, (Mount(prefix, kinds, "h:*"),)) for prefix, kinds in table.items()]  # type: ignore[arg-type]
     )
     assert services.find("http", path, "other") is None
     assert services.find("http", path) is None
@@ -53,12 +54,12 @@ def test_hosts_narrow(table: dict[str, frozenset[str]], path: str) -> None:
 def table() -> ServiceTable:
     return ServiceTable(
         [
-            Service("any", (Accept("/x"),)),
-            Service("name", (Accept("/x", BOTH, "h"),)),
-            Service("port", (Accept("/x", BOTH, "h:8000"),)),
-            Service("ports", (Accept("/x", BOTH, "p:*"),)),
-            Service("six", (Accept("/x", BOTH, "[::1]:*"),)),
-            Service("deep", (Accept("/x/y"),)),
+            Service("any", (Mount("/x"),)),
+            Service("name", (Mount("/x", BOTH, "h"),)),
+            Service("port", (Mount("/x", BOTH, "h:8000"),)),
+            Service("ports", (Mount("/x", BOTH, "p:*"),)),
+            Service("six", (Mount("/x", BOTH, "[::1]:*"),)),
+            Service("deep", (Mount("/x/y"),)),
         ]
     )
 
@@ -92,10 +93,10 @@ def test_hosts(path: str, host: str, expected: str | None) -> None:
 
 def test_two_of_one_place() -> None:
     """Two services at one place cannot both be meant."""
-    for accept in (Accept("/x", HTTP), Accept("", BOTH), Accept("/x", SOCKET, "h")):
+    for accept in (Mount("/x", HTTP), Mount("", BOTH), Mount("/x", SOCKET, "h")):
         with pytest.raises(ValueError, match="accept the same"):
             ServiceTable([Service("a", (accept,)), Service("b", (accept,))])
-    ServiceTable([Service("a", (Accept("/x", HTTP), Accept("/x", HTTP))), Service("b", (Accept("/x", SOCKET),))])
+    ServiceTable([Service("a", (Mount("/x", HTTP), Mount("/x", HTTP))), Service("b", (Mount("/x", SOCKET),))])
 
 
 def test_no_service() -> None:
@@ -106,7 +107,7 @@ def test_no_service() -> None:
 @pytest.mark.timing
 def test_deep_paths() -> None:
     """A path of thousands of segments costs no more than looking at it once."""
-    services = ServiceTable([Service("root", (Accept(""),)), Service("x", (Accept("/a/a/x"),))])
+    services = ServiceTable([Service("root", (Mount(""),)), Service("x", (Mount("/a/a/x"),))])
     path = "/a" * 32768
     start = time.perf_counter()
     for _ in range(20):
