@@ -208,7 +208,7 @@ class SingleRealmRoute(ProtectedRoute):
     def cached_decision(self, scope: Mapping[str, Any]) -> Allow | None:
         try:
             result = self._realm.cached_result(
-                scope["headers"], scope.get("query_string", b""), scope.get("scheme", "http")
+                scope["headers"], scope.get("query_string", b""), scope.get("scheme", "")
             )
         except HeaderError:
             return None
