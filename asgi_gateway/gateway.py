@@ -25,7 +25,7 @@ from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Pr
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.services.model import Service
-from asgi_gateway.services.paths import ambiguity, path_below_root
+from asgi_gateway.services.paths import ambiguity, path_below_root, with_encoded_slashes
 from asgi_gateway.services.routes import Route, RouteServices, compile_route
 from asgi_gateway.services.table import ServiceTable, unshared
 from asgi_gateway.sessions.revocation import Revocations
@@ -69,12 +69,14 @@ class Gateway:
         identity: tells this configuration from others on the same host, such as its file.
         keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
         browser_client: the path at which the client for browsers is served, or None.
+        root_path: ``root-path``, the root of every request whatever the server says, empty for none; or None.
+        root_path: ``root-path``, the root of every request whatever the server says, empty for none; or None.
 
     Raises:
         ValueError: two services accept the same requests.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (what a configuration holds, all but two by name)
         self,
         services: Iterable[Service],
         runtime: GatewayServices,
@@ -83,11 +85,13 @@ class Gateway:
         identity: str = "",
         keystore: KeyStore | None = None,
         browser_client: str | None = None,
+        root_path: str | None = None,
     ) -> None:
         self.services = tuple(services)
         self.state, self.clock = runtime.state, runtime.clock
         self.problems = tuple(problems)
         self.browser_client = browser_client
+        self.root_path = root_path
         self.keystore = keystore
         self._runtime = runtime
         self._audit = runtime.audit
@@ -192,21 +196,42 @@ class Gateway:
         Raises:
             HeaderError: services match the host, and the Host header is a duplicate.
         """
+        return self._match(request, request.path)
+
+    def _match(self, request: AuthRequest, path: str) -> Route | None:
         host = b""
         if self._table.by_host:
             host = request.header(b"host") or b""
-        service = self._table.find(request.protocol, request.path, host.decode("latin-1").lower())
+        service = self._table.find(request.protocol, path, host.decode("latin-1").lower())
         return None if service is None else self._routes[request.protocol][service]
+
+    def _route_or_reason(self, request: AuthRequest) -> Route | str:
+        """Return the route of a request, or why it has none.
+
+        Raises:
+            HeaderError: services match the host, and the Host header is a duplicate.
+        """
+        if (reason := ambiguity(request.path, request.raw_path)) is None:
+            return self._match(request, request.path) or "no service accepts this path"
+        return self._match_encoded_slash(request) or f"ambiguous path: {reason}"
+
+    def _match_encoded_slash(self, request: AuthRequest) -> Route | None:
+        """Return the route whose service takes encoded slashes, if both readings of the path are its own."""
+        raw_path = request.raw_path
+        if raw_path is None or ambiguity(request.path, raw_path, encoded_slash=True) is not None:
+            return None
+        route, other = self._match(request, request.path), with_encoded_slashes(request.path, raw_path)
+        if route is None or not route.service.allow_encoded_slash or other is None:
+            return None
+        return route if self._match(request, other) is route else None
 
     def route_for(self, request: AuthRequest) -> Route | Forbid:
         """Return the route of a request; a refusal if its path is ambiguous or no service accepts it."""
         try:
-            if (reason := ambiguity(request.path, request.raw_path)) is not None:
-                return self._deny(request, f"ambiguous path: {reason}")
-            route = self.match(request)
+            route = self._route_or_reason(request)
         except HeaderError as error:
-            return self._deny(request, str(error))
-        return self._deny(request, "no service accepts this path") if route is None else route
+            return self.deny(request, str(error))
+        return self.deny(request, route) if isinstance(route, str) else route
 
     async def decide(self, request: AuthRequest, options: LoginOptions = _DEFAULT) -> Decision:
         """Decide on a request.
@@ -220,20 +245,21 @@ class Gateway:
 
     def preflight(self, request: AuthRequest) -> Headers | None:
         """Return the headers that answer a CORS preflight; None if the request is none, or no service answers it."""
-        if request.method != "OPTIONS" or request.protocol != "http" or ambiguity(request.path, request.raw_path):
+        if request.method != "OPTIONS" or request.protocol != "http":
             return None
         try:
-            route = self.match(request)
+            route = self._route_or_reason(request)
         except HeaderError:
             return None
-        return None if route is None else route.preflight(request)
+        return None if isinstance(route, str) else route.preflight(request)
 
     def unavailable(self, request: AuthRequest, reason: str) -> Unavailable:
         """Return the decision on a request that cannot be decided now, and write it to the audit log."""
         self._audit.event("unavailable", request, reason=reason)
         return Unavailable(reason=reason)
 
-    def _deny(self, request: AuthRequest, reason: str) -> Forbid:
+    def deny(self, request: AuthRequest, reason: str) -> Forbid:
+        """Refuse a request whose service is not known, and write it to the audit log."""
         self._audit.event("denial", request, reason=reason)
         return Forbid(reason=reason)
 

@@ -16,8 +16,11 @@ from asgi_gateway.errors import HeaderError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Refusal, Response, Unavailable
-from asgi_gateway.services.identity import SCOPE_KEY
+from asgi_gateway.services.identity import SCOPE_KEY, application_scope
+from asgi_gateway.services.inspection import application_roots
+from asgi_gateway.services.origins import without_cors
 from asgi_gateway.services.paths import ambiguity, path_below_root
+from asgi_gateway.services.root_path import RootPath
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.websockets.live import LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
@@ -80,15 +83,25 @@ class GatewayMiddleware:
         self._browser_client = BrowserClient(path) if path is not None else None
         self._cached_decision = self.gateway.cached_decision if path is None else self._cached_decision_beside_client
         self._open = False
+        self._root_path = RootPath(self.gateway.root_path, application_roots(app))
+        self._settles_every_root = self._root_path.concerns_every_scope
+        for warning in self._root_path.warnings:
+            logger.warning("%s", warning)
         for problem in self.gateway.problems:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._settles_every_root or scope.get("root_path"):
+            settled = self._root_path.settle(scope)
+            scope = settled.scope
+            if settled.refusal is not None:
+                refusal = self.gateway.deny(request_of(scope), settled.refusal)
+                return await send_response(scope, receive, send, response_to(refusal))
         allow = self._cached_decision(scope)
         if allow is not None:
             if allow.headers:
                 send = _adding(send, allow.headers)
-            return await self.app({**scope, **allow.additions}, receive, send)
+            return await self.app(application_scope(scope, allow.additions), receive, send)
         if scope["type"] not in _PROTOCOLS:
             return await self._other(scope, receive, send)
         outcome = await self._decide(scope, receive, send)
@@ -145,7 +158,7 @@ class GatewayMiddleware:
     def _enter(self, entry: _Entry) -> Awaitable[None]:
         """Return the coroutine that runs the application."""
         allow = entry.allow
-        scope = {**entry.scope, **allow.additions}  # replaces what an outer middleware set under these keys
+        scope = application_scope(entry.scope, allow.additions)
         if scope["type"] == "websocket":
             if allow.subprotocols:
                 scope.update(without_credentials(scope, allow.subprotocols))
@@ -353,11 +366,16 @@ def _joined(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
 
 
 def _adding(send: Send, headers: Headers) -> Send:
-    """Return a ``send`` that adds headers to the application's response, or to its answer to the handshake."""
+    """Return a ``send`` that adds headers to the application's response, or to its answer to the handshake.
+
+    The gateway's headers of CORS replace the application's: browsers refuse a response that has both.
+    """
+    cors = any(name == b"access-control-allow-origin" for name, _ in headers)
 
     def adding(message: Message) -> Awaitable[None]:
         if message["type"] in _OPENING:
-            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+            given = message.get("headers", ())
+            message = {**message, "headers": [*(without_cors(given) if cors else given), *headers]}
         return send(message)
 
     return adding

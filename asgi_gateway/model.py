@@ -316,7 +316,7 @@ class Allow:
         realm: the realm's name, empty for a public service.
         session_timeout: seconds after which a WebSocket is closed, or None.
         authorization_timeout: seconds within which a WebSocket must authenticate again, or None.
-        additions: what the application finds in its scope; immutable values.
+        additions: what the application finds in its scope beside the user; immutable values.
         revocation_keys: what ends a WebSocket before its time.
         expires: when a WebSocket is closed because its credentials expire, in seconds since the epoch, or None.
         subprotocols: names of credentials among the subprotocols, not to be shown to the application.

@@ -25,7 +25,7 @@ from asgi_gateway.schemes import BasicScheme
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import OriginRules
-from asgi_gateway.sessions.cookies import Sessions
+from asgi_gateway.sessions.cookies import Sessions, SessionSettings
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.telemetry.audit import Audit
 from tests.helpers import ManualClock
@@ -36,6 +36,9 @@ Login = Callable[[Any], Awaitable[Grant | None]]
 
 class Module(LoginModule):
     """A login module that runs a function and counts its calls."""
+
+    roles: dict[str, str]
+    """The users that it knows, where it is one of ``users``."""
 
     def __init__(self, login: Login, **attributes: Any) -> None:
         self._login = login
@@ -124,15 +127,13 @@ class World:
 
     def sessions(self, realm: str, state: ExpiringState, keys: Sequence[bytes], **settings: Any) -> Sessions[Any]:
         """The sessions of a realm."""
-        return Sessions(
-            realm,
-            state,
-            self.clock,
-            keys,
+        session_settings = SessionSettings(
+            realm=realm,
+            keys=keys,
             life=settings.get("session_timeout") or SESSION_LIFE,
             idle=settings.get("authorization_timeout"),
-            make_result=result_from_session,
         )
+        return Sessions(session_settings, state, self.clock, result_from_session)
 
     def gateway(self, *services: Service) -> Gateway:
         assert self.state is not None
@@ -142,7 +143,9 @@ class World:
 
 def service(name: str, path: str, *realms: Realm, roles: str = "", origins: OriginRules | None = None) -> Service:
     """A service at one path."""
-    return Service(name, (Mount(path),), realms, Authorization(roles.split()), origins or OriginRules())
+    return Service(
+        name, (Mount(path),), realms, Authorization(roles.split()), OriginRules() if origins is None else origins
+    )
 
 
 def basic(name: str, password: str | None = None) -> tuple[bytes, bytes]:
@@ -158,7 +161,13 @@ def request(path: str, *headers: tuple[bytes, bytes], kind: str = "http", **more
 
 def scope(path: str, *headers: tuple[bytes, bytes], kind: str = "http", **more: Any) -> dict[str, Any]:
     """An ASGI scope."""
-    common = {"type": kind, "path": path, "headers": list(headers), "client": ["192.0.2.1", 1], "query_string": b""}
+    common: dict[str, Any] = {
+        "type": kind,
+        "path": path,
+        "headers": list(headers),
+        "client": ["192.0.2.1", 1],
+        "query_string": b"",
+    }
     if kind == "http":
         common |= {"method": "GET", "scheme": "http"}
     else:
@@ -220,7 +229,7 @@ DISCONNECT = {"type": "websocket.disconnect", "code": 1001}
 
 async def ask(app: Any, scope: dict[str, Any]) -> Server:
     """One request; a WebSocket client connects and goes away."""
-    messages = [] if scope["type"] == "http" else [CONNECT.copy(), DISCONNECT.copy()]
+    messages: list[dict[str, Any]] = [] if scope["type"] == "http" else [CONNECT.copy(), DISCONNECT.copy()]
     server = Server(*messages)
     await app(scope, server.receive, server.send)
     return server

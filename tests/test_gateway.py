@@ -22,11 +22,6 @@ ORIGIN = (b"origin", b"https://a.example")
 LISTED = OriginRules([CrossSite(frozenset(("https://a.example",)), ("PUT",))])
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 def site(world: World) -> Gateway:
     """A public part, two protected ones, and one of each for pages of another site."""
     realm = world.realm(users(joe="A", ann="A B"))

@@ -40,7 +40,7 @@ RECORDED = [
 
 
 @pytest.mark.parametrize("stored", RECORDED)
-def test_recorded(stored) -> None:
+def test_recorded(stored: str) -> None:
     """A hash that another program made matches its password and no other."""
     assert verify("secret", stored)
     assert not verify("Secret", stored)
@@ -49,14 +49,14 @@ def test_recorded(stored) -> None:
 
 
 @pytest.mark.parametrize("stored", RECORDED)
-def test_odd_passwords_never_match(stored) -> None:
+def test_odd_passwords_never_match(stored: str) -> None:
     """Empty, over-long, NUL-bearing and unencodable passwords are refused by every scheme, and raise nothing."""
     for password in ("", "secret\0", "\0", "x" * 5000, "é" * 2049, "\ud800", "x" * 100):
         assert not verify(password, stored)
 
 
 @pytest.mark.parametrize("stored", RECORDED)
-def test_truncated(stored) -> None:
+def test_truncated(stored: str) -> None:
     """A hash that was cut short is an error when it is read."""
     shorter = stored[: -30 if "argon2" in stored else -5]
     for cut in (shorter, stored[: len(stored) // 2], stored + "!"):
@@ -65,13 +65,13 @@ def test_truncated(stored) -> None:
 
 
 @pytest.mark.parametrize("stored", RECORDED)
-def test_nothing_printed(stored) -> None:
+def test_nothing_printed(stored: str) -> None:
     """What is read shows its scheme and cost, and nothing of the hash."""
     assert stored[-10:] not in repr(read_hash(stored))
 
 
 @pytest.mark.parametrize("password", ["secret", "pässwörd", "päss:wörd", ":", "密码", "x" * 4096, " "])
-def test_hash_password(password) -> None:
+def test_hash_password(password: str) -> None:
     """A new hash is argon2id with 19 MiB, 2 passes and 1 lane, and matches its password alone."""
     stored = hash_password(password)
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -81,7 +81,7 @@ def test_hash_password(password) -> None:
 
 
 @pytest.mark.parametrize("password", ["", "a\0b", "a\nb", "a\x7fb", "x" * 4097, "é" * 2049])
-def test_hash_password_refuses(password) -> None:
+def test_hash_password_refuses(password: str) -> None:
     """A password that no client could log in with is not hashed."""
     with pytest.raises(ValueError, match="password"):
         hash_password(password)
@@ -104,7 +104,7 @@ def test_hash_password_refuses(password) -> None:
         ("$argon2id$v=19$m=64,t=2,p=1$c2FsdHNhbHQ", "malformed"),
     ],
 )
-def test_unreadable(stored, message) -> None:
+def test_unreadable(stored: str, message: str) -> None:
     """What cannot be verified is an error that names the scheme and never quotes the text."""
     with pytest.raises(ValueError, match=message) as caught:
         read_hash(stored)
@@ -125,7 +125,7 @@ def test_bcrypt_72_bytes() -> None:
     assert not verify("x" * 73, stored)
 
 
-def test_bcrypt_missing(monkeypatch) -> None:
+def test_bcrypt_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the bcrypt package, reading a bcrypt hash says what to install."""
     monkeypatch.setitem(sys.modules, "bcrypt", None)
     with pytest.raises(ValueError, match="pip install bcrypt"):
@@ -133,7 +133,7 @@ def test_bcrypt_missing(monkeypatch) -> None:
 
 
 @pytest.mark.parametrize("stored", ["secret", "pässwörd", "a:b", "{SSHA}x", " "])
-def test_plain(stored) -> None:
+def test_plain(stored: str) -> None:
     """Plain text matches itself, in any script, and shows nothing of itself."""
     entry = plain(stored)
     assert entry.verify(stored)

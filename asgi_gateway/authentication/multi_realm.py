@@ -144,12 +144,12 @@ class MultiRealmAuthenticator:
     async def _conclude(
         self, request: AuthRequest, service: str, realms: Sequence[Realm], progress: _Progress, options: LoginOptions
     ) -> AuthenticationResult:
-        """Merge the realms' results, and begin the sessions of the realms that were not opened by one."""
+        """Merge the realms' results, and begin the first realm's session; later factors are asked for each time."""
         headers: Headers = ()
         results = []
         for realm in realms:
             result = progress.results[realm.name]
-            if options.begin_session and not result.from_session:
+            if options.begin_session and realm is realms[0] and not result.from_session:
                 result = await realm.begin_session(request, service, result)
             headers += result.headers
             results.append(result)

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from asgi_gateway.model import Protocol
+from asgi_gateway.services.paths import ambiguity
 
 __all__ = ["AcceptURL", "parse_accept"]
 
@@ -62,6 +63,6 @@ def parse_accept(text: str) -> AcceptURL:
 
 
 def _path(path: str) -> str:
-    if _CONFUSABLE.search(path):
+    if _CONFUSABLE.search(path) or ambiguity(path) is not None:
         raise ValueError("has a path that no request can have; write it decoded, without dot segments, ; ? # % or //")
     return path.rstrip("/") or "/"

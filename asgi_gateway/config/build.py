@@ -34,7 +34,7 @@ from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.model import Mount, Service
-from asgi_gateway.services.origins import CrossSite, OriginRules
+from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
 from asgi_gateway.sessions.cookies import COOKIE, Sessions, SessionSettings
 from asgi_gateway.telemetry.audit import Audit
 
@@ -98,6 +98,7 @@ class _Builder:
                 identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
+                root_path=self._loaded.config.root_path,
             )
         except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
@@ -166,14 +167,18 @@ class _Builder:
             tuple(realms[name] for name in config.realm_name),  # every one of them: none is as good as public
             Authorization(constraint.require_role if constraint is not None else ()),
             OriginRules(
-                CrossSite(
-                    frozenset(map(_origin, _words(cross.allow_origin))),
-                    tuple(_words(cross.allow_methods)),
-                    tuple(word.lower() for word in _words(cross.allow_headers)),
-                    None if cross.maximum_age is None else int(cross.maximum_age),
-                )
-                for cross in config.cross_site_constraint
+                (
+                    CrossSite(
+                        frozenset(map(canonical_origin, _words(cross.allow_origin))),
+                        tuple(_words(cross.allow_methods)),
+                        tuple(word.lower() for word in _words(cross.allow_headers)),
+                        None if cross.maximum_age is None else int(cross.maximum_age),
+                    )
+                    for cross in config.cross_site_constraint
+                ),
+                by_application=config.cors == "application",
             ),
+            allow_encoded_slash=config.allow_encoded_slash,
         )
 
     # --------------------------------------------------------------------------------------------------------- realms
@@ -305,12 +310,6 @@ def _file_or_directory(loaded: LoadedConfig) -> str:
 
 def _words(text: str | None) -> list[str]:
     return (text or "").replace(",", " ").split()
-
-
-def _origin(text: str) -> str:
-    """An origin as browsers send it: in lower case, without the scheme's own port."""
-    scheme, separator, authority = text.lower().partition("://")
-    return scheme + separator + authority.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ""))
 
 
 def _hosts(accept: AcceptURL) -> tuple[str | None, ...]:

@@ -10,11 +10,11 @@ from asgi_gateway.config.model import Authentication, Constraint, RealmConfig, S
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.config.validate import ValidParts
+from asgi_gateway.services.origins import check_origin
 
 __all__ = ["check"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://(\[[0-9a-f:.]+\]|[^/:\[\]@?#\s,]+)(:[0-9]{1,5})?", re.IGNORECASE)
 _RECYCLABLE = ("basic", "negotiate")
 
 
@@ -142,8 +142,11 @@ def _constraints(service: ServiceConfig, path: ConfigPath, add_problem: AddProbl
         for origin in re.split(r"[\s,]+", cross_site.allow_origin.strip()):
             if origin.lower() == "null":
                 add_problem(here, "the origin null stands for any sandboxed or local page", "name an origin, or *")
-            elif not _ORIGIN.fullmatch(origin):
-                add_problem(here, "no browser sends such an origin", "write scheme://host or scheme://host:port, or *")
+            elif (hint := check_origin(origin)) is not None:
+                add_problem(here, "no browser sends such an origin", hint)
+        for name in ("allow-methods", "allow-headers", "maximum-age"):
+            if service.cors == "application" and getattr(cross_site, name.replace("-", "_")) is not None:
+                add_problem((*here[:-1], name), "has no effect with cors: application", f"remove {name}")
     if service.match_host and not any(accept.host for accept in service.accepts):
         add_problem(
             (*path, "match-host"), "no accept URL has a host to match", "write ws://host:port/path, or remove it"

@@ -172,12 +172,18 @@ class TicketConfig(ConfigElement):
 
 
 class ServiceConfig(ConfigElement):
-    """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order."""
+    """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order.
+
+    ``allow-encoded-slash`` is ours: whether a segment of its paths may hold a slash that was sent as ``%2F``.
+    ``cors`` is ours: who answers preflights and sends the headers of CORS.
+    """
 
     name: str = ""
     description: str = ""
     accept: tuple[AcceptURLText, ...] = Field(min_length=1)
     match_host: Boolean = False
+    allow_encoded_slash: Boolean = False
+    cors: Literal["gateway", "application"] = "gateway"
     realm_name: tuple[NonEmpty, ...] = ()
     authorization_constraint: Constraint | None = None
     cross_site_constraint: tuple[CrossSiteConstraint, ...] = ()
@@ -200,8 +206,10 @@ class GatewayConfig(ConfigElement):
     """The whole file. Without services, the one realm protects everything.
 
     ``browser-client`` is ours: the path at which the gateway serves its client for browsers, an ES module, to anybody.
+    ``root-path`` is ours: the part of each path below which the application is mounted, instead of the server's.
     """
 
     security: SecurityConfig = SecurityConfig()
     services: tuple[ServiceConfig, ...] | None = None
     browser_client: Annotated[str, AfterValidator(_plain_path)] | None = None
+    root_path: Annotated[str, AfterValidator(_root)] | None = None

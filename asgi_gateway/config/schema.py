@@ -101,7 +101,7 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
         return _INTERVAL
     if name == "require-valid-user":
         return {"anyOf": [*_SWITCH["anyOf"], {"type": "null"}]}
-    if name == "match-host":
+    if name in ("match-host", "allow-encoded-slash"):
         return _SWITCH
     if model.get("type") == "integer":
         bounds = {key: model[key] for key in ("minimum", "maximum", "type")}
@@ -112,6 +112,7 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
 
 
 _CHOICES = {
+    "cors": ["gateway", "application"],
     "success": ["required", "requisite", "sufficient", "optional"],
     "authorization-mode": ["challenge", "recycle", "validate"],
 }

@@ -59,7 +59,11 @@ class Endpoints:
         self, request: AuthRequest, route: Route, ticket: Ticket | None, tail: str, name: str | None
     ) -> Response | Refusal | None:
         """Return the answer of one endpoint to a request that names the WebSocket's own path."""
-        if request.method == "OPTIONS":
+        try:
+            from_page = request.header(b"origin") is not None
+        except HeaderError:
+            return None
+        if request.method == "OPTIONS" and from_page:
             preflight = route.preflight(request)
             return None if preflight is None else Response(status=204, headers=preflight)
         if name is not None:

@@ -42,6 +42,7 @@ class Service:
         ticket: how a login is traded for a ticket to the service; None where it is not.
         refusal: why every request to the service is refused; empty for a service that is served.
         same_user: whether all realms must authenticate the same user.
+        allow_encoded_slash: whether a segment of its paths may hold a slash that was sent as ``%2F``.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Service:
     ticket: Ticket | None = field(default=None, kw_only=True)
     refusal: str = field(default="", kw_only=True)
     same_user: bool = field(default=True, kw_only=True)
+    allow_encoded_slash: bool = field(default=False, kw_only=True)
 
     @property
     def credential_headers(self) -> frozenset[bytes]:

@@ -29,13 +29,14 @@ from asgi_gateway.model import (
 )
 from asgi_gateway.services.identity import scope_additions
 from asgi_gateway.services.model import Service
+from asgi_gateway.services.origins import SAFE_METHODS
 from asgi_gateway.telemetry.audit import Audit
 
-__all__ = ["SAFE_METHODS", "Route", "RouteServices", "compile_route"]
+__all__ = ["Route", "RouteServices", "compile_route"]
 
-SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
-"""RFC 9110 section 9.2.1."""
 _DEFAULT = LoginOptions()
+_OF_A_PAGE = (b"origin", b"sec-fetch-site")
+"""The headers by which a browser says which page made a request."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,17 +84,13 @@ class Route:
     def refuse_origin(self, request: AuthRequest) -> Forbid | None:
         """Return the refusal of a page whose origin may not use the service; None if it may."""
         service = self.service
-        # where no rule looks at the Origin, it does not matter how often it occurs
-        if not (service.origins or (request.protocol == "websocket" and service.realms)):
-            return None
         try:
-            origin = request.header(b"origin")
-            if origin is None or service.origins.allows(request, origin):
+            reason = service.origins.refusal(request, protected=bool(service.realms))
+            if reason is None:
                 return None
+            return self.deny(request, reason, headers=service.origins.response(request.header(b"origin")))
         except HeaderError as error:
             return self.deny(request, str(error))
-        headers = service.origins.response(origin) if service.origins else ()
-        return self.deny(request, f"origin {origin.decode('latin-1')} is not allowed", headers=headers)
 
     def preflight(self, request: AuthRequest) -> Headers | None:
         """Return the headers that answer a CORS preflight; None if the request is none or the service answers none.
@@ -139,18 +136,24 @@ class PublicRoute(Route):
 class ProtectedRoute(Route):
     """Authenticate every request with the service's realms, and check the roles."""
 
-    def __init__(self, service: Service, services: RouteServices) -> None:
+    def __init__(self, service: Service, protocol: Protocol, services: RouteServices) -> None:
         super().__init__(service, services)
         self._multi_realm = services.multi_realm
-        self._cache_headers = service.cache_headers
+        self._cache_headers = service.cache_headers if protocol == "http" else ()
+        self._preflight_allow = Allow(
+            subject=None, service=service.name, additions=scope_additions(service.name, "", None)
+        )
         self._subprotocols = tuple(name for realm in service.realms for name in realm.reader.subprotocols)
 
     async def decide(self, request: AuthRequest, options: LoginOptions = _DEFAULT) -> Decision:
         if (refused := self.refuse_origin(request)) is not None:
             return refused
+        if self.service.origins.left_to_application(request):
+            return self._preflight_allow
         outcome = await self._authenticate(request, options)
         decision = self._authorize(request, outcome) if isinstance(outcome, AuthenticationResult) else outcome
-        headers: Headers = () if isinstance(decision, Allow) else self._cache_headers
+        # a refusal is not stored in any case
+        headers: Headers = () if isinstance(decision, Allow) else self._cache_headers[1:]
         if self.service.origins:
             headers += self.service.origins.response(request.header(b"origin"))
         return replace(decision, headers=(*decision.headers, *headers)) if headers else decision
@@ -201,11 +204,13 @@ class ProtectedRoute(Route):
 class SingleRealmRoute(ProtectedRoute):
     """Decide on HTTP requests where nothing but the credentials for one realm and the roles matters."""
 
-    def __init__(self, service: Service, services: RouteServices) -> None:
-        super().__init__(service, services)
+    def __init__(self, service: Service, protocol: Protocol, services: RouteServices) -> None:
+        super().__init__(service, protocol, services)
         (self._realm,) = service.realms
 
     def cached_decision(self, scope: Mapping[str, Any]) -> Allow | None:
+        if scope["method"] not in SAFE_METHODS and any(name in _OF_A_PAGE for name, _ in scope["headers"]):
+            return None
         try:
             result = self._realm.cached_result(
                 scope["headers"], scope.get("query_string", b""), scope.get("scheme", "")
@@ -222,5 +227,5 @@ def compile_route(service: Service, protocol: Protocol, services: RouteServices)
     if not service.realms:
         return PublicRoute(service, services)
     if protocol == "http" and len(service.realms) == 1 and not service.origins:
-        return SingleRealmRoute(service, services)
-    return ProtectedRoute(service, services)
+        return SingleRealmRoute(service, protocol, services)
+    return ProtectedRoute(service, protocol, services)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.services.model import Mount, Service
+from asgi_gateway.services.paths import folded
 
 __all__ = ["ServiceTable", "unshared"]
 
@@ -25,6 +27,7 @@ class ServiceTable:
         for service in services:
             for mount in service.mounts:
                 self._add(service, mount)
+                self._add(service, replace(mount, path=folded(mount.path)))
         self._depth = max((mount.path.count("/") for each in services for mount in each.mounts), default=0)
 
     def _add(self, service: Service, mount: Mount) -> None:
@@ -43,7 +46,17 @@ class ServiceTable:
             protocol: ``http`` or ``websocket``.
             path: the path below the root, already found to have one reading only.
             host: the Host header in lower case; looked at only by services that match the host.
+
+        Returns:
+            The service; None if there is none, or if the path belongs to another service once Unicode is normalised, as
+            some applications and file systems do.
         """
+        service = self._longest(protocol, path, host)
+        if path.isascii() or service is self._longest(protocol, folded(path), host):
+            return service
+        return None
+
+    def _longest(self, protocol: str, path: str, host: str) -> Service | None:
         any_host = self._any_host[protocol]
         if not self.by_host and (service := any_host.get(path)) is not None:
             return service

@@ -64,7 +64,8 @@ class Signer:
 def load_keys(file: Path | None = None, variable: str | None = None) -> tuple[bytes, ...]:
     """Return signing keys from a file or an environment variable, one a line.
 
-    Empty lines and comments (``#``) are skipped. A key is the line's text as it stands, such as the output of ``openssl rand -base64 32``.
+    Empty lines and comments (``#``) are skipped. A key is the line's text as it stands, such as the output of
+    ``openssl rand -base64 32``.
 
     Args:
         file: the file.

@@ -161,7 +161,7 @@ class ServerHandshake:
 
 def offered_subprotocols(head: RequestHead) -> list[str]:
     """Return the subprotocols that a request offers the application."""
-    values = b",".join(head.all(b"sec-websocket-protocol")).decode("latin-1").split(",")
+    values = b",".join(head.get_all(b"sec-websocket-protocol")).decode("latin-1").split(",")
     return [name for value in values if (name := value.strip())]
 
 

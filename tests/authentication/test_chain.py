@@ -232,7 +232,7 @@ async def test_a_lookup_does_not_open_a_chain() -> None:
         await chain(refuse).authenticate(tried)
     assert tried.reason(caught.value) == "one: wrong; two: wrong; roles: no user"
     subject = await chain(Grant.user("joe")).authenticate(attempt())
-    assert (subject.name, subject.roles) == ("joe", {"ADMINISTRATOR"})
+    assert (subject.name, subject.roles) == ("joe", frozenset({"ADMINISTRATOR"}))
 
 
 @pytest.mark.anyio
@@ -355,7 +355,7 @@ def test_what_a_chain_says_of_itself(tmp_path: Path) -> None:
     class Remembered(LoginModule):
         cacheable = needs_credentials = True
 
-    one, other = Remembered(None, context(tmp_path)), Fixed()
+    one, other = Remembered(None, context(tmp_path).context), Fixed()
     assert Chain([ChainEntry(one, ControlFlag.REQUIRED)]).cacheable
     assert Chain([ChainEntry(one, ControlFlag.REQUIRED)]).needs_credentials
     both = Chain([ChainEntry(one, ControlFlag.REQUIRED), ChainEntry(other, ControlFlag.REQUIRED)])

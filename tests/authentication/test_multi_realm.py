@@ -102,7 +102,7 @@ async def test_two_steps(world: World) -> None:
     allowed = await gateway.decide(request("/vault", identity(decision), CODE))
     assert isinstance(allowed, Allow)
     assert allowed.subject is not None
-    assert (allowed.subject.name, allowed.subject.roles, allowed.realm) == ("joe", {"A", "CODE"}, "second")
+    assert (allowed.subject.name, allowed.subject.roles, allowed.realm) == ("joe", frozenset({"A", "CODE"}), "second")
 
 
 async def test_at_once(world: World) -> None:

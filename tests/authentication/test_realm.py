@@ -24,11 +24,6 @@ BAD_TOKEN = (b"authorization", b"Token bad")
 MALFORMED = (b"authorization", b"Basic !!!")
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 def challenges(outcome: object) -> list[str]:
     assert isinstance(outcome, Challenge)
     assert {name for name, _ in outcome.headers} == {b"www-authenticate"}
@@ -86,7 +81,7 @@ async def test_right_credentials(world: World) -> None:
     """Right credentials give the subject."""
     outcome = await world.realm(users(joe="A B")).authenticate(request("/", basic("joe")))
     assert isinstance(outcome, AuthenticationResult)
-    assert (outcome.subject.name, outcome.subject.roles) == ("joe", {"A", "B"})
+    assert (outcome.subject.name, outcome.subject.roles) == ("joe", frozenset({"A", "B"}))
     record = json.loads(world.records.lines[0])
     assert (record["outcome"], record["principal"], record["scheme"]) == ("success", "joe", "Basic")
 
@@ -245,7 +240,7 @@ async def test_remembered(world: World) -> None:
 async def test_not_remembered(world: World, cacheable: bool, ttl: float) -> None:
     """Nothing is remembered where a module rejects_with_403 it, or the configuration does."""
     module = users(joe="")
-    module.cacheable = cacheable
+    module.cacheable = cacheable  # type: ignore[misc]  # of one module only
     realm = world.realm(module, cache_ttl=ttl)
     for _ in range(2):
         assert (await asked(realm, module, basic("joe")))[1] == 1

@@ -39,7 +39,7 @@ def plain(challenge: OfferedChallenge) -> tuple[object, ...]:
 
 
 @given(st.lists(challenges(), max_size=5), st.booleans())
-def test_what_was_written_is_read(offered, one_line) -> None:
+def test_what_was_written_is_read(offered: list[tuple[str, OfferedChallenge]], one_line: bool) -> None:
     """Challenges come out as they were written, whether they stand in one line or in several."""
     lines = [text for text, _ in offered]
     read = parse_challenges([", ".join(lines)] if one_line else lines)
@@ -47,7 +47,7 @@ def test_what_was_written_is_read(offered, one_line) -> None:
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(text) -> None:
+def test_any_text_is_read_or_refused(text: str) -> None:
     """Whatever a server sends, the answer is challenges or a HeaderError."""
     with contextlib.suppress(HeaderError):
         assert isinstance(parse_challenges([text]), tuple)
@@ -74,7 +74,7 @@ def test_any_text_is_read_or_refused(text) -> None:
         ("", []),
     ],
 )
-def test_examples(line, expected) -> None:
+def test_examples(line: str, expected: list[tuple[object, ...]]) -> None:
     """RFC 9110's example, the original's forms and lists with empty elements are read."""
     assert [plain(c)[:3] for c in parse_challenges([line])] == expected
 
@@ -95,7 +95,7 @@ def test_examples(line, expected) -> None:
         "Basic realm=a\x00b",
     ],
 )
-def test_malformed_lines_are_refused(line) -> None:
+def test_malformed_lines_are_refused(line: str) -> None:
     """What does not fit the grammar is a HeaderError that shows nothing of the line."""
     with pytest.raises(HeaderError) as caught:
         parse_challenges([line])
@@ -112,7 +112,7 @@ def test_bounds() -> None:
 
 
 @pytest.mark.parametrize("unit", [" ", ",", "a ", "a=", '"', "\\", 'a="\\a', "a=b ", "Application "])
-def test_time_is_linear(unit) -> None:
+def test_time_is_linear(unit: str) -> None:
     """The longest hostile line is read or refused in a small fraction of a second."""
     start = time.process_time()
     with pytest.raises(HeaderError):

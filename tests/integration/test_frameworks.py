@@ -1,4 +1,4 @@
-"""Applications of five frameworks, unmodified, behind the gateway under uvicorn."""
+"""Applications of five frameworks behind the gateway under uvicorn, in each way that the documentation shows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from websockets.exceptions import InvalidStatus
 from tests.integration.process import LOOPBACK, Process
 from tests.integration.servers import basic, connect, serve
 
-FRAMEWORKS = ("starlette", "fastapi", "litestar", "quart", "django")
+FRAMEWORKS = ("starlette", "fastapi", "fastapi_added", "litestar", "quart", "quart_inside", "django")
 ALICE = ("alice", "wonderland")
 BOB = ("bob", "builder")
 

@@ -8,10 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asgi_gateway.model import Protocol
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.table import ServiceTable
 
-HTTP, SOCKET = frozenset(("http",)), frozenset(("websocket",))
+Kinds = frozenset[Protocol]
+
+HTTP: Kinds = frozenset(("http",))
+SOCKET: Kinds = frozenset(("websocket",))
 BOTH = HTTP | SOCKET
 
 segment = st.sampled_from(["a", "b", "ab", "A"])
@@ -115,3 +119,42 @@ def test_deep_paths() -> None:
         assert found is not None
         assert found.name == "root"
     assert time.perf_counter() - start < 0.1
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/\u00e4", "root"),
+        ("/ad\u200cmin", None),
+        ("/\uff41dmin/x", None),
+        ("/admin\ufe0f", None),
+        ("/\u24d0dmin", None),
+        ("/admin/\u200d\uff41", "admin"),
+        ("/caf\u00e9/x", "coffee"),
+        ("/cafe\u0301/x", "coffee"),
+        ("/\u0645\u06cc\u200c\u062e", "persian"),
+        ("/\u0645\u06cc\u062e", "persian"),
+        ("/\u30ac", "katakana"),
+        ("/\u30ab\u3099/\uff76\uff9e", "katakana"),
+        ("/\uff76\uff9e", "katakana"),
+    ],
+)
+def test_two_readings(path: str, expected: str | None) -> None:
+    """A path that belongs to another service once it is normalised has none; a service's own forms are all its own."""
+    services = ServiceTable(
+        [
+            Service("root", (Mount(""),)),
+            Service("admin", (Mount("/admin"),)),
+            Service("coffee", (Mount("/cafe\u0301"),)),
+            Service("persian", (Mount("/\u0645\u06cc\u200c\u062e"),)),
+            Service("katakana", (Mount("/\u30ac"), Mount("/\u30ab\u3099"), Mount("/\uff76\uff9e"))),
+        ]
+    )
+    found = services.find("http", path)
+    assert (found.name if found else None) == expected
+
+
+def test_two_services_of_one_folded_path() -> None:
+    """Two services whose paths are the same once they are normalised take the same requests."""
+    with pytest.raises(ValueError, match="accept the same"):
+        ServiceTable([Service("a", (Mount("/caf\u00e9"),)), Service("b", (Mount("/cafe\u0301"),))])

@@ -42,7 +42,7 @@ class Site:
 
     async def users(self, **more: str) -> list[tuple[str, str]]:
         """Realms and users that are listed."""
-        found, _ = await list_sessions(self.state, self.clock, most=100, **more)  # type: ignore[arg-type]
+        found, _ = await list_sessions(self.state, self.clock, most=100, **more)
         return [(each.realm, each.user) for each in found]
 
 
