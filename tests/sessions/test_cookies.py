@@ -65,13 +65,7 @@ class Host:
         self.revocations = Revocations(self.state)
 
     def worker(self, realm: str = "demo", **changed: Any) -> Sessions[Session]:
-        values: dict[str, Any] = {
-            "life": 3600.0,
-            "idle": 600.0,
-            "keys": [KEY],
-            "present": lambda session, left: session,
-        }
-        values |= changed
+        values = {"life": 3600.0, "idle": 600.0, "keys": [KEY], "present": lambda session, left: session} | changed
         sessions: Sessions[Session] = Sessions(realm, self.state, self.clock, values.pop("keys"), **values)
         self.revocations.subscribe(sessions.forget)
         return sessions
