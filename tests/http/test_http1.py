@@ -34,7 +34,7 @@ def test_a_response_is_read_as_it_was_written() -> None:
 def test_all_gives_every_line_of_a_name() -> None:
     """Repeated headers are kept apart."""
     head = parse_request(b"GET / HTTP/1.1\r\nA: 1\r\nb: 2\r\na: 3\r\n\r\n")
-    assert head.all(b"a") == [b"1", b"3"]
+    assert head.get_all(b"a") == [b"1", b"3"]
 
 
 def test_what_the_original_clients_send_is_read() -> None:
@@ -43,7 +43,7 @@ def test_what_the_original_clients_send_is_read() -> None:
         b"GET /echo HTTP/1.1\r\nSec-WebSocket-Protocol: \r\n"
         b"Sec-WebSocket-Extensions: x-kaazing-idle-timeout,x-kaazing-ping-pong\r\n\r\n"
     )
-    assert head.all(b"sec-websocket-protocol") == [b""]
+    assert head.get_all(b"sec-websocket-protocol") == [b""]
 
 
 @given(st.binary(max_size=80))
