@@ -5,9 +5,13 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.gateways import World
 
 # An example may take long where the machine has other work to do; pytest's own limit ends what hangs.
 settings.register_profile("patient", deadline=None)
@@ -35,3 +39,11 @@ def lock_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path_factory.mktemp("locks")))
         yield
+
+
+@pytest.fixture
+def world() -> World:
+    """What the parts of one gateway in memory share."""
+    from tests.gateways import World  # not above: a fault there would fail every test
+
+    return World()

@@ -25,7 +25,7 @@ from asgi_gateway.cli.main import main, parser
 from asgi_gateway.config import load, registry
 from asgi_gateway.config.element_names import IGNORED, fields
 from asgi_gateway.config.load import loads
-from asgi_gateway.config.model import Element, GatewayConfig
+from asgi_gateway.config.model import ConfigElement, GatewayConfig
 from asgi_gateway.documents import read_xml, read_yaml
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.middleware import GatewayMiddleware
@@ -33,6 +33,7 @@ from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.passwords import hash_password
 from asgi_gateway.websockets.live import CloseReason
 from tests.asgi import get
+from tests.documents.plain import plain
 from tests.helpers import ManualClock
 from tools.api_reference import MODULES
 
@@ -87,7 +88,7 @@ def documented(*names: str) -> str:
     return "\n".join((DOCS / name).read_text() for name in names)
 
 
-def elements(cls: type[Element] = GatewayConfig) -> set[type[Element]]:
+def elements(cls: type[ConfigElement] = GatewayConfig) -> set[type[ConfigElement]]:
     """The model's classes."""
     return {cls}.union(*(elements(field.element) for field in fields(cls).values() if field.element))
 
@@ -203,7 +204,7 @@ def test_example_loads(block: Block, tmp_path: Path) -> None:
     elif "security" in root and block.info != "partial":
         loads(text, "yaml", environment={})
     else:
-        load(whole(read_yaml(text.encode()).plain()), environment={"TICKET_KEY_FILE": "ticket.key"})
+        load(whole(plain(read_yaml(text.encode()))), environment={"TICKET_KEY_FILE": "ticket.key"})
 
 
 def root_names(language: str, text: str) -> set[str]:

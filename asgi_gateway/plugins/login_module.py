@@ -207,26 +207,21 @@ class LoginModule:
     Options: ClassVar[type[ModuleOptions]] = ModuleOptions
     """The class of the module's options; the gateway validates the configuration with it."""
 
+    # Attributes that say how the module behaves. ``__init__`` may set each on the instance where options decide it.
     authenticates: bool = True
-    """Whether a Grant of this module says who the client is. Where no such module granted, nobody gets in.
-
-    ``__init__`` may set it on the instance, where the options decide it; so with ``needs_credentials`` and
-    ``replay_protected``.
+    """True: a Grant of this module says who the client is. A login that no such module granted fails."""
+    grants_without_credentials: bool = False
+    """True: grants on something other than the request's credentials, such as the client's address. The grants of all
+    other modules count only where the request carries credentials; without them it is answered 401.
     """
     needs_credentials: bool = False
-    """True: can do nothing for a request without credentials, not even add challenge data, and need not be asked."""
+    """True: does nothing for a request without credentials, not even add challenge data, and is not asked then."""
     requires_subject: bool = False
-    """True: fails where no module before it established a user, so that it never opens a chain (``lookupOnly``)."""
-    waits: bool = True
-    """False: ``login`` and ``commit`` never wait for anything, so that no time limit need be put around them."""
-    ends_within: float | None = None
-    """Seconds in which ``login`` ends by itself, whatever happens; None: nobody knows. No time limit that is longer is
-    put around it.
-    """
-    cacheable: ClassVar[bool] = False
-    """True: the outcome depends on the credentials alone and may be remembered for the cache's life."""
+    """True: fails unless an earlier module established a user, so it never opens a chain (``lookupOnly``)."""
+    cacheable: bool = False
+    """True: the outcome depends on the credentials alone and may be cached."""
     replay_protected: bool = False
-    """True: relies on ExpiringState to be shared by all workers."""
+    """True: needs an ExpiringState that all workers share."""
 
     def __init__(self, options: Any, context: ModuleContext) -> None:
         self.options = options
@@ -278,6 +273,21 @@ class LoginModule:
         Args:
             subject: whose login it was.
         """
+
+    async def recheck(self, subject: Subject, data: Any) -> bool | None:
+        """Check whether a login still holds, without its password (``recheck``); called while its session lives.
+
+        Args:
+            subject: whom the chain logged in; its principals alone, since credentials are not kept.
+            data: the ``recheck_data`` of this module's Grant; None if it gave none.
+
+        Returns:
+            True if the login still holds with the same roles, False if it must end, None if this module cannot say.
+
+        Raises:
+            LoginUnavailable: the back end cannot be asked now; the login holds until it can be.
+        """
+        return None
 
     async def check(self) -> list[str]:
         """Try the back end for ``asgi-gateway check --connect``.

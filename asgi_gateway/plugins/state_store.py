@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+from enum import Enum
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,10 +12,39 @@ from asgi_gateway.errors import StateError
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.option_types import ModuleOptions
 
-__all__ = ["MAX_TTL", "ExpiringState", "Listing", "MessageLog", "PositionLost", "StateStore", "check_ttl", "hashed"]
+__all__ = [
+    "MAX_TTL",
+    "ExpiringState",
+    "Listing",
+    "MessageLog",
+    "Partition",
+    "PositionLost",
+    "StateStore",
+    "check_ttl",
+    "hashed",
+]
 
 MAX_TTL = 1e9
 """The longest life of an entry in seconds, some 31 years; more is a mistake, and would overflow in some stores."""
+
+
+class Partition(Enum):
+    """Kinds of entries with a bound of their own, so that one kind cannot fill the store for another.
+
+    All other entries, such as the nonces of used tokens, are in the store itself. They are never removed before they
+    expire.
+    """
+
+    SESSIONS = "sessions"
+    """Sessions. At the bound the entry that would expire first is removed: its user has to log in again."""
+    CHALLENGES = "challenges"
+    """Logins to several realms that are under way. At the bound the entry that would expire first is removed."""
+    SOCKETS = "sockets"
+    """Authorizations of WebSockets, left by one worker for another. At the bound the entry that would expire first is
+    removed: its client has to log in again.
+    """
+    REVOCATIONS = "revocations"
+    """Revoked users and tokens. It shares the keys of the store itself, and has a reserve beyond the store's bound."""
 
 
 class ExpiringState(abc.ABC):
@@ -27,6 +57,14 @@ class ExpiringState(abc.ABC):
 
     shared: ClassVar[bool] = False
     """Whether other processes see the same data."""
+
+    @property
+    def identity(self) -> str:
+        """What tells this store's data from that of other stores; equal for all gateways that share it.
+
+        Names of session cookies are derived from it. Empty if the store does not know.
+        """
+        return ""
 
     @abc.abstractmethod
     async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
@@ -84,6 +122,41 @@ class ExpiringState(abc.ABC):
             StateUnavailable: the store cannot be asked.
         """
         return await self.get(key) == value
+
+    async def replace(self, key: str, old: str | None, new: str, ttl: float) -> bool:
+        """Store a value if the key holds another one. Atomic in the stores that come with the gateway.
+
+        A store that does not override this removes the old value and puts the new one. If another caller puts in
+        between, the old value is lost and the answer is False.
+
+        Args:
+            key: any string.
+            old: the value that the entry must hold; None if there must be no entry.
+            new: any string.
+            ttl: seconds, greater than 0; the entry lives at least that long from now on.
+
+        Returns:
+            True if this call stored the value.
+
+        Raises:
+            ValueError: ``ttl`` is not a positive number.
+            StateFull: the store is at its bound.
+            StateUnavailable: the store cannot be asked.
+        """
+        if old is not None and not await self.remove(key, old):
+            return False
+        return await self.put_if_absent(key, new, ttl) is None
+
+    def partition(self, kind: Partition) -> ExpiringState:
+        """Return the part of this store for one kind of entries, with a bound of its own.
+
+        All callers must use a key in the same partition. A store that does not override this has one bound for all
+        kinds.
+
+        Args:
+            kind: the kind.
+        """
+        return self
 
     async def open(self) -> None:
         """Connect; called once before anything else, again after a close."""
@@ -213,10 +286,10 @@ def check_ttl(ttl: float) -> None:
 
 
 def hashed(namespace: str, key: str) -> bytes:
-    """What a store outside this process calls a key: 32 bytes that tell nothing, and are nobody else's.
+    """Return the 32 bytes by which a store outside this process knows a key. They do not reveal the key.
 
     Args:
-        namespace: whose keys they are; the same key under two names is two keys.
+        namespace: the store's namespace; the same key in two namespaces has two hashes.
         key: any string, lone surrogates included.
     """
     outer = blake2b(namespace.encode("utf-8", "surrogatepass"), digest_size=32).digest()

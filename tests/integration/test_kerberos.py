@@ -195,7 +195,7 @@ def test_trusted_realm(server: Process, kdc: Kdc) -> None:
     bob = kdc.kinit("bob@PARTNER.ORG", "bobpw")
     assert get(server, "/tickets", negotiate(bob)).json()["name"] == "bob@PARTNER.ORG"
     assert get(server, "/home", negotiate(bob)).status_code == 401
-    assert "bob@PARTNER.ORG: the user is not of the realm EXAMPLE.COM" in server.output()
+    assert "bob@PARTNER.ORG: the user is not in realm EXAMPLE.COM" in server.output()
 
 
 @pytest.mark.parametrize("kind", ["truncated", "random", "ntlm", "huge"])

@@ -14,7 +14,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asgi_gateway.authentication.attempt import Attempt, ThreadPools
+from asgi_gateway._runtime.threads import ThreadPools
+from asgi_gateway.authentication.attempt import Attempt
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import AuthenticationToken
 from asgi_gateway.modules.ldap import LdapLoginModule

@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redis import asyncio as client
 
 from asgi_gateway.errors import StateFull, StateUnavailable
-from asgi_gateway.plugins.state_store import ExpiringState, PositionLost
+from asgi_gateway.plugins.state_store import ExpiringState, Partition, PositionLost
 from asgi_gateway.stores import redis as redis_store
 from asgi_gateway.stores.redis import RedisState
 from tests.integration.process import LOOPBACK, free_port, running
 from tests.integration.redis import RedisServer
-from tests.stores.contract import LogContract, StoreContract, model_test
+from tests.stores.contract import LogContract, PartitionContract, StoreContract, model_test
 from tests.stores.listing_contract import ListingContract
 
 pytestmark = pytest.mark.anyio
@@ -42,8 +42,12 @@ class RedisHarness:
     plain: client.Redis
 
     async def advance(self, seconds: float) -> None:
+        milliseconds = round(seconds * 1000)
         async for key in self.plain.scan_iter():
-            await self.plain.pexpire(key, await self.plain.pttl(key) - round(seconds * 1000))
+            if await self.plain.type(key) == b"zset":  # an index: its scores are times
+                names = await self.plain.zrange(key, 0, -1, withscores=True)
+                await self.plain.zadd(key, {name: score - milliseconds for name, score in names})
+            await self.plain.pexpire(key, await self.plain.pttl(key) - milliseconds)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +65,8 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @asynccontextmanager
-async def _made(url: str) -> AsyncIterator[RedisHarness]:
-    state, plain = RedisState(url), client.Redis.from_url(url)
+async def _made(url: str, max_entries: int = 1000) -> AsyncIterator[RedisHarness]:
+    state, plain = RedisState(url, max_entries=max_entries), client.Redis.from_url(url)
     await plain.flushall()
     await state.open()
     try:
@@ -88,8 +92,19 @@ async def state(server: RedisServer, anyio_backend: str) -> AsyncIterator[RedisS
     await state.close()
 
 
+@pytest.fixture
+async def bounded(shared_server: RedisServer, anyio_backend: str) -> AsyncIterator[RedisHarness]:
+    """An empty Redis store whose partitions hold ten entries."""
+    async with _made(shared_server.url, max_entries=10) as harness:
+        yield harness
+
+
 class TestContract(StoreContract):
     """The Redis store keeps the contract."""
+
+
+class TestPartitions(PartitionContract):
+    """The Redis store's partitions keep the contract."""
 
 
 @pytest.fixture
@@ -513,3 +528,18 @@ async def test_sentinel(tmp_path: Path) -> None:
                 assert "role:master" in new.ask("INFO", "replication")
                 assert await state.get("key") == "value"
                 await state.close()
+
+
+async def test_sessions_cannot_fill_the_memory(server: RedisServer) -> None:
+    """More sessions than would fit into Redis's memory are begun, and a token's nonce is stored all the same."""
+    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    used = int(re.search(r"used_memory:(\d+)", server.ask("INFO", "memory"))[1])  # type: ignore[index]
+    server.ask("CONFIG", "SET", "maxmemory", str(used + 8_000_000))
+    state = RedisState(server.url, max_entries=200)
+    sessions = state.partition(Partition.SESSIONS)
+    for number in range(1500):
+        assert await sessions.put_if_absent(f"session{number}", "x" * 10_000, 600) is None
+    assert await state.put_if_absent("nonce", "used", 600) is None
+    assert await sessions.get("session1499") is not None
+    assert int(server.ask("DBSIZE")) == 202
+    await state.close()

@@ -9,14 +9,21 @@ from hypothesis import strategies as st
 from asgi_gateway.client.extended import ExtendedHandshake, HandshakeError
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.http.http1 import NO_REDIRECT, parse_request
-from asgi_gateway.websockets.kaazing_handshake import Handshake, Limits, State, inner_headers, offers_of
+from asgi_gateway.websockets.kaazing_handshake import (
+    HandshakeStateError,
+    LoginLimits,
+    ServerHandshake,
+    State,
+    inner_headers,
+    offered_subprotocols,
+)
 
 REQUEST = b"GET /echo HTTP/1.1\r\nSec-WebSocket-Protocol: \r\n\r\n"
 CHALLENGE = [(b"www-authenticate", b'Application Basic realm="demo"')]
 
 
 def started(query=b".kl=Y", **limits):
-    return Handshake(query, Limits(**limits))
+    return ServerHandshake(query, LoginLimits(**limits))
 
 
 def test_the_exchange_is_as_observed() -> None:
@@ -90,9 +97,9 @@ def test_what_is_no_request_is_refused(message) -> None:
 def test_patience_is_short_before_the_first_request() -> None:
     """A person is waited for only once there is a challenge to think about."""
     handshake = started(first=1.0, later=9.0)
-    assert handshake.patience == 1.0
+    assert handshake.timeout == 1.0
     handshake.request(REQUEST)
-    assert handshake.patience == 9.0
+    assert handshake.timeout == 9.0
 
 
 def test_only_credentials_of_the_inner_request_count() -> None:
@@ -128,15 +135,16 @@ def test_credentials_named_twice_stay_twice() -> None:
 
 def test_offers() -> None:
     """The application's subprotocols are those of the inner request."""
-    assert offers_of(parse_request(b"GET / HTTP/1.1\r\nSec-WebSocket-Protocol: a, b,,c\r\n\r\n")) == ["a", "b", "c"]
-    assert offers_of(parse_request(REQUEST)) == []
+    head = parse_request(b"GET / HTTP/1.1\r\nSec-WebSocket-Protocol: a, b,,c\r\n\r\n")
+    assert offered_subprotocols(head) == ["a", "b", "c"]
+    assert offered_subprotocols(parse_request(REQUEST)) == []
 
 
 @given(st.lists(st.sampled_from(["", "Authorization: x"]), max_size=8), st.booleans())
 def test_our_client_and_our_server_understand_each_other(answers, subprotocol) -> None:
     """Whatever the rounds, client and server agree on every response and on when the socket is open."""
     client = ExtendedHandshake("ws://host/echo?a=b", ["chat"])
-    server = Handshake(b"a=b&.kl=Y", Limits())
+    server = ServerHandshake(b"a=b&.kl=Y", LoginLimits())
     assert client.opening_uri == "ws://host/echo?a=b&.kl=Y"
     assert [client.receive(message) for message in server.greeting] == [True]
 
@@ -148,7 +156,7 @@ def test_our_client_and_our_server_understand_each_other(answers, subprotocol) -
         if server.state is State.EXPECTING:
             head = server.request(client.request([tuple(answer.split(": "))] if answer else []))
             assert head.target == b"/echo?a=b"
-            assert offers_of(head) == ["chat"]
+            assert offered_subprotocols(head) == ["chat"]
             hear(server.refuse(401, CHALLENGE))
             assert client.reply.status == (401 if server.state is State.EXPECTING else 403)
     if server.state is State.EXPECTING:
@@ -183,3 +191,25 @@ def test_a_subprotocol_that_was_not_offered_is_an_error() -> None:
         client.receive(message)
     with pytest.raises(HandshakeError, match="not offered"):
         _ = client.subprotocol
+
+
+@pytest.mark.parametrize("reached", ["new", "refused", "admitted", "closed"])
+def test_transitions_that_do_not_exist_are_errors(reached: str) -> None:
+    """A transition that the present state does not have is an error that changes nothing, also under python -O."""
+    handshake = started()
+    if reached in ("refused", "admitted"):
+        handshake.request(REQUEST)
+    if reached == "refused":
+        handshake.refuse(403)
+    elif reached == "admitted":
+        handshake.admit(None, ())
+    elif reached == "closed":
+        handshake.close()
+    state = handshake.state
+    wrong = [lambda: handshake.refuse(401), lambda: handshake.refuse(403), lambda: handshake.admit(None, ())]
+    if reached != "new":
+        wrong.append(lambda: handshake.request(REQUEST))
+    for transition in wrong:
+        with pytest.raises(HandshakeStateError):
+            transition()
+        assert handshake.state is state

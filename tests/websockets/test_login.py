@@ -10,7 +10,7 @@ import pytest
 
 from asgi_gateway import GatewayMiddleware
 from asgi_gateway.http.http1 import parse_response
-from asgi_gateway.websockets.kaazing_handshake import Limits
+from asgi_gateway.websockets.kaazing_handshake import LoginLimits
 from asgi_gateway.websockets.login import SocketLogin
 
 USERS = """<jaas-config>
@@ -170,7 +170,7 @@ async def test_once_open_nothing_stands_between(make, echo) -> None:
     """After the login the application's calls are the server's own: no coroutine is added to any message."""
     socket = await Socket(make(echo)).opened()
     login = SocketLogin(b"", socket.inward.get, socket.outward.put)
-    login._told = login._open = True
+    login._connected = login._open = True
     sent, received = login.send({"type": "x"}), login.receive()
     assert sent.cr_code is asyncio.Queue.put.__code__
     assert received.cr_code is asyncio.Queue.get.__code__
@@ -296,7 +296,7 @@ async def test_a_client_that_says_nothing() -> None:
 
     async def run(scope, receive, send) -> None:
         await receive()
-        login = SocketLogin(b"", receive, send, limits=Limits(first=0.01))
+        login = SocketLogin(b"", receive, send, limits=LoginLimits(first=0.01))
         assert await login.run(scope, None, None) is None
 
     socket = await Socket(run, query=b"").opened()
