@@ -461,6 +461,17 @@ def test_the_index_lists_every_page() -> None:
     assert "](docs/README.md)" in (ROOT / "README.md").read_text()
 
 
+def test_the_changelog_has_each_section_once() -> None:
+    """Below each version of CHANGELOG.md each section stands once, in Keep a Changelog's order, and holds its lines."""
+    versions = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
+    assert versions[0].startswith("[Unreleased]\n")
+    order = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    for version in versions:
+        sections = re.split(r"^### (.*)\n", version, flags=re.MULTILINE)[1:]
+        assert sections[::2] == [name for name in order if name in sections[::2]]
+        assert all(re.fullmatch(r"\n(- .*\n(  .*\n)*)+\n?", text) for text in sections[1::2])
+
+
 def anchors(file: Path) -> set[str]:
     """The anchors that GitHub makes of a document's headings."""
     headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
