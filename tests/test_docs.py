@@ -167,7 +167,7 @@ def test_every_state_store_stands_in_the_tables() -> None:
 
 
 def test_every_close_code_stands_in_the_table() -> None:
-    """sockets.md lists each code with its reason, as sockets are closed with them; the code of a timeout is not 1000."""
+    """sockets.md lists each code with its reason, as sockets are closed with them; a timeout has not the code 1000."""
     rows = re.findall(r"^\| (\d{4}) \| `([^`]+)` \|", documented("explanation/sockets.md"), re.MULTILINE)
     assert {(int(code), reason) for code, reason in rows} == {(each.code, each.reason) for each in CloseReason}
     assert "session timeout" in documented("how-to/from-kaazing.md")
