@@ -489,6 +489,17 @@ def test_commands_can_be_parsed() -> None:
     assert {name for name in used if f"## {name}" not in headings} == set()
 
 
+def test_run_is_given_applications_that_are_not_wrapped() -> None:
+    """No example has ``run`` serve the reference application's ``app``, which the gateway wraps already."""
+    examples = [*(file.read_text() for file in FILES), (ROOT / "README.md").read_text(), parser().format_help()]
+    (commands,) = [each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    examples.append(commands.choices["run"].format_help())
+    targets = re.findall(r"asgi-gateway run \S+ (\S+)", "\n".join(examples))
+    assert len(targets) >= 5
+    assert "example_app.app:api" in targets
+    assert [target for target in targets if target in ("example_app.app:app", "main:app")] == []
+
+
 def test_tests_named_in_security_exist() -> None:
     """Every test that docs/explanation/security.md names is there."""
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", documented("explanation/security.md"))
