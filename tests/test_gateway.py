@@ -221,7 +221,9 @@ async def test_unavailable(world: World) -> None:
 async def test_observed(world: World) -> None:
     """An observer is told what each module did."""
     seen: list[Any] = []
-    await site(world).decide(request("/a", basic("joe")), LoginOptions(trace=lambda realm, steps: seen.append((realm.name, len(steps)))))
+    await site(world).decide(
+        request("/a", basic("joe")), LoginOptions(trace=lambda realm, steps: seen.append((realm.name, len(steps))))
+    )
     assert seen == [("demo", 2)]
 
 

@@ -243,5 +243,5 @@ def test_run_refuses_several_workers_that_cannot_share(file: Path, capsys: pytes
             "{type: 'class:example_app.tickets.TicketLoginModule', success: required}",
         )
     )
-    assert main(["run", str(file), "example_app.app:bare", "--workers", "2"]) == 2
+    assert main(["run", str(file), "example_app.app:api", "--workers", "2"]) == 2
     assert "several workers" in capsys.readouterr().err
