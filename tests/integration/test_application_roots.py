@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from typing import Any
@@ -46,9 +47,7 @@ def django_below_channels() -> Any:
 def application(request: pytest.FixtureRequest) -> Any:
     from django.test import override_settings
 
-    from tests.integration.apps import root_path_app
-
-    assert root_path_app.settings.configured
+    importlib.import_module("tests.integration.apps.root_path_app")  # configures Django
     with override_settings(FORCE_SCRIPT_NAME="/api/v1"):
         yield request.param()
 

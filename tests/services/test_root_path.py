@@ -113,7 +113,7 @@ def test_scope_is_not_changed() -> None:
 def test_client_chooses(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Under daphne the root of the scope is the client's: it is ignored, with one warning that names the setting."""
     monkeypatch.setitem(sys.modules, "daphne.server", sys)
-    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=True))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=True))
     root = RootPath()
     with caplog.at_level(logging.WARNING):
         for chosen in ("/public", "/public/", "c", "/"):
@@ -128,7 +128,7 @@ def test_client_chooses(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
 def test_daphne_that_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where daphne is installed as a Django application and another server runs, that server's root counts."""
     monkeypatch.setitem(sys.modules, "daphne.server", sys)
-    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=False))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=False))
     assert path_below_root(RootPath().settle(scope("/api/x", "/api")).scope) == "/x"
 
 
