@@ -90,6 +90,22 @@ async def test_root_of_the_server(application: Any) -> None:
     assert (await get(app, "/other/api/v1/admin/secret", "/other")).status_code == 403
 
 
+@pytest.mark.parametrize("outer", ["^(?P<tenant>[^/]+)/", "^"])
+async def test_below_a_router_of_channels(outer: str) -> None:
+    """The gateway below an outer URLRouter decides on the path that the inner one routes."""
+    from channels.routing import URLRouter
+    from django.urls import re_path
+
+    from tests.integration.apps import root_path_app
+
+    root = "/public" if "tenant" in outer else ""
+    gateway = GatewayMiddleware(root_path_app.FRAMEWORKS["channels"], root_path_app.config)
+    app = URLRouter([re_path(outer, gateway)])
+    assert (await get(app, f"{root}/public/x")).text == "public"
+    assert (await get(app, f"{root}/admin/secret")).status_code == 401
+    assert (await get(app, f"{root}/elsewhere")).status_code == 403
+
+
 def test_another_configured_root(application: Any) -> None:
     """A root-path that the application replaces by its own stops the start."""
     with pytest.raises(ConfigError, match="/api/v1"):
