@@ -22,6 +22,7 @@ from asgi_gateway.services.identity import SCOPE_KEY, application_scope
 from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.origins import without_cors
 from asgi_gateway.services.paths import ambiguity, path_below_root
+from asgi_gateway.services.remote_user import with_remote_user
 from asgi_gateway.services.root_path import RootPath
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.websockets.live import LiveSocket, SocketOwner
@@ -78,7 +79,7 @@ class GatewayMiddleware:
     """
 
     def __init__(self, app: App, config: str | Path | Mapping[str, Any] | Gateway) -> None:
-        self.app = app
+        self.app: App = with_remote_user(app)
         self.gateway = config if isinstance(config, Gateway) else _gateway_of(config)
         """The gateway that decides."""
         self._endpoints = Endpoints(self.gateway)
