@@ -13,11 +13,6 @@ from tests.gateways import Module, World, service, tokens, users
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 class Part(Module):
     """A module that writes down when it is opened and closed."""
 

@@ -132,19 +132,29 @@ class ChallengeHandler(abc.ABC):
 
     @abc.abstractmethod
     def can_handle(self, request: ChallengeRequest) -> bool:
-        """Return whether this handler answers such challenges; must not block."""
+        """Return whether this handler answers such challenges; must not block.
+
+        Args:
+            request: a challenge, and where it came from.
+        """
 
     def answering_handler(self, request: ChallengeRequest) -> ChallengeHandler:
         """Return the handler whose answer ``handle`` returns; must not block.
 
         Accepted credentials are sent again only where the same handler would answer. A handler that passes challenges
         on to others overrides this; the others leave it alone.
+
+        Args:
+            request: a challenge that this handler can handle.
         """
         return self
 
     @abc.abstractmethod
     def handle(self, request: ChallengeRequest) -> MaybeAwaitable[ChallengeResponse | None]:
         """Answer a challenge.
+
+        Args:
+            request: a challenge that this handler can handle.
 
         Returns:
             the answer, or None to give none; a weaker challenge of the same response is tried then.

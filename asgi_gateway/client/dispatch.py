@@ -41,6 +41,10 @@ class DispatchChallengeHandler(ChallengeHandler):
     def register(self, location: str, handler: ChallengeHandler) -> DispatchChallengeHandler:
         """Add a handler for a location, after those that it has.
 
+        Args:
+            location: ``user:password@host:port/path``; any part may be ``*``.
+            handler: the handler.
+
         Returns:
             this handler, so that calls can be chained.
 
@@ -55,6 +59,10 @@ class DispatchChallengeHandler(ChallengeHandler):
 
     def unregister(self, location: str, handler: ChallengeHandler) -> DispatchChallengeHandler:
         """Remove a handler from a location, if it is registered there.
+
+        Args:
+            location: the location, as it was registered.
+            handler: the handler.
 
         Returns:
             this handler, so that calls can be chained.
@@ -71,7 +79,11 @@ class DispatchChallengeHandler(ChallengeHandler):
         return self
 
     def lookup(self, location: str) -> tuple[ChallengeHandler, ...]:
-        """Return the handlers of the most specific registration that matches a location."""
+        """Return the handlers of the most specific registration that matches a location.
+
+        Args:
+            location: a URL, or a location without ``*``.
+        """
         tokens = _tokens(location)
         matching = [pattern for pattern in self._handlers if _matches(pattern, tokens)]
         if not matching:

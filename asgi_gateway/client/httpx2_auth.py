@@ -27,8 +27,6 @@ class Httpx2GatewayAuth(HttpAuth, httpx2.Auth):
     """Answers a server's challenges with a challenge handler; for ``httpx2.Client`` and ``httpx2.AsyncClient``.
 
     A request's body is read into memory, since it may have to be sent again. Of a 401's body at most 64 KiB are read.
-
-    Args and Raises: as ``HttpAuth``.
     """
 
     _library: ClassVar[Any] = httpx2

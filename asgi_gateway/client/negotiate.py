@@ -39,6 +39,9 @@ class NegotiateChallengeHandler(ChallengeHandler):
     Where the server names its mechanisms in the challenge, only handlers for one of them are asked; the others in the
     order in which they were registered, until one answers.
 
+    Args:
+        *handlers: the handlers to register.
+
     Source: RFC 4559 and RFC 4178; ``org.kaazing.net.auth.NegotiateChallengeHandler``.
     """
 
@@ -49,6 +52,9 @@ class NegotiateChallengeHandler(ChallengeHandler):
 
     def register(self, handler: NegotiableChallengeHandler) -> NegotiateChallengeHandler:
         """Add a handler.
+
+        Args:
+            handler: the handler.
 
         Returns:
             this handler, so that calls can be chained.

@@ -54,7 +54,11 @@ class BasicChallengeHandler(_SecretChallengeHandler):
         self._of_realm: dict[str, LoginSource] = {}
 
     def set_realm_login_handler(self, realm: str, login: LoginSource | None) -> BasicChallengeHandler:
-        """Set the login handler of one realm; None removes it.
+        """Set the login handler of one realm.
+
+        Args:
+            realm: the realm's name, as its challenges give it.
+            login: the login handler; None removes the realm's.
 
         Returns:
             this handler, so that calls can be chained.

@@ -1,4 +1,4 @@
-"""Keeps credentials in query parameters out of the server's own access log."""
+"""Keep credentials in query parameters out of the server's own access log."""
 
 from __future__ import annotations
 
@@ -33,7 +33,14 @@ class MaskCredentials(logging.Filter):
         self._names = frozenset(names)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Mask a record; never drops one."""
+        """Mask the credentials in a record.
+
+        Args:
+            record: the record, changed in place.
+
+        Returns:
+            True: no record is dropped.
+        """
         if not self._names:
             return True
         if isinstance(record.args, tuple):

@@ -21,7 +21,7 @@ from asgi_gateway.http.headers import cookie_values
 from asgi_gateway.model import Headers, RevocationKey, Subject
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState, Listing
-from asgi_gateway.sessions.records import data_of, subject_of
+from asgi_gateway.sessions.records import subject_from_json, subject_to_json
 from asgi_gateway.sessions.signing import Signer
 
 __all__ = ["DEPENDS_ON_COOKIE", "MAX_LIFE", "Session", "Sessions", "idle_key", "recheck", "session_of"]
@@ -75,8 +75,7 @@ class Sessions(Generic[V]):
         keys: the first signs, all verify; 32 bytes at least.
         life: seconds that a session lives at most.
         idle: seconds without a request after which it ends; None for never.
-        present: makes what is remembered of a verified session, and what ``recall`` and ``find`` give; is told how many
-            seconds are left.
+        make_result: makes what ``peek`` and ``load`` return of a session and the seconds that it has left.
 
     Raises:
         ConfigError: a key is too short, or there is none.
@@ -92,7 +91,7 @@ class Sessions(Generic[V]):
         *,
         life: float,
         idle: float | None,
-        present: Callable[[Session, float], V],
+        make_result: Callable[[Session, float], V],
     ) -> None:
         if not 0 < life <= MAX_LIFE or (idle is not None and not 0 < idle <= MAX_LIFE):
             raise ValueError("a session lives, and may be idle, more than 0 seconds and at most 366 days")
@@ -103,14 +102,14 @@ class Sessions(Generic[V]):
         self._signer = Signer(keys, f"session.{realm}")
         self._life = life
         self._idle = idle
-        self._present = present
+        self._make_result = make_result
         name = f"asgi-gateway-{hashlib.blake2b(realm.encode(), digest_size=6).hexdigest()}"
         self._names = {False: name, True: f"__Host-{name}"}
         # by the whole header, since to parse it and check the signature costs more than all else; one over TLS or not
         self._known: tuple[dict[bytes, _Known[V]], dict[bytes, _Known[V]]] = ({}, {})
-        self._forgotten = 0
+        self._invalidations = 0
 
-    def recall(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> V | None:
+    def peek(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> V | None:
         """What was verified a moment ago for this cookie; asks nobody and waits for nothing.
 
         Args:
@@ -129,7 +128,7 @@ class Sessions(Generic[V]):
                 authorization = value
         return None if cookie is None else self._remembered(cookie, secure)
 
-    async def find(self, cookie: bytes, *, secure: bool) -> V | None:
+    async def load(self, cookie: bytes, *, secure: bool) -> V | None:
         """The session that a request's cookie stands for, if it is good; this counts as its use.
 
         Args:
@@ -145,20 +144,20 @@ class Sessions(Generic[V]):
         identity = self._identity(cookie, secure)
         if identity is None:
             return None
-        forgotten = self._forgotten
+        invalidations = self._invalidations
         session = await self._verified(identity)
         if session is None:
             return None
         left = session.until - self._clock.time()
-        value = self._present(session, left)
-        if forgotten == self._forgotten:  # else it may have been revoked while the store was asked
+        value = self._make_result(session, left)
+        if invalidations == self._invalidations:  # else it may have been revoked while the store was asked
             self._remember(cookie, secure, _Known(session, self._monotonic() + min(recheck(session.idle), left), value))
         return value
 
-    async def named(self, cookie: bytes, *, secure: bool) -> Session | None:
+    async def lookup(self, cookie: bytes, *, secure: bool) -> Session | None:
         """The session that a cookie was made for, if it has not ended, whether or not it is still good for anything.
 
-        Args and Raises: as ``find``.
+        Args and Raises: as ``load``.
         """
         identity = self._identity(cookie, secure)
         value = None if identity is None else await self._state.get(RevocationKey("session", identity).key)
@@ -187,7 +186,7 @@ class Sessions(Generic[V]):
         identity = secrets.token_hex(16)
         now = self._clock.time()
         record = {
-            "p": data_of(subject),
+            "p": subject_to_json(subject),
             "u": now + life,
             "i": idle,
             "g": await self._generation(subject),
@@ -203,9 +202,9 @@ class Sessions(Generic[V]):
         """The value of ``Set-Cookie`` that has the client drop its cookie."""
         return self._cookie("", secure, "; Max-Age=0")
 
-    def forget(self, revocation: RevocationKey | None) -> None:
+    def invalidate(self, revocation: RevocationKey | None) -> None:
         """Ask the store again for what a revocation concerns; None: for every session."""
-        self._forgotten += 1
+        self._invalidations += 1
         if revocation is None:
             self._drop(lambda session: True)
         elif revocation.kind == "session":
@@ -272,6 +271,6 @@ def session_of(identity: str, value: str) -> Session | None:
     """A session from its record; None for one of another release that cannot be read."""
     try:
         record: dict[str, Any] = json.loads(value)
-        return Session(identity, subject_of(record["p"]), float(record["u"]), record["i"], record["g"])
+        return Session(identity, subject_from_json(record["p"]), float(record["u"]), record["i"], record["g"])
     except (ValueError, KeyError, TypeError):
         return None

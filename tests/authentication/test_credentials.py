@@ -101,6 +101,7 @@ def test_nothing_but_header_error(headers: list[tuple[bytes, bytes]], query: byt
     assert len(token) <= 4
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("count", [7000])
 def test_linear(count: int) -> None:
     """Thousands of cookie lines take no longer than some milliseconds."""

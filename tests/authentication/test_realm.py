@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.authentication.realm import LoginOptions, Realm
 from asgi_gateway.authentication.result import AuthenticationResult
 from asgi_gateway.errors import HeaderError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Challenge, Forbid, Grant, Headers, Subject, Unavailable
@@ -22,11 +22,6 @@ pytestmark = pytest.mark.anyio
 TOKEN = (b"authorization", b"Token good")
 BAD_TOKEN = (b"authorization", b"Token bad")
 MALFORMED = (b"authorization", b"Basic !!!")
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 def challenges(outcome: object) -> list[str]:
@@ -87,7 +82,7 @@ async def test_right_credentials(world: World) -> None:
     """Right credentials give the subject."""
     outcome = await world.realm(users(joe="A B")).authenticate(request("/", basic("joe")))
     assert isinstance(outcome, AuthenticationResult)
-    assert (outcome.subject.name, outcome.subject.roles) == ("joe", {"A", "B"})
+    assert (outcome.subject.name, outcome.subject.roles) == ("joe", frozenset({"A", "B"}))
     record = json.loads(world.records.lines[0])
     assert (record["outcome"], record["principal"], record["scheme"]) == ("success", "joe", "Basic")
 
@@ -160,7 +155,7 @@ async def test_doubled_credentials(world: World) -> None:
     for headers in ((basic("joe"), MALFORMED), (MALFORMED, basic("joe")), (basic("joe"), basic("joe"))):
         assert isinstance(await realm.authenticate(request("/", *headers)), Forbid)
         with pytest.raises(HeaderError):
-            realm.recall(headers, b"")
+            realm.cached_result(headers, b"", "http")
     assert module.calls == 0
     assert outcomes(world) == ["denial"] * 3
 
@@ -243,11 +238,11 @@ async def test_remembered(world: World) -> None:
     first, calls = await asked(realm, module, basic("joe"))
     again, more = await asked(realm, module, basic("joe"))
     assert (calls, more) == (1, 0)
-    assert again is first is realm.recall([basic("joe")], b"")
+    assert again is first is realm.cached_result([basic("joe")], b"", "http")
     for _ in range(2):
         assert (await asked(realm, module, basic("joe", "wrong")))[1] == 1
     world.clock.advance(30)
-    assert realm.recall([basic("joe")], b"") is None
+    assert realm.cached_result([basic("joe")], b"", "http") is None
     assert (await asked(realm, module, basic("joe")))[1] == 1
 
 
@@ -255,11 +250,11 @@ async def test_remembered(world: World) -> None:
 async def test_not_remembered(world: World, cacheable: bool, ttl: float) -> None:
     """Nothing is remembered where a module rejects_with_403 it, or the configuration does."""
     module = users(joe="")
-    module.cacheable = cacheable
+    module.cacheable = cacheable  # type: ignore[misc]  # of one module only
     realm = world.realm(module, cache_ttl=ttl)
     for _ in range(2):
         assert (await asked(realm, module, basic("joe")))[1] == 1
-        assert realm.recall([basic("joe")], b"") is None
+        assert realm.cached_result([basic("joe")], b"", "http") is None
 
 
 class Answering(BasicScheme):
@@ -316,7 +311,7 @@ async def test_a_removed_user_whose_login_is_under_way(world: World) -> None:
         await entered.wait()
         realm.cache.clear()
         go.set()
-    assert realm.recall([basic("joe")], b"") is None
+    assert realm.cached_result([basic("joe")], b"", "http") is None
 
 
 async def test_later_factors_are_not_remembered(world: World) -> None:
@@ -327,7 +322,7 @@ async def test_later_factors_are_not_remembered(world: World) -> None:
     for _ in range(2):
         assert isinstance(await realm.authenticate(request("/", basic("joe")), "", earlier), AuthenticationResult)
     assert module.calls == 2
-    assert realm.recall([basic("joe")], b"") is None
+    assert realm.cached_result([basic("joe")], b"", "http") is None
 
 
 # ------------------------------------------------------------------------------------------------------------ the rest
@@ -364,8 +359,10 @@ async def test_observed(world: World) -> None:
     """An observer is told each module's steps, of failures too."""
     steps: list[Any] = []
     realm = world.realm(users(joe=""))
-    await realm.authenticate(request("/", basic("joe")), observe=steps.extend)
-    await realm.authenticate(request("/", basic("joe", "wrong")), observe=steps.extend)
+    await realm.authenticate(request("/", basic("joe")), options=LoginOptions(trace=lambda _, done: steps.extend(done)))
+    await realm.authenticate(
+        request("/", basic("joe", "wrong")), options=LoginOptions(trace=lambda _, done: steps.extend(done))
+    )
     assert [(step.phase, step.outcome) for step in steps] == [
         ("login", "succeeded"),
         ("commit", "succeeded"),

@@ -80,12 +80,12 @@ async def test_cookie_goes_to_one_response_only() -> None:
     cookies = {await site.login() for _ in range(16)}
     assert len(cookies) == 16
     assert site.module.calls == 1
-    assert site.gateway.recall(scope("/a", basic("joe"))) is None
+    assert site.gateway.cached_decision(scope("/a", basic("joe"))) is None
     for _ in range(3):
         again = await site.gateway.decide(request("/a", basic("joe")))
         assert isinstance(again, Allow)
         assert b"set-cookie" not in dict(again.headers)
-    assert site.gateway.recall(scope("/a", basic("joe"))) is again
+    assert site.gateway.cached_decision(scope("/a", basic("joe"))) is again
     for cookie in cookies:
         assert isinstance(await site.gateway.decide(request("/a", cookie)), Allow)
 
@@ -95,12 +95,12 @@ async def test_decided_without_waiting() -> None:
     site = Site.made()
     cookie = await site.login()
     asked = scope("/a", cookie)
-    assert site.gateway.recall(asked) is None
+    assert site.gateway.cached_decision(asked) is None
     decided = await site.gateway.decide(request("/a", cookie))
-    assert site.gateway.recall(asked) is decided
-    assert site.gateway.recall(scope("/a")) is None
-    assert site.gateway.recall(scope("/a", cookie, basic("joe"), basic("joe"))) is None
-    assert site.gateway.recall(scope("/a", cookie, scheme="https")) is None
+    assert site.gateway.cached_decision(asked) is decided
+    assert site.gateway.cached_decision(scope("/a")) is None
+    assert site.gateway.cached_decision(scope("/a", cookie, basic("joe"), basic("joe"))) is None
+    assert site.gateway.cached_decision(scope("/a", cookie, scheme="https")) is None
 
 
 async def test_refusals_depend_on_the_cookie_too() -> None:
@@ -136,9 +136,9 @@ async def test_session_beside_doubled_credentials() -> None:
     cookie = await site.login()
     once = (cookie, (b"accept", b"*/*"), (b"x-auth", b"a"))
     assert isinstance(await site.gateway.decide(request("/a", *once)), Allow)
-    assert site.gateway.recall(scope("/a", *once)) is not None
+    assert site.gateway.cached_decision(scope("/a", *once)) is not None
     for twice in ((cookie, (b"x-auth", b"a"), (b"x-auth", b"a")), (cookie, basic("joe"), basic("joe"))):
-        assert site.gateway.recall(scope("/a", *twice)) is None
+        assert site.gateway.cached_decision(scope("/a", *twice)) is None
         assert isinstance(await site.gateway.decide(request("/a", *twice)), Forbid)
 
 
@@ -212,7 +212,7 @@ async def test_revoked_user() -> None:
     cookie = await site.login()
     assert isinstance(await site.gateway.decide(request("/a", cookie)), Allow)
     await site.gateway.revocations.revoke(RevocationKey("user", "joe", "demo"))
-    assert site.gateway.recall(scope("/a", cookie)) is None
+    assert site.gateway.cached_decision(scope("/a", cookie)) is None
     assert isinstance(await site.gateway.decide(request("/a", cookie)), Challenge)
     assert isinstance(await site.gateway.decide(request("/a", basic("joe"))), Allow)
     assert site.module.calls == 2
@@ -279,7 +279,7 @@ async def test_sockets_end_with_their_login(how: str) -> None:
         if how == "session":
             verified = site.gateway.services[0].realms[0].sessions
             assert verified is not None
-            found = await verified.find(cookie[1], secure=False)
+            found = await verified.load(cookie[1], secure=False)
             assert found is not None
             await site.gateway.revocations.revoke(found.revocation_keys[0])
         elif how == "user":

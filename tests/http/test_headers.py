@@ -277,6 +277,7 @@ def test_nothing_but_header_error(parser: Callable[[bytes], object], data: bytes
         parser(data)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "unit", [b"%", b"%41", b"+", b"=", b"a=", b" ", b"\t", b"A", b"Application ", b"token=%", b"\\", b'"', b", "]
 )

@@ -133,6 +133,7 @@ def test_the_value_is_gone(before: str, value: str) -> None:
         assert "S3CRET" not in masked(log_line.format(f"/p?{before}&token={value}\"#'S3CRET"))
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("unit", ["?", "&", "a", "=", "?a", "&a=", "%", "token", '"', "'a", " a", "a ", " a=", '"a='])
 def test_linear(unit: str) -> None:
     """A line of 64 KiB takes no longer than some milliseconds."""

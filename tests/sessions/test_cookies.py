@@ -65,9 +65,15 @@ class Host:
         self.revocations = Revocations(self.state)
 
     def worker(self, realm: str = "demo", **changed: Any) -> Sessions[Session]:
-        values = {"life": 3600.0, "idle": 600.0, "keys": [KEY], "present": lambda session, left: session} | changed
+        values: dict[str, Any] = {
+            "life": 3600.0,
+            "idle": 600.0,
+            "keys": [KEY],
+            "make_result": lambda session, left: session,
+        }
+        values |= changed
         sessions: Sessions[Session] = Sessions(realm, self.state, self.clock, values.pop("keys"), **values)
-        self.revocations.subscribe(sessions.forget)
+        self.revocations.subscribe(sessions.invalidate)
         return sessions
 
 
@@ -83,18 +89,18 @@ def _cookie(set_cookie: bytes, *more: str) -> bytes:
 
 async def _good(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> bool:
     return (
-        _recall(sessions, headers, secure=secure) is not None or await sessions.find(headers, secure=secure) is not None
+        _recall(sessions, headers, secure=secure) is not None or await sessions.load(headers, secure=secure) is not None
     )
 
 
 def _recall(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> Session | None:
-    return sessions.recall([(b"cookie", headers)], secure=secure)
+    return sessions.peek([(b"cookie", headers)], secure=secure)
 
 
 async def test_session_stands_for_the_subject(host: Host) -> None:
     """The cookie of a login stands for the same principals, on every worker."""
     cookie = await host.worker().begin(JOE, secure=False)
-    session = await host.worker().find(_cookie(cookie, "other=1"), secure=False)
+    session = await host.worker().load(_cookie(cookie, "other=1"), secure=False)
     assert session is not None
     assert session.subject == JOE
     assert session.subject.roles == {"A", "B"}
@@ -162,7 +168,7 @@ async def test_strict_cookies(host: Host) -> None:
     for both in (_cookie(one, two.decode().split(";")[0]), _cookie(one) + b"; " + _cookie(one)):
         assert _recall(sessions, both) is None
         with pytest.raises(HeaderError, match="twice"):
-            await sessions.find(both, secure=False)
+            await sessions.load(both, secure=False)
 
 
 async def test_key_rotation(host: Host) -> None:
@@ -262,7 +268,7 @@ async def test_revoked_session(host: Host) -> None:
     for worker in workers:
         assert await _good(worker, one)
         assert await _good(worker, two)
-    session = await workers[0].find(one, secure=False)
+    session = await workers[0].load(one, secure=False)
     assert session is not None
     assert await host.revocations.revoke(RevocationKey("session", session.id)) is True
     assert await host.revocations.revoke(RevocationKey("session", session.id)) is False
@@ -303,7 +309,7 @@ async def test_revoked_while_it_is_looked_up(host: Host) -> None:
             return await self.extend(key, value, ttl)
 
     host.state.__class__ = Slow
-    assert await worker.find(headers, secure=False) is not None
+    assert await worker.load(headers, secure=False) is not None
     assert _recall(worker, headers) is None
     assert not await _good(worker, headers)
 
@@ -324,7 +330,7 @@ async def test_everything_may_have_been_revoked(host: Host) -> None:
     worker = host.worker()
     headers = _cookie(await worker.begin(JOE, secure=False))
     assert await _good(worker, headers)
-    worker.forget(None)
+    worker.invalidate(None)
     assert _recall(worker, headers) is None
     assert await _good(worker, headers)
 
@@ -374,8 +380,8 @@ async def test_doubled_lines(host: Host) -> None:
     """Where Cookie or Authorization is there twice, nothing is recalled without looking."""
     worker = host.worker()
     cookie = (b"cookie", _cookie(await worker.begin(JOE, secure=False)))
-    assert await worker.find(cookie[1], secure=False)
-    assert worker.recall([(b"accept", b"*/*"), cookie, (b"authorization", b"x")], secure=False)
-    assert worker.recall([cookie, (b"authorization", b"x"), (b"authorization", b"x")], secure=False) is None
-    assert worker.recall([cookie, (b"cookie", b"a=1")], secure=False) is None
-    assert worker.recall([], secure=False) is None
+    assert await worker.load(cookie[1], secure=False)
+    assert worker.peek([(b"accept", b"*/*"), cookie, (b"authorization", b"x")], secure=False)
+    assert worker.peek([cookie, (b"authorization", b"x"), (b"authorization", b"x")], secure=False) is None
+    assert worker.peek([cookie, (b"cookie", b"a=1")], secure=False) is None
+    assert worker.peek([], secure=False) is None
