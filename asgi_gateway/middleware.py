@@ -340,7 +340,7 @@ def request_of(scope: Mapping[str, Any]) -> AuthRequest:
         headers=scope["headers"],
         remote_address=client[0] if client else None,
         remote_port=client[1] if client else None,
-        scheme=scope.get("scheme", "http"),
+        scheme=scope.get("scheme", ""),
         raw_path=scope.get("raw_path"),
     )
 
