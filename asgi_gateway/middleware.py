@@ -24,7 +24,7 @@ from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.origins import without_cors
 from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.remote_user import with_remote_user
-from asgi_gateway.services.root_path import RootPath
+from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST
 from asgi_gateway.websockets.live import LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
@@ -98,7 +98,7 @@ class GatewayMiddleware:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._settles_every_root or scope.get("root_path"):
+        if self._settles_every_root or scope.get("root_path") or PATH_REMAINING in scope:
             settled = self._root_path.settle(scope)
             scope = settled.scope
             if settled.refusal is not None:
