@@ -21,11 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redis import asyncio as client
 
 from asgi_gateway.errors import StateFull, StateUnavailable
+from asgi_gateway.plugins.clock import SystemClock
 from asgi_gateway.plugins.state_store import ExpiringState, Partition, PositionLost
 from asgi_gateway.stores import redis as redis_store
 from asgi_gateway.stores.redis import RedisState
 from tests.integration.process import LOOPBACK, free_port, running
 from tests.integration.redis import RedisServer
+from tests.sessions.limits_contract import LimitsContract, LimitsSite
 from tests.stores.contract import LogContract, PartitionContract, StoreContract, model_test
 from tests.stores.listing_contract import ListingContract
 
@@ -105,6 +107,16 @@ class TestContract(StoreContract):
 
 class TestPartitions(PartitionContract):
     """The Redis store's partitions keep the contract."""
+
+
+@pytest.fixture
+async def limits(harness: RedisHarness) -> LimitsSite:
+    """A realm with sessions in an empty Redis store."""
+    return LimitsSite(harness.state, SystemClock())
+
+
+class TestLimits(LimitsContract):
+    """The Redis store keeps the limits of sessions."""
 
 
 @pytest.fixture
