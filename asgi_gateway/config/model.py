@@ -188,6 +188,12 @@ def _plain_path(path: str) -> str:
     return path
 
 
+def _root(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("does not begin with a slash; write /api, or / for none")
+    return parse_accept(text).path.removesuffix("/")
+
+
 class GatewayConfig(ConfigElement):
     """The whole file. Without services, the one realm protects everything.
 
