@@ -127,7 +127,7 @@ def test_a_realm_of_everything() -> None:
     assert [value for _, value in made.challenge_headers()] == [b"Application Token", b'Basic realm="demo"']
     reader = made.reader
     assert (reader.headers, reader.query_parameters, reader.cookies) == (("X-A",), ("b",), ("c",))
-    assert made._limits == (10, 5)
+    assert (made.settings.session_timeout, made.settings.authorization_timeout) == (10, 5)
     (entry,) = made.chain.entries
     assert (entry.flag, entry.name, entry.time_limit) == ("required", f"{HERE}.Plugin", 30)
 
