@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets import Origin
 from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import connect
 
@@ -94,7 +95,7 @@ class Site:
             f"wss://{HOST}:{self.port}/echo",
             sock=socket.create_connection((LOOPBACK, self.port), timeout=10),
             ssl=self._tls,
-            origin=origin,  # type: ignore[arg-type]
+            origin=Origin(origin),
             additional_headers=BASIC,
             proxy=None,
         ) as connection:
