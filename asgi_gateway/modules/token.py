@@ -11,6 +11,7 @@ from asgi_gateway.errors import LoginFailed, LoginUnavailable, Replayed, StateEr
 from asgi_gateway.model import Grant, RevocationKey
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_duration
+from asgi_gateway.plugins.state_store import Partition
 from asgi_gateway.sessions.signing import load_keys
 from asgi_gateway.sessions.tokens import Token, TokenIssuer
 
@@ -130,9 +131,11 @@ class TokenLoginModule(LoginModule):
             LoginFailed: it was ended.
             LoginUnavailable: nobody can say now.
         """
+        state = self.context.state
         for revocation, seen in token.revocation_keys:
             try:
-                there = await self.context.state.get(revocation.key)
+                kept = state.partition(Partition.SESSIONS) if revocation.kind == "session" else state
+                there = await kept.get(revocation.key)
             except StateError as error:
                 raise LoginUnavailable(f"whether the login behind a ticket stands cannot be told: {error}") from error
             stands = {"user": (there or "") == seen, "session": there is not None, "token": there != "revoked"}
