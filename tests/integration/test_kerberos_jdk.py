@@ -86,19 +86,10 @@ def _user(grant: Grant | None) -> str:
 
 PASSWORDS = ["alicepw", "bobpw", "pw", "wrong", "ALICEPW", "alicepw ", "ä", ""]
 NAMES = [
-    *(
-        "alice",
-        "alice@EXAMPLE.COM",
-        "bob/admin",
-        "bob/admin@EXAMPLE.COM",
-        "bob",
-        "expired",
-        "gone",
-        "locked",
-        "careful",
-    ),
-    *("Alice", "alice ", "nobody", "alice@OTHER.ORG", "@EXAMPLE.COM", "alice@", "krbtgt/EXAMPLE.COM", "é", ""),
-    *("alice@example.com", "careful@Example.Com", "alice@EXAMPLE.CO", "a\\@b", "alice\\@EXAMPLE.COM", "a/b/c"),
+    *("alice", "alice@EXAMPLE.COM", "bob/admin", "bob/admin@EXAMPLE.COM", "bob", "careful"),
+    *("expired", "gone", "locked", "Alice", "alice ", "nobody", "krbtgt/EXAMPLE.COM", "é", ""),
+    *("alice@OTHER.ORG", "alice@EXAMPLE.CO", "alice@", "@EXAMPLE.COM", "a\\@b", "alice\\@EXAMPLE.COM", "a/b/c"),
+    *("alice@example.com", "careful@Example.Com"),
 ]
 DIFFERENT = {
     ("alice@example.com", "alicepw"): ("alice@EXAMPLE.COM", None),
