@@ -25,15 +25,15 @@ from asgi_gateway.model import (
     UserPrincipal,
 )
 from asgi_gateway.schemes import ApplicationTokenScheme, BasicScheme
-from asgi_gateway.stores.memory import MemoryState
 from tests.gateways import Module, World, basic, request, service, tokens, users
+from tests.helpers import OnePartState
 
 pytestmark = pytest.mark.anyio
 
 CODE, BAD_CODE = (b"cookie", b"code=good"), (b"cookie", b"code=bad")
 
 
-class Moody(MemoryState):
+class Moody(OnePartState):
     """A store that can be taken down."""
 
     down = False
@@ -115,7 +115,8 @@ async def test_the_first_is_needed(world: World, headers: list[Any]) -> None:
     """Without the first realm's success the second is not asked, and no identity is given."""
     decision = await two(world).decide(request("/vault", *headers))
     assert isinstance(decision, Challenge)
-    assert decision.headers == ((b"www-authenticate", b'Basic realm="first"'), (b"vary", b"Cookie"))
+    challenge = (b"www-authenticate", b'Basic realm="first", charset="UTF-8"')
+    assert decision.headers == (challenge, (b"vary", b"Cookie"))
 
 
 async def test_used_once(world: World) -> None:
@@ -174,7 +175,7 @@ async def test_tries_are_bounded(world: World) -> None:
         this = identity(await gateway.decide(request("/vault", this, BAD_CODE)))
     last = await gateway.decide(request("/vault", this, BAD_CODE))
     assert isinstance(last, Challenge)
-    assert last.headers == ((b"www-authenticate", b'Basic realm="first"'),)
+    assert last.headers == ((b"www-authenticate", b'Basic realm="first"'), (b"vary", b"Cookie"))
 
 
 async def test_forbidden(world: World) -> None:
@@ -268,7 +269,7 @@ async def test_nothing_secret_is_stored(world: World) -> None:
     """Between two steps the store holds principals, and no credential of anybody."""
     stored: list[str] = []
 
-    class Looking(MemoryState):
+    class Looking(OnePartState):
         async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
             stored.append(key + value)
             return await super().put_if_absent(key, value, ttl)
