@@ -55,7 +55,7 @@ def log_in_inside(connection):
         connection.send(message)
     while handshake.state is State.EXPECTING:
         head = handshake.request(connection.recv(timeout=5))
-        if head.all(b"authorization") == [RIGHT.encode()]:
+        if head.get_all(b"authorization") == [RIGHT.encode()]:
             answer = handshake.admit(next(iter(offered_subprotocols(head)), None), ())
         else:
             answer = handshake.refuse(401, [(b"www-authenticate", b'Application Basic realm="demo"')])
