@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from asgi_gateway.services.identity import GatewayContext as GatewayContext
     from asgi_gateway.services.identity import GatewayCredentials as GatewayCredentials
     from asgi_gateway.services.identity import GatewayUser as GatewayUser
+    from asgi_gateway.services.remote_user import RemoteUser as RemoteUser
     from asgi_gateway.sessions.tokens import Token as Token
     from asgi_gateway.sessions.tokens import TokenIssuer as TokenIssuer
 
@@ -70,6 +71,7 @@ _NAMES = {
     "asgi_gateway.plugins": "ChallengeScheme ControlFlag ExpiringState LoginAttempt LoginModule ModuleContext "
     "ModuleOptions PasswordLoginModule PasswordOptions UserNamePassword",
     "asgi_gateway.services.identity": "GatewayContext GatewayCredentials GatewayUser",
+    "asgi_gateway.services.remote_user": "RemoteUser",
     "asgi_gateway.sessions.tokens": "Token TokenIssuer",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}

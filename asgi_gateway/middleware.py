@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 from asgi_gateway.config import load_config
+from asgi_gateway.config.unusable import unusable_gateway
 from asgi_gateway.endpoints.browser_client import BrowserClient
 from asgi_gateway.endpoints.responses import response_to
 from asgi_gateway.endpoints.service import Endpoints
-from asgi_gateway.errors import HeaderError
+from asgi_gateway.errors import ConfigError, HeaderError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Refusal, Response, Unavailable
@@ -20,6 +22,7 @@ from asgi_gateway.services.identity import SCOPE_KEY, application_scope
 from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.origins import without_cors
 from asgi_gateway.services.paths import ambiguity, path_below_root
+from asgi_gateway.services.remote_user import with_remote_user
 from asgi_gateway.services.root_path import RootPath
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.websockets.live import LiveSocket, SocketOwner
@@ -76,8 +79,9 @@ class GatewayMiddleware:
     """
 
     def __init__(self, app: App, config: str | Path | Mapping[str, Any] | Gateway) -> None:
-        self.app = app
-        self.gateway = config if isinstance(config, Gateway) else load_config(config)
+        self.app: App = with_remote_user(app)
+        self.gateway = config if isinstance(config, Gateway) else _gateway_of(config)
+        """The gateway that decides."""
         self._endpoints = Endpoints(self.gateway)
         path = self.gateway.browser_client
         self._browser_client = BrowserClient(path) if path is not None else None
@@ -306,6 +310,25 @@ def _means_no_lifespan(error: Exception) -> bool:
     return isinstance(error, AssertionError | KeyError | NotImplementedError) or "lifespan" in str(error)
 
 
+def _gateway_of(config: str | Path | Mapping[str, Any]) -> Gateway:
+    """Return the Gateway of a configuration.
+
+    After ``add_middleware`` Starlette builds its middlewares when the server starts the lifespan. Servers take an
+    exception there for an application without lifespan, go on, and answer every request with 500. So the Gateway of
+    an invalid configuration is built all the same and fails to open, which ends the start.
+
+    Raises:
+        ConfigError: the configuration cannot be used, and Starlette does not build the middleware.
+    """
+    try:
+        return load_config(config)
+    except ConfigError as error:
+        builder = sys._getframe(2).f_code.co_name  # whoever called GatewayMiddleware()
+        if builder != "build_middleware_stack":
+            raise
+        return unusable_gateway(error)
+
+
 def request_of(scope: Mapping[str, Any]) -> AuthRequest:
     """Return the request that an ASGI scope describes."""
     client = scope.get("client")
@@ -317,7 +340,7 @@ def request_of(scope: Mapping[str, Any]) -> AuthRequest:
         headers=scope["headers"],
         remote_address=client[0] if client else None,
         remote_port=client[1] if client else None,
-        scheme=scope.get("scheme", "http"),
+        scheme=scope.get("scheme", ""),
         raw_path=scope.get("raw_path"),
     )
 

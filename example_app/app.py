@@ -86,7 +86,7 @@ async def inside(request: Request) -> Response:
     return FileResponse(HERE / "static" / "inside.html")
 
 
-bare = Starlette(
+api = Starlette(
     routes=[
         Route("/", home),
         Route("/", home_without_scripts, methods=["POST"]),
@@ -107,4 +107,4 @@ bare = Starlette(
     ]
 )
 
-app = GatewayMiddleware(bare, HERE / "gateway.yaml")
+app = GatewayMiddleware(api, HERE / "gateway.yaml")

@@ -25,7 +25,7 @@ from asgi_gateway.schemes import BasicScheme
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import OriginRules
-from asgi_gateway.sessions.cookies import Sessions
+from asgi_gateway.sessions.cookies import Sessions, SessionSettings
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.telemetry.audit import Audit
 from tests.helpers import ManualClock
@@ -127,15 +127,13 @@ class World:
 
     def sessions(self, realm: str, state: ExpiringState, keys: Sequence[bytes], **settings: Any) -> Sessions[Any]:
         """The sessions of a realm."""
-        return Sessions(
-            realm,
-            state,
-            self.clock,
-            keys,
+        session_settings = SessionSettings(
+            realm=realm,
+            keys=keys,
             life=settings.get("session_timeout") or SESSION_LIFE,
             idle=settings.get("authorization_timeout"),
-            make_result=result_from_session,
         )
+        return Sessions(session_settings, state, self.clock, result_from_session)
 
     def gateway(self, *services: Service) -> Gateway:
         assert self.state is not None

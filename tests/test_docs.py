@@ -167,7 +167,7 @@ def test_every_state_store_stands_in_the_tables() -> None:
 
 
 def test_every_close_code_stands_in_the_table() -> None:
-    """sockets.md lists each code with its reason, as sockets are closed with them; the code of a timeout is not 1000."""
+    """sockets.md lists each code with its reason, as sockets are closed with them; a timeout has not the code 1000."""
     rows = re.findall(r"^\| (\d{4}) \| `([^`]+)` \|", documented("explanation/sockets.md"), re.MULTILINE)
     assert {(int(code), reason) for code, reason in rows} == {(each.code, each.reason) for each in CloseReason}
     assert "session timeout" in documented("how-to/from-kaazing.md")
@@ -461,6 +461,17 @@ def test_the_index_lists_every_page() -> None:
     assert "](docs/README.md)" in (ROOT / "README.md").read_text()
 
 
+def test_the_changelog_has_each_section_once() -> None:
+    """Below each version of CHANGELOG.md each section stands once, in Keep a Changelog's order, and holds its lines."""
+    versions = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]
+    assert versions[0].startswith("[Unreleased]\n")
+    order = ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]
+    for version in versions:
+        sections = re.split(r"^### (.*)\n", version, flags=re.MULTILINE)[1:]
+        assert sections[::2] == [name for name in order if name in sections[::2]]
+        assert all(re.fullmatch(r"\n(- .*\n(  .*\n)*)+\n?", text) for text in sections[1::2])
+
+
 def anchors(file: Path) -> set[str]:
     """The anchors that GitHub makes of a document's headings."""
     headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
@@ -476,6 +487,17 @@ def test_commands_can_be_parsed() -> None:
     assert used == {"check", "run", "explain", "hash-password", "token", "revoke", "sessions", "convert", "schema"}
     headings = documented("reference/command-line.md").splitlines()
     assert {name for name in used if f"## {name}" not in headings} == set()
+
+
+def test_run_is_given_applications_that_are_not_wrapped() -> None:
+    """No example has ``run`` serve the reference application's ``app``, which the gateway wraps already."""
+    examples = [*(file.read_text() for file in FILES), (ROOT / "README.md").read_text(), parser().format_help()]
+    (commands,) = [each for each in parser()._actions if isinstance(each, argparse._SubParsersAction)]
+    examples.append(commands.choices["run"].format_help())
+    targets = re.findall(r"asgi-gateway run \S+ (\S+)", "\n".join(examples))
+    assert len(targets) >= 5
+    assert "example_app.app:api" in targets
+    assert [target for target in targets if target in ("example_app.app:app", "main:app")] == []
 
 
 def test_tests_named_in_security_exist() -> None:

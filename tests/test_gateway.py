@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from asgi_gateway.authentication.realm import LoginOptions
 from asgi_gateway.errors import LoginUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import request_of
@@ -213,14 +214,16 @@ def test_two_services_of_one_place(world: World) -> None:
 
 async def test_unavailable(world: World) -> None:
     """What could not be decided is refused with one event."""
-    assert site(world).unavailable(request("/a"), "unexpected error") == Unavailable(5, "unexpected error")
+    assert site(world).unavailable(request("/a"), "unexpected error") == Unavailable(reason="unexpected error")
     assert [event["outcome"] for event in events(world)] == ["unavailable"]
 
 
 async def test_observed(world: World) -> None:
     """An observer is told what each module did."""
     seen: list[Any] = []
-    await site(world).decide(request("/a", basic("joe")), lambda realm, steps: seen.append((realm.name, len(steps))))
+    await site(world).decide(
+        request("/a", basic("joe")), LoginOptions(trace=lambda realm, steps: seen.append((realm.name, len(steps))))
+    )
     assert seen == [("demo", 2)]
 
 

@@ -88,7 +88,7 @@ async def test_two_readings(world: World, path: str) -> None:
     expected = Allow if path == "/adm\u0131\u0307n" else Forbid  # NFKC knows no other case and no other letter
     for _ in range(2):
         assert type(await gateway.decide(request_of(scope(path)))) is expected
-        assert (gateway.recall(scope(path)) is None) is (expected is Forbid)
+        assert (gateway.cached_decision(scope(path)) is None) is (expected is Forbid)
 
 
 @pytest.mark.parametrize(("written", "expected"), [(True, True), ("TRUE", True), ("false", False), (None, False)])

@@ -229,7 +229,7 @@ async def test_credentials_reach_the_application(world: World) -> None:
 def test_request_of() -> None:
     """Of a scope with no more than ASGI demands there is a request; the root is taken off."""
     bare = request_of({"type": "websocket", "path": "/a", "headers": []})
-    assert (bare.kind, bare.method, bare.path, bare.query) == ("websocket", "GET", "/a", b"")
+    assert (bare.protocol, bare.method, bare.path, bare.query) == ("websocket", "GET", "/a", b"")
     assert (bare.remote_address, bare.scheme, bare.raw_path) == (None, "http", None)
     full = request_of(scope("/app/a", root_path="/app", method="PUT", raw_path=b"/app/a", scheme="https"))
     assert (full.path, full.method, full.remote_address, full.scheme) == ("/a", "PUT", "192.0.2.1", "https")

@@ -33,7 +33,7 @@ from asgi_gateway.model import (
     Unavailable,
     UserPrincipal,
 )
-from asgi_gateway.plugins.state_store import ExpiringState
+from asgi_gateway.plugins.state_store import ExpiringState, Partition
 from asgi_gateway.sessions.records import subject_from_json, subject_to_json
 from asgi_gateway.telemetry.audit import Audit
 
@@ -68,7 +68,7 @@ class MultiRealmAuthenticator:
     """
 
     def __init__(self, state: ExpiringState, audit: Audit) -> None:
-        self._state = state
+        self._state = state.partition(Partition.CHALLENGES)
         self._audit = audit
 
     async def authenticate(
@@ -103,7 +103,7 @@ class MultiRealmAuthenticator:
                     return refused
                 progress.results[realm.name] = outcome
                 verified.append(realm)
-            return await self._conclude(request, service, realms, progress)
+            return await self._conclude(request, service, realms, progress, options)
         except HeaderError as error:
             self._event("denial", request, service, error)
             return Forbid(reason=str(error), service=service)
@@ -142,14 +142,14 @@ class MultiRealmAuthenticator:
         return Forbid(reason=reason, service=service, realm=realm.name)
 
     async def _conclude(
-        self, request: AuthRequest, service: str, realms: Sequence[Realm], progress: _Progress
+        self, request: AuthRequest, service: str, realms: Sequence[Realm], progress: _Progress, options: LoginOptions
     ) -> AuthenticationResult:
         """Merge the realms' results, and begin the first realm's session; later factors are asked for each time."""
         headers: Headers = ()
         results = []
         for realm in realms:
             result = progress.results[realm.name]
-            if realm is realms[0] and not result.from_session:
+            if options.begin_session and realm is realms[0] and not result.from_session:
                 result = await realm.begin_session(request, service, result)
             headers += result.headers
             results.append(result)

@@ -196,7 +196,7 @@ class Realm:
         """
         raw = self.reader.read(headers, query)
         if self.sessions is not None:
-            result = self.sessions.peek(headers, secure=scheme in _TLS)
+            result = self.sessions.peek(headers, secure=_is_secure(scheme))
             if result is not None:
                 return result
         if not self._caches:
@@ -324,7 +324,7 @@ class Realm:
         cookie = cookie_header(request.headers) if self.sessions is not None else b""
         try:
             if self.sessions is not None and cookie:
-                result = await self.sessions.load(cookie, secure=request.scheme in _TLS)
+                result = await self.sessions.load(cookie, secure=_came_over_tls(request))
                 if result is not None:
                     return result
             return self.cache.get(raw) if self._caches else None
@@ -353,7 +353,8 @@ class Realm:
         try:
             cookie = await self.sessions.begin(
                 result.subject,
-                secure=request.scheme in _TLS,
+                secure=_came_over_tls(request),
+                client=request.remote_address,
                 life=result.session_timeout,
                 idle=result.authorization_timeout,
             )
@@ -380,7 +381,7 @@ class Realm:
         """
         if self.sessions is None:
             return ()
-        secure = request.scheme in _TLS
+        secure = _came_over_tls(request)
         session = await self.sessions.lookup(cookie_header(request.headers), secure=secure)
         if session is not None and await revocations.revoke(RevocationKey("session", session.id)):
             self._audit.event("logout", request, principal=session.subject.name, **self._fields(service))
@@ -460,3 +461,21 @@ class Realm:
 
 def _another(token: AuthenticationToken) -> str:
     return "credentials of another scheme" + (f": {token.scheme}" if token.scheme in _NAMED else "")
+
+
+def _is_secure(scheme: str) -> bool | None:
+    """Return whether a scheme is one over TLS; None if the server does not report it."""
+    return scheme in _TLS if scheme else None
+
+
+def _came_over_tls(request: AuthRequest) -> bool | None:
+    """Return whether a request came over TLS; None if that is unknown.
+
+    Where the server does not report it, the page that a browser names in Origin tells: a page over https connects over
+    TLS only, and to a page over http the cookie for TLS must not be of use, since an attacker on the network could have
+    written the page.
+    """
+    if request.scheme:
+        return request.scheme in _TLS
+    origins = [value.lower().partition(b"://")[0] for name, value in request.headers if name == b"origin"]
+    return {b"https": True, b"http": False}.get(origins[0]) if len(origins) == 1 else None

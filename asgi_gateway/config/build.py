@@ -35,7 +35,7 @@ from asgi_gateway.plugins.scheme import ChallengeScheme
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
-from asgi_gateway.sessions.cookies import Sessions
+from asgi_gateway.sessions.cookies import COOKIE, Sessions, SessionSettings
 from asgi_gateway.telemetry.audit import Audit
 
 __all__ = ["build", "load_config"]
@@ -104,7 +104,7 @@ class _Builder:
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
             raise ConfigError(self._report.problems) from None
 
-    def _sessions(self, realm: str, authentication: Authentication) -> Sessions[AuthenticationResult] | None:
+    def _sessions(self, config: RealmConfig, authentication: Authentication) -> Sessions[AuthenticationResult] | None:
         """Return a realm's sessions; None if it has none or their keys cannot be read."""
         if authentication.authorization_mode != "recycle":
             return None
@@ -115,15 +115,18 @@ class _Builder:
             except ConfigError as error:
                 self._report.adopt(error, ("security", "session-keys"))
                 return None
-        return Sessions(
-            realm,
-            self._state,
-            self._clock,
-            self._session_keys,
+        cookie = self._loaded.config.security.session_cookie
+        settings = SessionSettings(
+            realm=config.name,
+            keys=self._session_keys,
             life=authentication.session_timeout or SESSION_LIFE,
             idle=authentication.authorization_timeout,
-            make_result=result_from_session,
+            cookie=cookie or COOKIE,
+            gateway="" if cookie else self._state.identity or _file_or_directory(self._loaded),
+            per_user=config.sessions_per_user,
+            per_client=config.sessions_per_client,
         )
+        return Sessions(settings, self._state, self._clock, result_from_session)
 
     def _store(self, config: StoreConfig | None, element: str) -> KeyStore | None:
         if config is None:
@@ -176,6 +179,7 @@ class _Builder:
                 by_application=config.cors == "application",
             ),
             allow_encoded_slash=config.allow_encoded_slash,
+            same_user=config.same_user,
         )
 
     # --------------------------------------------------------------------------------------------------------- realms
@@ -217,7 +221,7 @@ class _Builder:
                 authorization_timeout=authentication.authorization_timeout,
                 cache_ttl=config.credential_cache,
             ),
-            sessions=self._sessions(config.name, authentication),
+            sessions=self._sessions(config, authentication),
         )
         invalidations.append(realm)
         return realm
@@ -297,9 +301,12 @@ def _identity(loaded: LoadedConfig) -> str:
     A file stays the same configuration when its content changes: an old and a new worker must not run side by side. A
     mapping has no name, so its content tells it from others of the same directory; ``repr`` leaves options out.
     """
-    if loaded.file is not None:
-        return str(loaded.file.absolute())
-    return repr((str(loaded.directory), loaded.config))
+    where = _file_or_directory(loaded)
+    return where if loaded.file is not None else repr((where, loaded.config))
+
+
+def _file_or_directory(loaded: LoadedConfig) -> str:
+    return str(loaded.file.absolute() if loaded.file is not None else loaded.directory)
 
 
 def _words(text: str | None) -> list[str]:

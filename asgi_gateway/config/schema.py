@@ -101,7 +101,7 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
         return _INTERVAL
     if name == "require-valid-user":
         return {"anyOf": [*_SWITCH["anyOf"], {"type": "null"}]}
-    if name in ("match-host", "allow-encoded-slash"):
+    if name in ("match-host", "allow-encoded-slash", "same-user"):
         return _SWITCH
     if model.get("type") == "integer":
         bounds = {key: model[key] for key in ("minimum", "maximum", "type")}

@@ -213,7 +213,7 @@ class SingleRealmRoute(ProtectedRoute):
             return None
         try:
             result = self._realm.cached_result(
-                scope["headers"], scope.get("query_string", b""), scope.get("scheme", "http")
+                scope["headers"], scope.get("query_string", b""), scope.get("scheme", "")
             )
         except HeaderError:
             return None

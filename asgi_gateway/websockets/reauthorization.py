@@ -16,7 +16,7 @@ import secrets
 
 from asgi_gateway.errors import StateError
 from asgi_gateway.plugins.clock import Clock
-from asgi_gateway.plugins.state_store import ExpiringState
+from asgi_gateway.plugins.state_store import ExpiringState, Partition
 from asgi_gateway.websockets.live import LiveSocket, LiveSockets, SocketOwner, SocketRenewal
 
 __all__ = ["NAME_LENGTH", "Reauthorizations"]
@@ -28,8 +28,8 @@ NAME_LENGTH = 2 * _RANDOM
 """Characters of a socket's name."""
 _KEY = json.dumps(["socket names"])
 _KEY_LIFE = 400 * 86_400.0
-_REPLACING = 0.2
-"""Seconds within which one authorization is replaced by another in the store."""
+_ON_ITS_WAY = 0.2
+"""Seconds that an authorization may take from the worker that was asked to the store."""
 
 
 class Reauthorizations:
@@ -42,7 +42,8 @@ class Reauthorizations:
     """
 
     def __init__(self, state: ExpiringState, clock: Clock, sockets: LiveSockets) -> None:
-        self._state = state
+        self._state = state.partition(Partition.SOCKETS)
+        self._shared = state.shared
         self._clock = clock
         self._sockets = sockets
         self._own_key = secrets.token_hex(32)
@@ -80,19 +81,19 @@ class Reauthorizations:
                 return False
             socket.loop.call_soon_threadsafe(socket.extend_authorization, seconds)
             return True
-        if not self._state.shared or not await self._is_owners(name, owner):
+        if not self._shared or not await self._is_owners(name, owner):
             return False
         await self._store(_key(name), json.dumps([self._clock.time() + seconds, seconds]), seconds)
         return True
 
     async def granted_seconds(self, socket: LiveSocket) -> float:
         """Return the seconds by which another worker extended this socket's authorization; 0 if none did."""
-        if not self._state.shared:
+        if not self._shared:
             return 0.0
         await self._agree()
         value = await self._state.get(_key(socket.name))
         if value is None:
-            await asyncio.sleep(_REPLACING)
+            await asyncio.sleep(_ON_ITS_WAY)
             value = await self._state.get(_key(socket.name))
         if value is None:
             return 0.0
@@ -102,9 +103,7 @@ class Reauthorizations:
 
     async def _store(self, key: str, value: str, seconds: float) -> None:
         old = await self._state.get(key)
-        if old is not None:
-            await self._state.remove(key, old)
-        await self._state.put_if_absent(key, value, seconds)  # if another worker was quicker, its value is as good
+        await self._state.replace(key, old, value, seconds)  # if another worker was quicker, its value is as good
 
     async def _is_owners(self, name: str, owner: SocketOwner) -> bool:
         """Return whether a name was made for an owner, by any worker."""
@@ -117,7 +116,7 @@ class Reauthorizations:
 
     async def _agree(self) -> None:
         """Take over the key of all workers: the first worker stores its own."""
-        if self._agreed or not self._state.shared:
+        if self._agreed or not self._shared:
             return
         stored = await self._state.put_if_absent(_KEY, self._own_key, _KEY_LIFE)
         self._own_key = self._own_key if stored is None else stored

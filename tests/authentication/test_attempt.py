@@ -115,7 +115,7 @@ async def test_blocking() -> None:
     assert await this.run_blocking(threading.get_ident) != threading.get_ident()
     with pytest.raises(ValueError, match="invalid literal"):
         await this.run_blocking(int, "x")
-    this._pool.close()
+    this._pools.close()
 
 
 @pytest.mark.anyio

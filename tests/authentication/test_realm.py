@@ -42,8 +42,9 @@ def outcomes(world: World) -> list[str]:
         ([basic("joe", "wrong")], "failure"),
         ([basic("nobody")], "failure"),
         ([MALFORMED], "failure"),
-        ([(b"authorization", b"Basic")], "failure"),
-        ([(b"authorization", b"")], "failure"),
+        ([(b"authorization", b"Basic")], "challenge"),
+        ([(b"authorization", b"")], "challenge"),
+        ([(b"authorization", b"  ")], "challenge"),
         ([(b"authorization", b"\xff")], "failure"),
     ],
 )
@@ -63,7 +64,9 @@ async def test_basic_challenges(world: World, scheme: ChallengeScheme, headers: 
         ([], Challenge, "challenge"),
         ([basic("joe")], Challenge, "challenge"),
         ([BAD_TOKEN], Forbid, "failure"),
-        ([(b"authorization", b"Token")], Forbid, "failure"),
+        ([(b"authorization", b"Token")], Challenge, "challenge"),
+        ([(b"authorization", b"token  ")], Challenge, "challenge"),
+        ([(b"authorization", b"")], Challenge, "challenge"),
         ([(b"authorization", b"Tok\x00en good")], Forbid, "failure"),
         ([TOKEN], AuthenticationResult, "success"),
         ([(b"authorization", b"application token good")], AuthenticationResult, "success"),
@@ -144,7 +147,7 @@ async def test_back_end_down(world: World) -> None:
         raise LoginUnavailable("ldap is down", retry_after=7)
 
     outcome = await world.realm(Module(down)).authenticate(request("/", basic("joe")), "one")
-    assert outcome == Unavailable(7, "ldap is down", (), "one", "demo")
+    assert outcome == Unavailable(reason="ldap is down", retry_after=7, service="one", realm="demo")
     assert outcomes(world) == ["unavailable"]
 
 
@@ -187,14 +190,14 @@ async def test_components_without_a_scheme(world: World) -> None:
 
 
 async def test_the_chain_is_asked_without_credentials(world: World) -> None:
-    """A module that can do without credentials is asked; its failure is a challenge, its success a login."""
+    """A module that declares to grant without credentials is asked; its failure is a challenge, its success a login."""
 
     async def by_address(attempt: Any) -> Grant:
         if attempt.remote_address != "192.0.2.9":
             raise LoginFailed("unknown address")
         return Grant.user("printer")
 
-    module = Module(by_address, cacheable=True)
+    module = Module(by_address, cacheable=True, grants_without_credentials=True)
     realm = world.realm(module)
     assert challenges(await realm.authenticate(request("/"))) == ['Basic realm="demo", charset="UTF-8"']
     for _ in range(2):  # and nothing is remembered that no credentials tell apart
@@ -318,9 +321,9 @@ async def test_later_factors_are_not_remembered(world: World) -> None:
     """What was decided with the subject of an earlier realm is neither remembered nor recalled."""
     module = users(joe="")
     realm = world.realm(module)
-    earlier = {"first": Subject()}
+    later = LoginOptions(subjects_by_realm={"first": Subject()})
     for _ in range(2):
-        assert isinstance(await realm.authenticate(request("/", basic("joe")), "", earlier), AuthenticationResult)
+        assert isinstance(await realm.authenticate(request("/", basic("joe")), "", later), AuthenticationResult)
     assert module.calls == 2
     assert realm.cached_result([basic("joe")], b"", "http") is None
 
@@ -350,7 +353,8 @@ async def test_limits(world: World) -> None:
 async def test_without_authorization(world: World) -> None:
     """A later realm may be told that the Authorization header was not meant for it."""
     module = users(joe="")
-    outcome = await world.realm(module).authenticate(request("/", basic("joe")), without_authorization=True)
+    options = LoginOptions(without_authorization=True)
+    outcome = await world.realm(module).authenticate(request("/", basic("joe")), options=options)
     assert isinstance(outcome, Challenge)
     assert module.calls == 0
 

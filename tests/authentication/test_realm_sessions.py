@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.errors import StateUnavailable
+from asgi_gateway.errors import ConfigError, StateUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.model import Allow, Challenge, Forbid, Grant, RevocationKey, Unavailable
@@ -186,7 +186,7 @@ async def test_store_is_down() -> None:
 
 
 async def test_second_factor_is_never_recycled() -> None:
-    """The session of a second realm is not used: it may belong to another first factor."""
+    """A login with two factors begins the first realm's session alone; the second factor is asked for each time."""
     clock = ManualClock(1_800_000_000.0)
     state = MemoryState(clock)
     world = World(clock, state=state)
@@ -196,9 +196,16 @@ async def test_second_factor_is_never_recycled() -> None:
     challenge = await gateway.decide(request("/a", basic("joe")))
     assert isinstance(challenge, Challenge)
     identity = (b"sec-challenge-identity", dict(challenge.headers)[b"sec-challenge-identity"])
+    assert b"set-cookie" not in dict(challenge.headers)
     allow = await gateway.decide(request("/a", identity, basic("joe")))
     assert isinstance(allow, Allow)
-    assert b"set-cookie" not in dict(allow.headers)
+    (set_cookie,) = [value for name, value in allow.headers if name == b"set-cookie"]
+    cookie = (b"cookie", set_cookie.partition(b";")[0])
+    again = await gateway.decide(request("/a", cookie))
+    assert isinstance(again, Challenge)
+    assert again.realm == "second"
+    identity = (b"sec-challenge-identity", dict(again.headers)[b"sec-challenge-identity"])
+    assert isinstance(await gateway.decide(request("/a", cookie, identity, basic("joe"))), Allow)
 
 
 async def test_shared_state_is_needed() -> None:
@@ -298,7 +305,7 @@ async def test_token_ends_the_sockets_it_opened() -> None:
     """A module that grants what can end the login has its sockets closed by that."""
 
     async def login(attempt: Any) -> Grant:
-        return Grant.user("joe", ["R"], public_credentials=(RevocationKey("token", "t1"),))
+        return Grant.user("joe", ["R"], revocation_keys=(RevocationKey("token", "t1"),))
 
     site = Site.made(Module(login))
     app = GatewayMiddleware(_echo, site.gateway)
@@ -326,15 +333,16 @@ async def test_answers_are_not_kept_by_caches() -> None:
         assert (b"cache-control", b"no-store") in headers
 
 
-def test_sockets_on_trio() -> None:
-    """On trio, where sockets cannot be ended from outside, a socket without limits works as it is."""
+def test_trio_is_refused() -> None:
+    """On trio the gateway does not start, and says why; a server without lifespan gets refusals only."""
 
-    async def open_and_leave() -> None:
+    async def start() -> None:
         site = Site.made(users(joe="R"), cache_ttl=0)
+        with pytest.raises(ConfigError, match=r"runs on asyncio, not on trio .*run the server on asyncio"):
+            await site.gateway.open()
         socket = Socket(scope("/a", basic("joe"), kind="websocket"))
         socket.leave()
         await socket.run(GatewayMiddleware(_echo, site.gateway))
-        assert socket.types == ["websocket.accept"]
-        assert len(site.gateway.sockets) == 0
+        assert "websocket.accept" not in socket.types
 
-    anyio.run(open_and_leave, backend="trio")
+    anyio.run(start, backend="trio")

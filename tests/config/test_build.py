@@ -130,7 +130,7 @@ def test_a_realm_of_everything() -> None:
     ]
     reader = made.reader
     assert (reader.headers, reader.query_parameters, reader.cookies) == (("X-A",), ("b",), ("c",))
-    assert made._limits == (10, 5)
+    assert (made.settings.session_timeout, made.settings.authorization_timeout) == (10, 5)
     (entry,) = made.chain.entries
     assert (entry.flag, entry.name, entry.time_limit) == ("required", f"{HERE}.Plugin", 30)
 

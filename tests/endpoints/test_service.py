@@ -157,7 +157,7 @@ async def test_another_user_is_refused(setting: Setting) -> None:
     await joe.begin()
     assert joe.live.authorized_until == before
     assert not joe.live.ended
-    assert any("not this user's" in line for line in setting.world.records.lines)
+    assert any("another user's" in line for line in setting.world.records.lines)
     await joe.end()
 
 

@@ -27,13 +27,13 @@ BASIC = {"Authorization": "Basic am9lOndlbGNvbWU="}  # joe:welcome
 
 APPLICATION = """
 import logging
-from example_app.app import bare
+from example_app.app import api
 from asgi_gateway import GatewayMiddleware
 
 audit = logging.getLogger("asgi_gateway.audit")
 audit.setLevel(logging.INFO)
 audit.addHandler(logging.FileHandler("audit.log"))
-app = GatewayMiddleware(bare, "gateway.yaml")
+app = GatewayMiddleware(api, "gateway.yaml")
 """
 GATEWAY = """
 security:

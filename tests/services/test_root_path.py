@@ -212,7 +212,6 @@ FASTAPI = _FastAPI("/api/v1")
         Starlette(routes=[Mount("/", FASTAPI)]),
         Starlette(routes=[Host("a.example", FASTAPI)]),
     ],
-    ids=repr,
 )
 def test_found(app: Any) -> None:
     """The root_path of an application is found through middlewares, mappings, methods and mounts without a path."""
@@ -233,7 +232,6 @@ def test_found(app: Any) -> None:
         _Slots(),
         None,
     ],
-    ids=repr,
 )
 def test_no_root(app: Any) -> None:
     """An application without a root path of its own, or mounted below a path, has one path for each route."""

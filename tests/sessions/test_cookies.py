@@ -10,7 +10,8 @@ import pytest
 
 from asgi_gateway.errors import ConfigError, HeaderError, StateFull, StateUnavailable
 from asgi_gateway.model import GroupPrincipal, Principal, RevocationKey, RolePrincipal, Subject, UserPrincipal
-from asgi_gateway.sessions.cookies import MAX_LIFE, Session, Sessions
+from asgi_gateway.plugins.state_store import ExpiringState, Partition
+from asgi_gateway.sessions.cookies import MAX_LIFE, Session, Sessions, SessionSettings
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.stores.memory import MemoryState
 from tests.helpers import ManualClock
@@ -26,6 +27,9 @@ class CountingState(MemoryState):
 
     asked = 0
     error: Exception | None = None
+
+    def partition(self, kind: Partition) -> ExpiringState:
+        return self
 
     async def get(self, key: str) -> str | None:
         self._count()
@@ -65,14 +69,8 @@ class Host:
         self.revocations = Revocations(self.state)
 
     def worker(self, realm: str = "demo", **changed: Any) -> Sessions[Session]:
-        values: dict[str, Any] = {
-            "life": 3600.0,
-            "idle": 600.0,
-            "keys": [KEY],
-            "make_result": lambda session, left: session,
-        }
-        values |= changed
-        sessions: Sessions[Session] = Sessions(realm, self.state, self.clock, values.pop("keys"), **values)
+        settings = SessionSettings(**({"realm": realm, "life": 3600.0, "idle": 600.0, "keys": [KEY]} | changed))
+        sessions: Sessions[Session] = Sessions(settings, self.state, self.clock, lambda session, left: session)
         self.revocations.subscribe(sessions.invalidate)
         return sessions
 
@@ -158,7 +156,7 @@ async def test_forged_cookies(host: Host) -> None:
     assert not await _good(sessions, b"other=1")
     assert host.state.asked == 0
     for signed in ({"id": "unknown"}, {"id": 1}, {}):
-        assert not await _good(sessions, f"{name}={sessions._signer.sign(signed)}".encode())
+        assert not await _good(sessions, f"{name}={sessions._plain.signer.sign(signed)}".encode())
 
 
 async def test_strict_cookies(host: Host) -> None:
@@ -167,7 +165,7 @@ async def test_strict_cookies(host: Host) -> None:
     one, two = await sessions.begin(JOE, secure=False), await sessions.begin(JOE, secure=False)
     for both in (_cookie(one, two.decode().split(";")[0]), _cookie(one) + b"; " + _cookie(one)):
         assert _recall(sessions, both) is None
-        with pytest.raises(HeaderError, match="twice"):
+        with pytest.raises(HeaderError, match="duplicate"):
             await sessions.load(both, secure=False)
 
 
@@ -359,7 +357,7 @@ async def test_bounded_memory(host: Host, monkeypatch: pytest.MonkeyPatch) -> No
     headers = _cookie(await worker.begin(JOE, secure=False))
     for number in range(100):
         assert await _good(worker, headers + f"; flood={number}".encode())
-    assert len(worker._known[False]) == 10
+    assert len(worker._plain.verified) == 10
     long = headers + b"; other=" + b"x" * 5000
     assert await _good(worker, long)
     assert _recall(worker, long) is None
@@ -372,7 +370,7 @@ async def test_unreadable_records(host: Host, record: str) -> None:
     worker = host.worker()
     name = (await worker.begin(JOE, secure=False)).split(b"=")[0]
     await host.state.put_if_absent(RevocationKey("session", "x").key, record, 60)
-    cookie = name + b"=" + worker._signer.sign({"id": "x"}).encode()
+    cookie = name + b"=" + worker._plain.signer.sign({"id": "x"}).encode()
     assert not await _good(worker, cookie)
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from asgi_gateway.errors import StateError
 from asgi_gateway.model import RevocationKey, Subject, UserPrincipal
-from asgi_gateway.sessions.cookies import Session, Sessions
+from asgi_gateway.sessions.cookies import Session, Sessions, SessionSettings
 from asgi_gateway.sessions.listing import SHORT, WHOLE, ids_beginning, list_sessions
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.stores.memory import MemoryState
@@ -27,13 +27,10 @@ class Site:
         self.state = SqliteState(path / "state.db", clock=self.clock)
         self.realms = {
             name: Sessions[Session](
-                name,
+                SessionSettings(realm=name, keys=[b"k" * 32], life=1000, idle=idle),
                 self.state,
                 self.clock,
-                [b"k" * 32],
-                life=1000,
-                idle=idle,
-                make_result=lambda session, left: session,
+                lambda session, left: session,
             )
             for name, idle in (("idle", 100.0), ("plain", None))
         }

@@ -121,7 +121,7 @@ async def make(tmp_path):
         services = [
             {"name": "echo", "accept": "/echo", "realm-name": "demo", "authorization-constraint": users},
             {"name": "brief", "accept": "/brief", "realm-name": "brief"},
-            {"name": "both", "accept": "/both", "realm-name": ["demo", "brief"]},
+            {"name": "both", "accept": "/both", "realm-name": ["demo", "brief"], "same-user": False},
             {"name": "public", "accept": "/public"},
         ]
         made.append(GatewayMiddleware(app, {"security": {"realms": [*realms]}, "services": services}))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import StateUnavailable
+from asgi_gateway.plugins.state_store import ExpiringState, Partition
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.websockets.live import LiveSocket, LiveSockets, SocketOwner
 from asgi_gateway.websockets.reauthorization import NAME_LENGTH, Reauthorizations
@@ -23,6 +24,9 @@ class SharedState(MemoryState):
 
     shared = True
     down = False
+
+    def partition(self, kind: Partition) -> ExpiringState:
+        return self
 
     async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
         if self.down:
@@ -134,7 +138,7 @@ async def test_a_store_that_was_emptied(clock: ManualClock) -> None:
     """After the store forgot the key, workers agree again, and sockets from before stay known."""
     here, there, state = await pair(clock)
     socket = here.socket()
-    state._entries.clear()
+    state._entries.by_key.clear()
     late = Worker(state, clock)
     await late.again.open()
     assert await there.again.authorize(socket.name, JOE, 100)
