@@ -25,15 +25,15 @@ from asgi_gateway.model import (
     UserPrincipal,
 )
 from asgi_gateway.schemes import ApplicationTokenScheme, BasicScheme
-from asgi_gateway.stores.memory import MemoryState
 from tests.gateways import Module, World, basic, request, service, tokens, users
+from tests.helpers import OnePartState
 
 pytestmark = pytest.mark.anyio
 
 CODE, BAD_CODE = (b"cookie", b"code=good"), (b"cookie", b"code=bad")
 
 
-class Moody(MemoryState):
+class Moody(OnePartState):
     """A store that can be taken down."""
 
     down = False
@@ -268,7 +268,7 @@ async def test_nothing_secret_is_stored(world: World) -> None:
     """Between two steps the store holds principals, and no credential of anybody."""
     stored: list[str] = []
 
-    class Looking(MemoryState):
+    class Looking(OnePartState):
         async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
             stored.append(key + value)
             return await super().put_if_absent(key, value, ttl)

@@ -15,14 +15,14 @@ from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.model import Allow, Challenge, Forbid, Grant, RevocationKey, Unavailable
 from asgi_gateway.stores.memory import MemoryState
 from tests.gateways import Module, World, basic, request, scope, service, users
-from tests.helpers import ManualClock
+from tests.helpers import ManualClock, OnePartState
 
 pytestmark = pytest.mark.anyio
 
 KEYS = [b"k" * 32]
 
 
-class State(MemoryState):
+class State(OnePartState):
     """A memory store that can be down."""
 
     error: Exception | None = None

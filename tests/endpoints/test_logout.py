@@ -15,6 +15,7 @@ from asgi_gateway.services.origins import CrossSite, OriginRules
 from asgi_gateway.stores.memory import MemoryState
 from tests.endpoints.test_service import HOST, Setting
 from tests.gateways import App, Headers, Server, World, ask, basic, scope, users, wrapped
+from tests.helpers import OnePartState
 
 pytestmark = pytest.mark.anyio
 
@@ -144,7 +145,7 @@ async def test_listed_origin() -> None:
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-async def test_services_of_one_kind(kind: Kind) -> None:
+async def test_services_of_one_kind(kind: Protocol) -> None:
     """A service of HTTP requests alone has the endpoint, and so has one of WebSockets alone."""
     assert (await Site(kind).http("/a/;o")).status == 204
 
@@ -172,7 +173,7 @@ async def test_doubled_cookie() -> None:
     assert site.logouts() == []
 
 
-class Down(MemoryState):
+class Down(OnePartState):
     """A store that can be down."""
 
     down = False

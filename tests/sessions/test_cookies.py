@@ -10,11 +10,9 @@ import pytest
 
 from asgi_gateway.errors import ConfigError, HeaderError, StateFull, StateUnavailable
 from asgi_gateway.model import GroupPrincipal, Principal, RevocationKey, RolePrincipal, Subject, UserPrincipal
-from asgi_gateway.plugins.state_store import ExpiringState, Partition
 from asgi_gateway.sessions.cookies import MAX_LIFE, Session, Sessions, SessionSettings
 from asgi_gateway.sessions.revocation import Revocations
-from asgi_gateway.stores.memory import MemoryState
-from tests.helpers import ManualClock
+from tests.helpers import ManualClock, OnePartState
 
 pytestmark = pytest.mark.anyio
 
@@ -22,14 +20,11 @@ KEY, OLD = b"k" * 32, b"o" * 32
 JOE = Subject((UserPrincipal("joe"), RolePrincipal("A"), GroupPrincipal("B"), Principal("C")))
 
 
-class CountingState(MemoryState):
+class CountingState(OnePartState):
     """A memory store that counts how often it is asked, and can be down."""
 
     asked = 0
     error: Exception | None = None
-
-    def partition(self, kind: Partition) -> ExpiringState:
-        return self
 
     async def get(self, key: str) -> str | None:
         self._count()

@@ -259,7 +259,7 @@ async def test_two_factors_inside(make, echo) -> None:
     second = dict((await socket.ask(request(basic()))).headers)
     assert b'realm="brief"' in second[b"www-authenticate"]
     identity = f"Sec-Challenge-Identity: {second[b'sec-challenge-identity'].decode()}"
-    assert (await socket.ask(request(basic("ann"), identity))).status == 101
+    assert (await socket.ask(request(basic(), identity))).status == 101
 
 
 @pytest.mark.anyio

@@ -8,25 +8,21 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import StateUnavailable
-from asgi_gateway.plugins.state_store import ExpiringState, Partition
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.websockets.live import LiveSocket, LiveSockets, SocketOwner
 from asgi_gateway.websockets.reauthorization import NAME_LENGTH, Reauthorizations
-from tests.helpers import ManualClock
+from tests.helpers import ManualClock, OnePartState
 
 pytestmark = pytest.mark.anyio
 
 JOE = SocketOwner("chat", "demo", "joe")
 
 
-class SharedState(MemoryState):
+class SharedState(OnePartState):
     """A store that several workers share, as far as they can tell."""
 
     shared = True
     down = False
-
-    def partition(self, kind: Partition) -> ExpiringState:
-        return self
 
     async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
         if self.down:
