@@ -174,7 +174,7 @@ async def test_tries_are_bounded(world: World) -> None:
         this = identity(await gateway.decide(request("/vault", this, BAD_CODE)))
     last = await gateway.decide(request("/vault", this, BAD_CODE))
     assert isinstance(last, Challenge)
-    assert last.headers == ((b"www-authenticate", b'Basic realm="first", charset="UTF-8"'),)
+    assert last.headers == ((b"www-authenticate", b'Basic realm="first", charset="UTF-8"'), (b"vary", b"Cookie"))
 
 
 async def test_forbidden(world: World) -> None:
