@@ -67,6 +67,32 @@ def test_prompt_asks_for_both(capsys: pytest.CaptureFixture[str]) -> None:
     assert "wrong" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(("typed", "expected"), [("", "joe"), (" ", "joe"), ("ann", "ann"), ("jo", "jo")])
+def test_prompt_keeps_the_name_after_a_wrong_password(typed: str, expected: str) -> None:
+    """The next prompt of the same realm shows the name and takes an empty line for it; other realms do not."""
+    asked: list[str] = []
+    answers = ["joe", typed, ""]
+
+    def ask(text: str) -> str:
+        asked.append(text)
+        return answers.pop(0)
+
+    prompt = PromptLoginHandler(ask, lambda text: "pw")
+    assert pair(prompt.login(REQUEST)) == ("joe", "pw")
+    assert pair(prompt.login(ChallengeRequest("https://host.example/", 'Basic realm="demo"', 2))) == (expected, "pw")
+    assert asked[1] == "User name for demo on host.example (empty: joe): "
+    assert prompt.login(ChallengeRequest("https://host.example/", 'Basic realm="other"', 2)) is None
+    assert asked[2] == "User name for other on host.example: "
+
+
+def test_prompt_forgets_the_name_with_the_login() -> None:
+    """The first prompt of a new login shows no name, and an empty line ends it."""
+    answers = ["joe", ""]
+    prompt = PromptLoginHandler(lambda text: answers.pop(0), lambda text: "pw")
+    assert pair(prompt.login(REQUEST)) == ("joe", "pw")
+    assert prompt.login(REQUEST) is None
+
+
 def test_prompt_can_be_left() -> None:
     """An empty user name or the end of input ends the attempt."""
 
