@@ -411,7 +411,14 @@ async def test_least_privilege(server: RedisServer) -> None:
     assert await state.put_if_absent("key", "value", 60) is None
     assert await state.put_if_absent("key", "other", 60) == "value"
     assert await state.extend("key", "value", 120) is True
-    assert await state.remove("key", "value") is True
+    assert await state.replace("key", "value", "new", 60) is True
+    assert await state.remove("key", "new") is True
+    part = RedisState(server.url.replace("//", "//gateway:pw@"), max_entries=2).partition(Partition.SESSIONS)
+    for number in range(4):
+        assert await part.put_if_absent(f"{number}", "value", 60) is None
+    assert await part.extend("3", "value", 120) is True
+    assert await part.remove("3", "value") is True
+    await part.close()
     position, _ = await state.follow(None, 0)
     await state.append("message")
     assert (await state.follow(position, 1))[1] == ["message"]
