@@ -1,4 +1,4 @@
-"""From a validated configuration to a Gateway: plugins are found, their options checked, realms and services made.
+"""Build a Gateway from a validated configuration: find plugins, check their options, make realms and services.
 
 Every problem is collected with its position before anything is raised, so that one run shows all of them.
 """
@@ -6,7 +6,7 @@ Every problem is collected with its position before anything is raised, so that 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,16 +18,19 @@ from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.config import registry
 from asgi_gateway.config.accept import AcceptURL
 from asgi_gateway.config.diagnostics import Report
-from asgi_gateway.config.load import LoadedConfig, load
+from asgi_gateway.config.kaazing_compat import NOT_SUPPORTED, ignored_properties, module_hint
+from asgi_gateway.config.load import LoadedConfig, read
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
+from asgi_gateway.config.origins import origin_list, parse_origin
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.suggestions import did_you_mean
-from asgi_gateway.config.tickets import add_tickets
+from asgi_gateway.config.tickets import build_ticket
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.keystores import KeyStore, open_store
+from asgi_gateway.model import Kind
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
@@ -40,25 +43,32 @@ from asgi_gateway.telemetry.audit import Audit
 __all__ = ["build", "load_config"]
 
 
-def load_config(source: str | Path | Mapping[str, Any], *, clock: Clock | None = None) -> Gateway:
+def load_config(
+    source: str | Path | Mapping[str, Any], *, clock: Clock | None = None, properties: Mapping[str, str] | None = None
+) -> Gateway:
     """Load a configuration and build its Gateway. Nothing is opened or connected yet.
 
     Args:
         source: a file (``.yaml``, ``.yml``, ``.xml``), or the YAML form as a mapping.
-        clock: where time comes from; the system's by default.
+        clock: the source of time; the system's by default.
+        properties: values for ``${name}``, before the environment and the file's own ``properties``.
 
     Raises:
         ConfigError: the configuration cannot be used; every problem of it is listed.
     """
-    return build(load(source), clock=clock)
+    return build(read(source, properties=properties), clock=clock)
 
 
 def build(loaded: LoadedConfig, *, clock: Clock | None = None) -> Gateway:
     """Build the Gateway of a loaded configuration.
 
+    Args:
+        loaded: the configuration. If it has errors, what is valid of it is built all the same, to find all of them.
+        clock: the source of time; the system's by default.
+
     Raises:
-        ConfigError: a plugin is unknown, its options are wrong, a file it needs is missing, or a chain would let in
-            somebody whom nobody authenticated.
+        ConfigError: the configuration has errors, a plugin is unknown, its options are invalid, a file is missing, or a
+            chain would grant access without authentication.
     """
     return _Builder(loaded, clock or SystemClock()).gateway()
 
@@ -66,28 +76,27 @@ def build(loaded: LoadedConfig, *, clock: Clock | None = None) -> Gateway:
 class _Builder:
     def __init__(self, loaded: LoadedConfig, clock: Clock) -> None:
         self._loaded = loaded
+        self._security = loaded.parts.security
         self._clock = clock
         self._report = Report(loaded)
         self._pool = ThreadPools()
         self._audit = Audit(clock)
         self._state = build_state(loaded, clock, self._report)
         self._session_keys: tuple[bytes, ...] | None = None
-        self._keystore = self._store(loaded.config.security.keystore, "keystore")
-        self._truststore = self._store(loaded.config.security.truststore, "truststore")
+        self._keystore = self._store(self._security.keystore, "keystore")
+        self._truststore = self._store(self._security.truststore, "truststore")
 
     def gateway(self) -> Gateway:
-        security = self._loaded.config.security
-        realms = {
-            config.name: realm
-            for index, config in enumerate(security.realms)
-            if (realm := self._realm(config, ("security", "realms", index))) is not None
-        }
-        if self._report.errors:
-            raise ConfigError(self._report.problems)
+        parts = self._loaded.parts
+        realms = {}
+        for index, config in parts.realms.items():
+            if (realm := self._realm(config, ("security", "realms", index))) is not None:
+                realms[config.name] = realm
+        self._check_modules_of_invalid_realms()
+        self._stop_on_errors()
+        config = self._loaded.config
         services = self._services(realms)
-        add_tickets(self._loaded.config.services or (), services, realms, self._report.problem)
-        if self._report.errors:
-            raise ConfigError(self._report.problems)
+        self._stop_on_errors()
         try:
             return Gateway(
                 services,
@@ -98,20 +107,32 @@ class _Builder:
                 problems=self._report.problems,
                 identity=str(self._loaded.file.absolute() if self._loaded.file is not None else self._loaded.directory),
                 keystore=self._keystore,
-                browser_client=self._loaded.config.browser_client,
+                browser_client=config.browser_client,
             )
-        except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
+        except ValueError as error:  # hosts and ports that are equal, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
             raise ConfigError(self._report.problems) from None
 
+    def _stop_on_errors(self) -> None:
+        if self._report.errors:
+            raise ConfigError(self._report.problems)
+
+    def _check_modules_of_invalid_realms(self) -> None:
+        """Report the problems of login modules whose realm has errors of its own."""
+        for (number, index), module in self._loaded.parts.modules.items():
+            if number not in self._loaded.parts.realms:
+                path: ConfigPath = ("security", "realms", number, "authentication", "login-modules", index)
+                self._entry(module, self._loaded.parts.names.get(number, ""), path, [])
+
     def _recycle(self, mode: str) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
-        """What a realm needs for sessions, if it has them."""
+        """Return the store and the keys of a realm's sessions; None for a realm without sessions."""
         if mode != "recycle":
             return None
         if self._session_keys is None:
-            security = self._loaded.config.security
             try:
-                self._session_keys = session_keys(security.session_keys, self._loaded.directory, self._state.shared)
+                self._session_keys = session_keys(
+                    self._security.session_keys, self._loaded.directory, self._state.shared
+                )
             except ConfigError as error:
                 self._report.adopt(error, ("security", "session-keys"))
                 return None
@@ -140,31 +161,37 @@ class _Builder:
         configured = self._loaded.config.services
         if configured is None:
             (only,) = realms.values()
-            return [Service("default", (Accept(""),), (only,))]
-        return [self._service(config, realms) for config in configured]
+            return [Service(name="default", accepts=(Accept(""),), realms=(only,))]
+        accepts = {index: _accepts(config) for index, config in enumerate(configured)}
+        taken = {
+            (accept.path, accept.host, kind)
+            for index, config in enumerate(configured)
+            if not config.refusal
+            for accept in accepts[index]
+            for kind in accept.kinds
+        }
+        services = []
+        for index, config in enumerate(configured):
+            places = tuple(_left_over(accepts[index], taken)) if config.refusal else accepts[index]
+            taken |= {(accept.path, accept.host, kind) for accept in places for kind in accept.kinds}
+            if places or (config.refusal and accepts[index]):
+                services.append(self._service(config, places, realms, ("services", index)))
+        return services
 
-    def _service(self, config: ServiceConfig, realms: Mapping[str, Realm]) -> Service:
+    def _service(
+        self, config: ServiceConfig, accepts: tuple[Accept, ...], realms: Mapping[str, Realm], path: ConfigPath
+    ) -> Service:
         constraint = config.authorization_constraint
-        accepts = tuple(
-            Accept(accept.path.rstrip("/"), accept.kinds, host)
-            for accept in config.accepts
-            for host in (_hosts(accept) if config.match_host else (None,))
+        service = Service(
+            name=config.name or config.accept[0],
+            accepts=accepts,
+            realms=tuple(realms[name] for name in config.realm_name),  # every one of them: none is as good as public
+            authorization=Authorization(constraint.require_role if constraint is not None else ()),
+            origins=OriginRules(() if config.refusal else map(_cross_site, config.cross_site_constraint)),
+            refusal=config.refusal,
         )
-        return Service(
-            config.name or config.accept[0],
-            accepts,
-            tuple(realms[name] for name in config.realm_name),  # every one of them: none is as good as public
-            Authorization(constraint.require_role if constraint is not None else ()),
-            OriginRules(
-                CrossSite(
-                    frozenset(map(_origin, _words(cross.allow_origin))),
-                    tuple(_words(cross.allow_methods)),
-                    tuple(word.lower() for word in _words(cross.allow_headers)),
-                    None if cross.maximum_age is None else int(cross.maximum_age),
-                )
-                for cross in config.cross_site_constraint
-            ),
-        )
+        ticket = build_ticket(config.ticket, service, realms, (*path, "ticket"), self._report.problem)
+        return replace(service, ticket=ticket)
 
     # --------------------------------------------------------------------------------------------------------- realms
 
@@ -175,6 +202,7 @@ class _Builder:
         path = (*path, "authentication")
         invalidations: list[Realm] = []
         schemes = self._schemes(authentication, path)
+        recycle = self._recycle(authentication.authorization_mode)
         entries = [
             self._entry(module, config.name, (*path, "login-modules", index), invalidations)
             for index, module in enumerate(authentication.login_modules)
@@ -185,7 +213,7 @@ class _Builder:
         if chain.opens_by_itself():
             self._report.problem(
                 (*path, "login-modules"),
-                "this chain lets anybody in: it succeeds where every module that authenticates refuses",
+                "the chain grants access without authentication: it succeeds if every module that authenticates fails",
                 "make a module that authenticates required or requisite",
             )
         realm = Realm(
@@ -205,7 +233,7 @@ class _Builder:
             session_timeout=authentication.session_timeout,
             authorization_timeout=authentication.authorization_timeout,
             cache_ttl=config.credential_cache,
-            recycle=self._recycle(authentication.authorization_mode),
+            recycle=recycle,
         )
         invalidations.append(realm)
         return realm
@@ -214,10 +242,16 @@ class _Builder:
         schemes = []
         for index, name in enumerate(authentication.http_challenge_scheme):
             try:
-                schemes.append(registry.scheme(name))
+                scheme = registry.scheme(name)
             except ConfigError as error:
                 where = (*path, "http-challenge-scheme", index)
                 self._report.adopt(error, where, did_you_mean(name, registry.scheme_names()))
+                continue
+            schemes.append(scheme)
+            if authentication.authorization_mode == "recycle" and not scheme.recycles:
+                message = f"the scheme {name!r} does not support authorization-mode recycle"
+                hint = "recycle goes with Basic and Negotiate; use challenge"
+                self._report.problem((*path, "authorization-mode"), message, hint)
         return schemes
 
     def _entry(
@@ -226,12 +260,18 @@ class _Builder:
         try:
             found = registry.login_module(config.type)
         except ConfigError as error:
-            self._report.adopt(error, (*path, "type"), did_you_mean(config.type, registry.login_module_names()))
+            hint = module_hint(config.type) or did_you_mean(config.type, registry.login_module_names())
+            self._report.adopt(error, (*path, "type"), hint)
             return None
-        options = self._report.validated(found.Options, config.options, f"login module {config.type}", path)
+        known = [field.alias or name for name, field in found.Options.model_fields.items()]
+        ignored = ignored_properties(config.type, config.options, known)
+        for name in ignored:
+            self._report.problem((*path, "options", name), NOT_SUPPORTED, severity="ignored")
+        given = {name: value for name, value in config.options.items() if name not in ignored}
+        options = self._report.validated(found.Options, given, f"login module {config.type}", path)
         if options is None:
             return None
-        module = self._module(found, options, self._context(config, realm, path, invalidations), config, path)
+        module = self._module(found, options, self._context(config, realm, path, invalidations), config.type, path)
         if module is None:
             return None
         return ChainEntry(module, config.success, config.type, config.time_limit)
@@ -246,7 +286,7 @@ class _Builder:
 
         def warn(message: str | Problem) -> None:
             if isinstance(message, Problem):
-                self._report.problems.append(replace(message, severity="warning"))
+                self._report.add(replace(message, severity="warning"))
             else:
                 self._report.problem((*path, "options"), message, severity="warning")
 
@@ -263,34 +303,47 @@ class _Builder:
         )
 
     def _module(
-        self,
-        found: type[LoginModule],
-        options: Any,
-        context: ModuleContext,
-        config: LoginModuleConfig,
-        path: ConfigPath,
+        self, found: type[LoginModule], options: Any, context: ModuleContext, name: str, path: ConfigPath
     ) -> LoginModule | None:
         try:
             return found(options, context)
         except ConfigError as error:
             self._report.adopt(error, (*path, "options"))
         except Exception as error:
-            self._report.problem(path, f"login module {config.type}: {type(error).__name__}: {error}")
+            self._report.problem(path, f"login module {name}: {type(error).__name__}: {error}")
         return None
 
 
-def _words(text: str | None) -> list[str]:
-    return (text or "").replace(",", " ").split()
+def _cross_site(config: Any) -> CrossSite:
+    return CrossSite(
+        frozenset(map(parse_origin, origin_list(config.allow_origin))),
+        tuple(origin_list(config.allow_methods or "")),
+        tuple(word.lower() for word in origin_list(config.allow_headers or "")),
+        None if config.maximum_age is None else int(config.maximum_age),
+    )
 
 
-def _origin(text: str) -> str:
-    """An origin as browsers send it: in lower case, without the scheme's own port."""
-    scheme, separator, authority = text.lower().partition("://")
-    return scheme + separator + authority.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ""))
+def _accepts(config: ServiceConfig) -> tuple[Accept, ...]:
+    """Return where a service accepts requests; nothing for transports without paths."""
+    return tuple(
+        Accept(accept.path.rstrip("/"), accept.kinds, host)
+        for accept in config.accepts
+        if accept.path
+        for host in (_hosts(accept) if config.match_host else (None,))
+    )
+
+
+def _left_over(accepts: tuple[Accept, ...], taken: set[tuple[str, str | None, Kind]]) -> Iterator[Accept]:
+    """Yield where a service refuses requests: both kinds, less those that a protected service accepts."""
+    kinds: tuple[Kind, ...] = ("http", "websocket")
+    for place in dict.fromkeys((accept.path, accept.host) for accept in accepts):
+        left = frozenset(kind for kind in kinds if (*place, kind) not in taken)
+        if left:
+            yield Accept(place[0], left, place[1])
 
 
 def _hosts(accept: AcceptURL) -> tuple[str | None, ...]:
-    """The Host headers that an accept URL stands for; a URL without a port takes any."""
+    """Return the Host headers of an accept URL; a URL without a port accepts any."""
     if accept.host is None:
         return (None,)
     if accept.port is None:

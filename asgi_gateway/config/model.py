@@ -1,4 +1,4 @@
-"""The validated configuration: one model for XML and YAML. Field aliases are the names that files use."""
+"""Define the validated configuration: one model for XML and YAML. Field aliases are the names that files use."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from asgi_gateway.config.accept import AcceptURL, parse_accept
-from asgi_gateway.config.suggestions import parse_boolean, parse_duration, parse_flag
 from asgi_gateway.plugins.login_module import ControlFlag
+from asgi_gateway.plugins.option_types import parse_boolean, parse_duration
 
 __all__ = [
     "Authentication",
@@ -26,18 +26,28 @@ __all__ = [
     "StateConfig",
     "StoreConfig",
     "TicketConfig",
+    "parse_flag",
 ]
 
 
 def _file(value: object) -> object:
     if value == "":
-        raise ValueError("names no file")
+        raise ValueError("missing file name")
     return value
 
 
 def _accept(text: str) -> str:
     parse_accept(text)
     return text
+
+
+def parse_flag(value: object) -> bool:
+    """Return True for an element that is there and empty, such as ``<require-valid-user/>``, else the boolean it holds.
+
+    Raises:
+        ValueError: the value is neither true nor false.
+    """
+    return True if value is None or value == "" else parse_boolean(value)
 
 
 def _mode(value: object) -> object:
@@ -59,7 +69,7 @@ def _dashes(name: str) -> str:
 
 
 class ConfigElement(BaseModel):
-    """Base of all: unknown keys are errors, values stay as they were."""
+    """Base class of all elements: unknown keys are errors, and objects are frozen."""
 
     model_config = ConfigDict(
         extra="forbid", alias_generator=_dashes, populate_by_name=True, frozen=True, hide_input_in_errors=True
@@ -158,11 +168,16 @@ class TicketConfig(ConfigElement):
 
 
 class ServiceConfig(ConfigElement):
-    """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order."""
+    """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order.
+
+    A service without ``accept`` is ignored. ``type`` and accepts of other transports are not served: without a realm
+    such a service refuses every request.
+    """
 
     name: str = ""
     description: str = ""
-    accept: tuple[AcceptURLText, ...] = Field(min_length=1)
+    accept: tuple[AcceptURLText, ...] = ()
+    type: str = ""
     match_host: Boolean = False
     realm_name: tuple[NonEmpty, ...] = ()
     authorization_constraint: Constraint | None = None
@@ -175,10 +190,24 @@ class ServiceConfig(ConfigElement):
         """The accept URLs, parsed."""
         return tuple(map(parse_accept, self.accept))
 
+    @property
+    def refusal(self) -> str:
+        """The reason why every request to the service is refused; empty if requests are decided on.
 
-def _plain_path(path: str) -> str:
+        A service of KAAZING Gateway that redirects, balances, or speaks another protocol is not the application. Without
+        a realm it would be a public way into it.
+        """
+        if self.realm_name:
+            return ""
+        if self.type:
+            return f"service type {self.type!r} is not supported, and the service has no realm"
+        schemes = [accept.unsupported for accept in self.accepts if accept.unsupported]
+        return f"accept scheme {schemes[0]!r} is not supported, and the service has no realm" if schemes else ""
+
+
+def _url_path(path: str) -> str:
     if re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", path) is None:
-        raise ValueError("needs a path that has one reading only, such as /asgi-gateway-client.js")
+        raise ValueError("invalid path; write one such as /asgi-gateway-client.js")
     return path
 
 
@@ -190,4 +219,4 @@ class GatewayConfig(ConfigElement):
 
     security: SecurityConfig = SecurityConfig()
     services: tuple[ServiceConfig, ...] | None = None
-    browser_client: Annotated[str, AfterValidator(_plain_path)] | None = None
+    browser_client: Annotated[str, AfterValidator(_url_path)] | None = None

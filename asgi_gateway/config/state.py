@@ -1,4 +1,4 @@
-"""From ``state`` to the store that all modules and sessions share."""
+"""Build the store of ``state``, which all modules and sessions share."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ __all__ = ["build_state"]
 
 
 def build_state(loaded: LoadedConfig, clock: Clock, report: Report) -> ExpiringState:
-    """The store that the configuration asks for; memory if it asks for none. Nothing is opened yet.
+    """Build the configured store; memory without a configured one. Nothing is opened yet.
 
     Args:
         loaded: the configuration.
-        clock: where time comes from.
-        report: is told what is wrong; the result is then of no use.
+        clock: the source of time.
+        report: collects the problems; with an error in it the result is the memory store.
     """
-    config, path = loaded.config.security.state, ("security", "state")
+    config, path = loaded.parts.security.state, ("security", "state")
     if config is not None and (found := _found(config.type, path, report)) is not None:
         what = f"state store {config.type}"
         options = report.validated(found.Options, config.options, what, path)

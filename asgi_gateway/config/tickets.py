@@ -1,52 +1,58 @@
-"""``ticket``: which logins a service's tickets are traded for, and which of its login modules issues them."""
+"""Build ``ticket``: which logins a service's tickets are traded for, and which of its login modules issues them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 from asgi_gateway.authentication.realm import Realm
-from asgi_gateway.config.model import ServiceConfig
+from asgi_gateway.config.checks import AddProblem
+from asgi_gateway.config.model import TicketConfig
+from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.modules.token import TokenLoginModule
 from asgi_gateway.services.table import Service, Ticket
 
-__all__ = ["add_tickets"]
+__all__ = ["build_ticket"]
 
 
-def add_tickets(
-    configured: Sequence[ServiceConfig],
-    services: Sequence[Service],
+def build_ticket(
+    config: TicketConfig | None,
+    service: Service,
     realms: Mapping[str, Realm],
-    add_problem: Callable[..., None],
-) -> None:
-    """Give services their tickets.
+    path: ConfigPath,
+    add_problem: AddProblem,
+) -> Ticket | None:
+    """Build a service's ticket.
 
     Args:
-        configured: the services' configuration.
-        services: the services, in the same order; without configured ones, the one that protects everything.
-        realms: the realms by name.
-        add_problem: takes a path, a message and a hint.
+        config: the configured ticket, or None.
+        service: the service that the ticket opens.
+        realms: all realms by name.
+        path: the ticket's path.
+        add_problem: called for each problem.
+
+    Returns:
+        The ticket; None without a configured one, or if it cannot work.
     """
-    for index, (config, service) in enumerate(zip(configured, services, strict=False)):
-        if config.ticket is None:
-            continue
-        taking = {realm.name: module for realm in service.realms if (module := _token_module(realm)) is not None}
-        here = ("services", index, "ticket")
-        if not taking:
-            message = "none of the service's realms takes tickets"
-            add_problem(here, message, "name a realm with a login module of type token that takes tokens used once")
-            continue
-        if again := sorted(taking.keys() & set(config.ticket.realm_name)):
-            add_problem((*here, "realm-name"), f"realm {again[0]} takes tickets itself", "trade another login for them")
-            continue
-        realm, module = next(iter(taking.items()))
-        login = Service(
-            f"{service.name}: ticket",
-            (),
-            tuple(realms[name] for name in config.ticket.realm_name),
-            service.authorization,
-            service.origins,
-        )
-        service.ticket = Ticket(login, module.issuer, realm, config.ticket.life)
+    if config is None:
+        return None
+    accepting = {realm.name: module for realm in service.realms if (module := _token_module(realm)) is not None}
+    if not accepting:
+        hint = "name a realm with a login module of type token that takes tokens used once"
+        add_problem(path, "no realm of the service accepts tickets", hint)
+        return None
+    if circular := sorted(accepting.keys() & set(config.realm_name)):
+        message = f"realm {circular[0]!r} accepts tickets itself, so its login cannot be traded for one"
+        add_problem((*path, "realm-name"), message, "name another realm")
+        return None
+    realm, module = next(iter(accepting.items()))
+    login = Service(
+        name=f"{service.name}: ticket",
+        accepts=(),
+        realms=tuple(realms[name] for name in config.realm_name),
+        authorization=service.authorization,
+        origins=service.origins,
+    )
+    return Ticket(login=login, issuer=module.issuer, realm=realm, life=config.life)
 
 
 def _token_module(realm: Realm) -> TokenLoginModule | None:
