@@ -99,6 +99,8 @@ class Gateway:
         self._opening = anyio.Lock()
         self._only_worker = SingleWorkerLock(repr((identity, [service.name for service in self.services])))
         for service in self.services:
+            if service.refusal:
+                continue
             if not service.realms:
                 service.allow_public = Allow(None, (), service.name, additions=scope_additions(service.name, "", None))
                 service.allow_at_once = None if service.origins else service.allow_public
@@ -243,6 +245,8 @@ class Gateway:
     async def _decide_at(
         self, service: Service, request: AuthRequest, observe: Observer | None = None, *, fresh: bool = False
     ) -> Decision:
+        if service.refusal:
+            return self.deny(request, service, service.refusal)
         decision = await self._authenticate(request, service, observe, fresh)
         if not isinstance(decision, Allow) and any(realm.sessions is not None for realm in service.realms):
             decision = _with_headers(decision, _VARY)

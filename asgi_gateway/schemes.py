@@ -67,6 +67,7 @@ class ApplicationTokenScheme(ChallengeScheme):
     name = "Application Token"
     wire_name = "token"
     rejects_with_403 = True
+    recycles = False
 
     def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
         return " ".join((self.name, *data))

@@ -89,12 +89,11 @@ class _Builder:
     def gateway(self) -> Gateway:
         parts = self._loaded.parts
         realms = {}
-        for index, config in parts.realms.items():
-            if (realm := self._realm(config, ("security", "realms", index))) is not None:
-                realms[config.name] = realm
+        for index, each in parts.realms.items():
+            if (realm := self._realm(each, ("security", "realms", index))) is not None:
+                realms[each.name] = realm
         self._check_modules_of_invalid_realms()
         self._stop_on_errors()
-        config = self._loaded.config
         services = self._services(realms)
         self._stop_on_errors()
         try:
@@ -107,7 +106,7 @@ class _Builder:
                 problems=self._report.problems,
                 identity=str(self._loaded.file.absolute() if self._loaded.file is not None else self._loaded.directory),
                 keystore=self._keystore,
-                browser_client=config.browser_client,
+                browser_client=self._loaded.config.browser_client,
             )
         except ValueError as error:  # hosts and ports that are equal, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")

@@ -76,9 +76,7 @@ def _authentication(authentication: Authentication, path: ConfigPath, add_proble
             elif field == "http-header" and name == "authorization":
                 add_problem(here, "the Authorization header is always read", "remove it")
             elif field == "websocket-subprotocol" and "." in name:
-                add_problem(
-                    here, "invalid subprotocol name: it ends at the first dot", "write bearer for bearer.<token>"
-                )
+                add_problem(here, "invalid subprotocol name: it has a dot", "write bearer for bearer.<token>")
             elif name in folded[:index]:
                 add_problem(here, "duplicate value", "remove one")
 
@@ -113,9 +111,7 @@ def _services(parts: ValidParts, add_problem: AddProblem) -> None:
             add_problem((*path, "max-authentication-attempts"), NOT_SUPPORTED, hint, "ignored")
     for index, name in parts.names.items():
         if name not in used:
-            add_problem(
-                ("security", "realms", index), f"unused realm {name!r}: no service names it", severity="warning"
-            )
+            add_problem(("security", "realms", index), f"unused realm {name!r}", severity="warning")
     _accepts(parts.services, add_problem)
 
 

@@ -1,4 +1,4 @@
-"""Translate what KAAZING Gateway's files express in another way: options of transports, and the deprecated constraint."""
+"""Translate what KAAZING Gateway's files write in another way: options of transports, and the deprecated constraint."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _EQUIVALENTS = {
     "NegotiateLoginModule": "gss",
 }
 _UNSUPPORTED_MODULES = {
-    "ip-filter": "ip-filter of KAAZING Gateway is not available; restrict addresses in front of the gateway, or write a "
-    "module that reads attempt.remote_address",
+    "ip-filter": "KAAZING's ip-filter is not available here: restrict addresses in front of the gateway, "
+    "or write a login module that reads attempt.remote_address",
 }
 # JNDI properties that change nothing here: a directory is asked in the same way without them.
 _HARMLESS_JNDI = re.compile(

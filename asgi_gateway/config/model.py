@@ -194,8 +194,8 @@ class ServiceConfig(ConfigElement):
     def refusal(self) -> str:
         """The reason why every request to the service is refused; empty if requests are decided on.
 
-        A service of KAAZING Gateway that redirects, balances, or speaks another protocol is not the application. Without
-        a realm it would be a public way into it.
+        A service of KAAZING Gateway that redirects, balances, or speaks another protocol is not the application.
+        Without a realm it would be a public way into it.
         """
         if self.realm_name:
             return ""

@@ -189,7 +189,7 @@ class _Normalizer:
         return options if options.is_mapping else Node(node.mark, {})
 
     def option(self, node: Node, path: ConfigPath) -> Node:
-        """Return an option's value; in XML one element is a value and several are a list, so a list of one is its value."""
+        """Return an option's value; a list of one is its value, since XML repeats the element for a list."""
         if node.is_mapping:
             entries: dict[str, Node] = {}
             for key, child in node.entries.items():

@@ -110,8 +110,10 @@ class _Builder:
             node = self.scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self.sequence(event, depth)
-        else:
+        elif isinstance(event, yaml.MappingStartEvent):
             node = self.mapping(event, depth)
+        else:
+            raise self.error(event, "invalid YAML: expected a value")
         if anchor is not None:
             self.open_anchors.discard(anchor)
             self.anchors[anchor] = node, self.count - before

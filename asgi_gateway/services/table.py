@@ -40,6 +40,7 @@ class Service:
         realms: all of them must succeed, in order.
         authorization: the roles that must be held.
         origins: which pages of other sites may use it.
+        refusal: the reason why every request is refused, for logs; empty for a service that is served.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Service:
     """The only realm, if there is just one and nothing but its credentials decides on HTTP requests."""
     ticket: Ticket | None = None
     """How a login is traded for a ticket to the service; None where it is not."""
+    refusal: str = ""
 
     @property
     def credential_headers(self) -> frozenset[bytes]:

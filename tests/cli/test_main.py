@@ -82,7 +82,12 @@ def test_check_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_modules_of_the_working_directory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A class: module beside the configuration is found, though a script's path does not hold the working directory."""
-    (file.parent / "beside_it.py").write_text("from asgi_gateway import LoginModule as Beside")
+    (file.parent / "beside_it.py").write_text(
+        "from asgi_gateway import LoginModule\n"
+        "class Beside(LoginModule):\n"
+        "    async def login(self, attempt):\n"
+        "        return None\n"
+    )
     chain = "{type: 'class:beside_it.Beside', success: required}"
     file.write_text(GATEWAY.replace("{type: file, success: required, options: {file: users.yaml}}", chain))
     monkeypatch.chdir(file.parent)
@@ -101,6 +106,8 @@ def test_check_connect_names_what_fails(file: Path, capsys: pytest.CaptureFixtur
     (file.parent / "broken_module.py").write_text(
         "from asgi_gateway import LoginModule\n"
         "class Broken(LoginModule):\n"
+        "    async def login(self, attempt):\n"
+        "        return None\n"
         "    async def check(self):\n"
         "        return ['server 192.0.2.1: no route']\n"
     )

@@ -61,9 +61,12 @@ class StrangePlugin(Plugin):
 
 
 class Adds(LoginModule):
-    """Authenticates nobody and always grants."""
+    """Does not authenticate, and always grants."""
 
     authenticates = False
+
+    async def login(self, attempt: Any) -> Grant:
+        return Grant()
 
 
 def plugin(name: str = "Plugin", success: str = "required", **more: Any) -> dict[str, Any]:
@@ -187,25 +190,25 @@ def test_hosts_that_mean_the_same() -> None:
         ([plugin("Missing")], f"{MODULES}[0].type: login module {HERE}.Missing"),
         (
             [{"type": "fiel", "success": "required"}],
-            f"{MODULES}[0].type: there is no login module 'fiel' (did you mean",
+            f"{MODULES}[0].type: unknown login module 'fiel' (did you mean",
         ),
         (
             [plugin(), plugin(moood="x")],
-            f"{MODULES}[1].options.moood: login module {HERE}.Plugin has no option 'moood'",
+            f"{MODULES}[1].options.moood: login module {HERE}.Plugin: unknown option 'moood'",
         ),
         (
             [{"type": "grant", "success": "required"}],
-            f"{MODULES}[0].options: login module grant needs the option 'name'",
+            f"{MODULES}[0].options: login module grant: missing option 'name'",
         ),
-        ([plugin(number="x")], f"{MODULES}[0].options.number: Input should be a valid integer"),
+        ([plugin(number="x")], f"{MODULES}[0].options.number: expected a whole number"),
         ([plugin(mood="config")], f"{MODULES}[0].options: no such file"),
         ([plugin(mood="bug")], f"{MODULES}[0]: login module {HERE}.Plugin: RuntimeError: a bug"),
         ([plugin("StrangePlugin")], f"{MODULES}[0].options: login module {HERE}.StrangePlugin: KeyError: 'strange'"),
-        ([plugin("Adds"), plugin(success="optional")], f"{MODULES}: this chain lets anybody in"),
+        ([plugin("Adds"), plugin(success="optional")], f"{MODULES}: the chain grants access without authentication"),
         ([{"type": "timeout", "success": "required"}], f"{MODULES}[0].options: give session-timeout or"),
         (
             [{"type": "timeout", "success": "required", "options": {"seconds": "1"}}],
-            f"{MODULES}[0].options.seconds: login module timeout has no option 'seconds' (one of: ",
+            f"{MODULES}[0].options.seconds: login module timeout: unknown option 'seconds' (one of: ",
         ),
     ],
 )
@@ -243,7 +246,7 @@ def test_all_problems_at_once() -> None:
         modules=(plugin(x="1"), plugin("Missing")), **{"http-challenge-scheme": ["Digest", "Basik", "Basic"]}
     )
     assert len(found) == 4
-    assert "there is no challenge scheme 'Basik' (did you mean 'Basic'?)" in found[1]
+    assert "unknown challenge scheme 'Basik' (did you mean 'Basic'?)" in found[1]
 
 
 def test_warnings() -> None:

@@ -20,14 +20,14 @@ def description(text: str, properties: str = "", **environment: str) -> str:
     [
         ("${a} and ${b}", "one and one two"),
         ("${HOME_OF}", "env"),
-        ("${both}", "file"),
+        ("${both}", "env"),
         ("$${a} $a {a} $", "${a} $a {a} $"),
         ("$$${a}", "$${a}"),
         ("${tricky}", "${a}"),
     ],
 )
 def test_expansion(text: str, expanded: str) -> None:
-    """Properties come before the environment, and what they give is not expanded again."""
+    """The environment comes before properties, and the result is not expanded again."""
     properties = "properties: {a: one, b: '${a} two', both: file, tricky: '$${a}'}\n"
     assert description(text, properties, HOME_OF="env", both="env") == expanded
 
@@ -41,10 +41,10 @@ def test_environment_is_the_processs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("${nam}", "nothing is called ${nam}: no property above and no environment variable (did you mean 'name'?)"),
-        ("${}", "nothing is called ${}"),
-        ("${open", "${ is not closed by } (write $${ for a literal ${)"),
-        ("${a${name}}", "${ is not closed by }"),
+        ("${nam}", "undefined reference ${nam}: no property above it and no environment variable (did you mean 'name'?)"),
+        ("${}", "undefined reference ${}"),
+        ("${open", "unclosed reference: ${ without } (write $${ for a literal ${)"),
+        ("${a${name}}", "unclosed reference: ${ without }"),
     ],
 )
 def test_errors(text: str, message: str) -> None:
@@ -62,4 +62,4 @@ def test_property_that_uses_a_later_one() -> None:
 
 def test_keys_are_never_expanded() -> None:
     """A reference in a key is just an unknown key."""
-    assert "there is no '${a}' in gateway-config" in problems("${a}: b\n" + BASE % "x")[0]
+    assert "unknown element '${a}' in gateway-config" in problems("${a}: b\n" + BASE % "x")[0]
