@@ -83,6 +83,7 @@ class Gateway:
         self.problems = tuple(problems)
         self.browser_client = browser_client
         self.clock = clock
+        self.identity = identity
         self.keystore = keystore
         self._entrances = (*self.services, *(each.ticket.login for each in self.services if each.ticket is not None))
         self._table = ServiceTable(self.services)

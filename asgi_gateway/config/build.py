@@ -38,6 +38,7 @@ from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.origins import CrossSite, OriginRules
 from asgi_gateway.services.table import Accept, Service
+from asgi_gateway.stores.trial import TrialState
 from asgi_gateway.telemetry.audit import Audit
 
 __all__ = ["build", "load_config"]
@@ -59,29 +60,31 @@ def load_config(
     return build(read(source, properties=properties), clock=clock)
 
 
-def build(loaded: LoadedConfig, *, clock: Clock | None = None) -> Gateway:
+def build(loaded: LoadedConfig, *, clock: Clock | None = None, trial: bool = False) -> Gateway:
     """Build the Gateway of a loaded configuration.
 
     Args:
         loaded: the configuration. If it has errors, what is valid of it is built all the same, to find all of them.
         clock: the source of time; the system's by default.
+        trial: True to leave the state store unchanged by what the gateway does.
 
     Raises:
         ConfigError: the configuration has errors, a plugin is unknown, its options are invalid, a file is missing, or a
             chain would grant access without authentication.
     """
-    return _Builder(loaded, clock or SystemClock()).gateway()
+    return _Builder(loaded, clock or SystemClock(), trial).gateway()
 
 
 class _Builder:
-    def __init__(self, loaded: LoadedConfig, clock: Clock) -> None:
+    def __init__(self, loaded: LoadedConfig, clock: Clock, trial: bool) -> None:
         self._loaded = loaded
         self._security = loaded.parts.security
         self._clock = clock
         self._report = Report(loaded)
         self._pool = ThreadPools()
         self._audit = Audit(clock)
-        self._state = build_state(loaded, clock, self._report)
+        state = build_state(loaded, clock, self._report)
+        self._state = TrialState(state) if trial else state
         self._session_keys: tuple[bytes, ...] | None = None
         self._keystore = self._store(self._security.keystore, "keystore")
         self._truststore = self._store(self._security.truststore, "truststore")

@@ -98,7 +98,7 @@ def test_modules_of_the_working_directory(file: Path, monkeypatch: pytest.Monkey
 def test_check_of_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A file that is not there is no answer: exit code 2."""
     assert main(["check", str(tmp_path / "none.yaml")]) == 2
-    assert "there is no such file" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err
 
 
 def test_check_connect_names_what_fails(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

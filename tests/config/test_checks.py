@@ -41,11 +41,13 @@ def authentication(**more: Any) -> list[str]:
         ),
         (
             lambda: authentication(**{"login-modules": []}),
-            "security.realms[0].authentication: missing login-modules: service 'one' uses this realm (add login-modules)",
+            "security.realms[0].authentication: missing login-modules: service 'one' uses this realm "
+            "(add login-modules)",
         ),
         (
             lambda: errors(realms=({"name": "demo"},)),
-            "security.realms[0]: missing authentication: it protects everything (add authentication with login-modules)",
+            "security.realms[0]: missing authentication: it protects everything "
+            "(add authentication with login-modules)",
         ),
         (
             lambda: errors(realms=(realm(), realm("two"))),
@@ -61,8 +63,8 @@ def authentication(**more: Any) -> list[str]:
         ),
         (
             lambda: errors(service(), service(name="two", accept="http://h/one")),
-            "services[1].accept[0]: duplicate accept: it differs from service 'one' by its host alone, which is not compared "
-            "(give them different paths, or set match-host: true on both)",
+            "services[1].accept[0]: duplicate accept: it differs from service 'one' by its host alone, "
+            "which is not compared (give them different paths, or set match-host: true on both)",
         ),
         (
             lambda: errors(service(), service(name="two", accept="/one/")),
@@ -77,7 +79,8 @@ def authentication(**more: Any) -> list[str]:
         ),
         (
             lambda: errors(service(**{"match-host": True})),
-            "services[0].match-host: match-host needs an accept URL with a host (write ws://host:port/path, or remove it)",
+            "services[0].match-host: match-host needs an accept URL with a host "
+            "(write ws://host:port/path, or remove it)",
         ),
         (
             lambda: errors(service(**{"realm-name": None})),

@@ -41,7 +41,10 @@ def test_environment_is_the_processs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("${nam}", "undefined reference ${nam}: no property above it and no environment variable (did you mean 'name'?)"),
+        (
+            "${nam}",
+            "undefined reference ${nam}: no property above it and no environment variable (did you mean 'name'?)",
+        ),
         ("${}", "undefined reference ${}"),
         ("${open", "unclosed reference: ${ without } (write $${ for a literal ${)"),
         ("${a${name}}", "unclosed reference: ${ without }"),

@@ -65,9 +65,15 @@ def test_nested_module_suggests_an_end_tag() -> None:
             {"security": {"realms": [realm(**{"login-modules": {"login-module": module(), "x": 1}})]}},
             "contains only login-module",
         ),
-        ({"security": {"realms": [{**realm(), "name": ["a", "b"]}]}}, "realms[0].name: expected a single value, found several"),
+        (
+            {"security": {"realms": [{**realm(), "name": ["a", "b"]}]}},
+            ".name: expected a single value, found several",
+        ),
         ({"security": {"realms": [{**realm(), "name": {"a": "b"}}]}}, "expected a single value, found a mapping"),
-        (document(realms=(realm(**{"login-modules": [module(options="x")]}),)), "expected names with values, found a single value"),
+        (
+            document(realms=(realm(**{"login-modules": [module(options="x")]}),)),
+            "expected names with values, found a single",
+        ),
         (
             document(realms=(realm(**{"login-modules": [module(options={"a b": 1})]}),)),
             "invalid option name 'a b'",
@@ -75,7 +81,10 @@ def test_nested_module_suggests_an_end_tag() -> None:
         (document(realms=(realm(**{"login-modules": [module(options={"a": [["b"]]})]}),)), "a list inside a list"),
         ({**document(), "properties": ["a"]}, "properties: expected names with values, found a list"),
         ({**document(), "properties": {"a": ["b"]}}, "properties.a: invalid property: expected a name and one value"),
-        ({**document(), "properties": {"property": [{"name": "a"}]}}, "properties.a: invalid property: expected a name"),
+        (
+            {**document(), "properties": {"property": [{"name": "a"}]}},
+            "properties.a: invalid property: expected a",
+        ),
         ({**document(), "properties": {"property": {"value": "a"}}}, "invalid property: expected a name and one value"),
         ({**document(), "properties": {"property": [{"name": "a", "value": 1}] * 2}}, "duplicate property, first at"),
         ({**document(), "properties": {"property": {"name": "a", "value": 1, "x": 2}}}, "only a name and a value"),

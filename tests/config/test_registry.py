@@ -134,7 +134,10 @@ def test_class_paths(install: Install) -> None:
         ("class:.Module", "invalid class path"),
         ("class:some_plugin.", "invalid class path"),
         ("class:..Module", "importing it raised"),
-        ("class:surely_not_installed.Module", "no Python module named surely_not_installed (install it, or correct the name)"),
+        (
+            "class:surely_not_installed.Module",
+            "named surely_not_installed (install it, or correct the name)",
+        ),
         ("class:needy_plugin.Module", "no Python module named surely_not_installed"),
         ("class:broken_plugin.Module", "ZeroDivisionError"),
         ("class:misspelt_plugin.Module", "no_such_thing"),

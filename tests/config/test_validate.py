@@ -23,8 +23,7 @@ from tests.config.helpers import document, module, problems, realm, service
         ),
         (
             document(realms=(realm(**{"authorization-mode": "x"}),)),
-            "security.realms[0].authentication.authorization-mode: invalid value 'x' "
-            "(one of: challenge, recycle)",
+            "security.realms[0].authentication.authorization-mode: invalid value 'x' (one of: challenge, recycle)",
         ),
         (
             document(realms=(realm(**{"session-timeout": "0"}),)),
