@@ -68,7 +68,7 @@ async def _revoke_user(gateway: Gateway, key: RevocationKey) -> _Outcome:
     await gateway.revocations.revoke(key)
     user = f"user {key.name!r} of realm {key.realm!r}"
     if not keeps_sessions:
-        return _Outcome(True, f"revoked: logins of {user}, if there is such a user (the realm keeps no sessions)")
+        return _Outcome(True, f"revoked: logins of {user}, which may not exist (the realm keeps no sessions)")
     if number := users.count(key.name):
         return _Outcome(True, f"revoked: {number} {'session' if number == 1 else 'sessions'} of {user}")
     other = closest(key.name, users)

@@ -64,9 +64,9 @@ def build(loaded: LoadedConfig, *, clock: Clock | None = None, trial: bool = Fal
     """Build the Gateway of a loaded configuration.
 
     Args:
-        loaded: the configuration. If it has errors, what is valid of it is built all the same, to find all of them.
+        loaded: the configuration. If it has errors, its valid parts are built all the same, to find all errors.
         clock: the source of time; the system's by default.
-        trial: True to leave the state store unchanged by what the gateway does.
+        trial: True if the gateway must not change the state store.
 
     Raises:
         ConfigError: the configuration has errors, a plugin is unknown, its options are invalid, a file is missing, or a
@@ -192,8 +192,24 @@ class _Builder:
             origins=OriginRules(() if config.refusal else map(_cross_site, config.cross_site_constraint)),
             refusal=config.refusal,
         )
+        self._check_roles(config, service, path)
         ticket = build_ticket(config.ticket, service, realms, (*path, "ticket"), self._report.problem)
         return replace(service, ticket=ticket)
+
+    def _check_roles(self, config: ServiceConfig, service: Service, path: ConfigPath) -> None:
+        """Warn of required roles that no login module of the service can grant, where all of them can tell."""
+        granted: set[str] = set()
+        for entry in (entry for realm in service.realms for entry in realm.chain.entries):
+            roles = entry.module.granted_roles()
+            if roles is None:
+                return
+            granted |= roles
+        constraint = config.authorization_constraint
+        for index, role in enumerate(constraint.require_role if constraint is not None else ()):
+            if service.realms and role != "*" and role not in granted:
+                where = (*path, "authorization-constraint", "require-role", index)
+                message = f"no user has the role {role!r}, so every request is refused"
+                self._report.problem(where, message, did_you_mean(role, granted) if granted else "", "warning")
 
     # --------------------------------------------------------------------------------------------------------- realms
 

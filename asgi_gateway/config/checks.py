@@ -49,7 +49,7 @@ def check(parts: ValidParts, add_problem: AddProblem) -> None:
 
 
 def service_label(service: ServiceConfig | None, index: int) -> str:
-    """Return what messages call a service: its name, its first accept URL, or its number in the file."""
+    """Return a service's label for messages: its name, its first accept URL, or its number in the file."""
     if service is not None and (name := service.name or next(iter(service.accept), "")):
         return f"service {name!r}"
     return f"service {index + 1} of the file"
@@ -121,7 +121,7 @@ def _paths(service: ServiceConfig) -> bool:
 
 
 def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
-    """Report what of a service is not served. No hint may turn a refused service into a public one."""
+    """Report the parts of a service that are not served. No hint may turn a refused service into a public one."""
     if not service.accept:
         add_problem(path, "ignored: the service has no accept, so it has no path", severity="ignored")
     elif service.refusal and _paths(service):
@@ -238,7 +238,7 @@ def _accepts(services: dict[int, ServiceConfig], add_problem: AddProblem) -> Non
 
 
 def _keys(service: ServiceConfig, accept: AcceptURL) -> list[tuple[object, ...]]:
-    """Return what tells the requests of an accept URL from others."""
+    """Return a key for each kind of request of an accept URL; equal keys are the same requests."""
     host = (accept.host, accept.port) if service.match_host else None
     return [(kind, accept.path, host) for kind in sorted(accept.kinds)]
 

@@ -68,23 +68,23 @@ class Report:
                 self.problem(path, problem.message, problem.hint or hint, problem.severity)
 
     def validated(
-        self, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: ConfigPath
+        self, model: type[ModuleOptions], options: Mapping[str, Any], label: str, path: ConfigPath
     ) -> ModuleOptions | None:
         """Return a plugin's options; None if they are invalid, which is added to the problems.
 
         Args:
             model: the options' model.
             options: the configured options.
-            what: the plugin as messages call it.
+            label: the plugin as messages call it.
             path: the plugin's path.
         """
         try:
             return model.model_validate(dict(options))
         except ValidationError as error:
             for details in error.errors(include_url=False, include_input=False):
-                self._option(details, model, options, what, path)
+                self._option(details, model, options, label, path)
         except Exception as error:  # a plugin's validators may do anything
-            self.problem((*path, "options"), f"{what}: {type(error).__name__}: {error}")
+            self.problem((*path, "options"), f"{label}: {type(error).__name__}: {error}")
         return None
 
     def _option(
@@ -92,19 +92,19 @@ class Report:
         details: Mapping[str, Any],
         model: type[ModuleOptions],
         options: Mapping[str, Any],
-        what: str,
+        label: str,
         path: ConfigPath,
     ) -> None:
         name = str(details["loc"][0]) if details["loc"] else ""
         where, options_path = (*path, "options", *details["loc"]), (*path, "options")
         if details["type"] == "extra_forbidden" and not options.get(name):
             # YAML reads {password: a,b} as password and an empty option b, which must not be shown
-            self.problem(options_path, f"{what}: unknown option without a value", "a value with commas needs quotes")
+            self.problem(options_path, f"{label}: unknown option without a value", "a value with commas needs quotes")
         elif details["type"] == "extra_forbidden":
             known = [field.alias or field_name for field_name, field in model.model_fields.items()]
-            self.problem(where, f"{what}: unknown option {name!r}", did_you_mean(name, known) or "it has no options")
+            self.problem(where, f"{label}: unknown option {name!r}", did_you_mean(name, known) or "it has no options")
         elif details["type"] == "missing":
-            self.problem(options_path, f"{what}: missing option {name!r}", f"add {name}")
+            self.problem(options_path, f"{label}: missing option {name!r}", f"add {name}")
         elif _is_unquoted_placeholder(options.get(name)):
             self.problem(where, "expected text, found a mapping", f'quote it: {name}: "{{…}}"')
         else:

@@ -85,7 +85,7 @@ class StoreConfig(ConfigElement):
 
 
 class StateConfig(ConfigElement):
-    """``state``: where login modules and sessions keep what all workers share. Ours."""
+    """``state``: the store of the data that login modules and sessions share among workers. Ours."""
 
     type: NonEmpty
     options: dict[str, Any] = Field(default={}, repr=False)
@@ -214,7 +214,7 @@ def _url_path(path: str) -> str:
 class GatewayConfig(ConfigElement):
     """The whole file. Without services, the one realm protects everything.
 
-    ``browser-client`` is ours: the path at which the gateway serves its client for browsers, an ES module, to anybody.
+    ``browser-client`` is ours: the path of the client for browsers, an ES module that is served without a login.
     """
 
     security: SecurityConfig = SecurityConfig()

@@ -76,21 +76,17 @@ class _Normalizer:
         """Return an element with the model's names; unknown ones are reported and left out."""
         entries: dict[str, Node] = {}
         keys: dict[str, Mark] = {}
-        element = Node(node.mark, entries, keys=keys)
-        if not node.is_mapping:
-            if node.is_sequence:
-                self.add_problem(node.mark, path, f"duplicate element: only one {name} is allowed", _DUPLICATE)
-            elif node.value != "":
-                self.add_problem(node.mark, path, f"expected elements in {name}, found text")
-            return element
+        if node.is_sequence:
+            self.add_problem(node.mark, path, f"duplicate element: only one {name} is allowed", _DUPLICATE)
+        elif not node.is_mapping and node.value != "":
+            self.add_problem(node.mark, path, f"expected elements in {name}, found text")
         if cls is ServiceConfig:
             node = prepare_service(node, path, self.add_problem)
         known = names(cls)
         for key, child in node.entries.items():
             mark = node.keys[key]
             if key in IGNORED.get(cls, ()):
-                for item in child.items or [child]:
-                    where = item.mark if child.is_sequence else mark
+                for where in [item.mark for item in child.items] or [mark]:
                     self.add_problem(where, (*path, key), NOT_SUPPORTED, severity="ignored")
             elif (entry := known.get(key)) is None:
                 self.unknown(cls, name, key, mark, path)
@@ -99,7 +95,7 @@ class _Normalizer:
                 self.add_problem(mark, (*path, entry.name), same, _DUPLICATE)
             elif (value := self.value(entry, child, (*path, entry.name))) is not None:
                 entries[entry.name], keys[entry.name] = value, mark
-        return element
+        return Node(node.mark, entries, keys=keys)
 
     def unknown(self, cls: type[ConfigElement], name: str, key: str, mark: Mark, path: ConfigPath) -> None:
         known = set(names(cls))

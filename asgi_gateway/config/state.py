@@ -31,9 +31,9 @@ def build_state(loaded: LoadedConfig, clock: Clock, report: Report) -> ExpiringS
 
 def _configured(config: StateConfig, loaded: LoadedConfig, clock: Clock, report: Report) -> StateStore | None:
     path: ConfigPath = ("security", "state")
-    what = f"state store {config.type}"
+    label = f"state store {config.type}"
     found = _found(config.type, path, report)
-    options = None if found is None else report.validated(found.Options, config.options, what, path)
+    options = None if found is None else report.validated(found.Options, config.options, label, path)
     if found is None or options is None:
         return None
     try:
@@ -42,10 +42,10 @@ def _configured(config: StateConfig, loaded: LoadedConfig, clock: Clock, report:
         report.adopt(error, (*path, "options"))
         return None
     except Exception as error:
-        report.problem(path, f"{what}: {type(error).__name__}: {error}")
+        report.problem(path, f"{label}: {type(error).__name__}: {error}")
         return None
     for message in store.problems():
-        report.problem((*path, "options"), f"{what}: {message}")
+        report.problem((*path, "options"), f"{label}: {message}")
     return store
 
 

@@ -15,6 +15,7 @@ __all__ = ["read_xml"]
 _SEPARATOR = "\x1f"
 _XML = "http://www.w3.org/XML/1998/namespace"
 _XINCLUDE = "http://www.w3.org/2001/XInclude"
+_OTHER_TEXT = re.compile(rb"(?:\xef\xbb\xbf)?\s*[^\s<\x00\x80-\xff]")
 _END_TAG = re.compile(rb"</\s*([^\s>]{1,80})")
 
 
@@ -108,6 +109,9 @@ class _Reader:
 
     def explain(self, error: expat.ExpatError) -> list[Problem]:
         mark = Mark(self.file, error.lineno, error.offset + 1)
+        if self.root is None and _OTHER_TEXT.match(self.data):
+            hint = "name the file .yaml, if it is YAML"
+            return [Mark(self.file, 1, 1).problem("not XML: the text does not begin with an element", hint=hint)]
         if not self.open:
             return [mark.problem(f"invalid XML: {expat.ErrorString(error.code)}")]
         mismatched = error.code == expat.errors.codes[expat.errors.XML_ERROR_TAG_MISMATCH]

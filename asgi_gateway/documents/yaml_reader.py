@@ -45,6 +45,8 @@ def read_yaml(source: Path | bytes, *, file: Path | None = None) -> Node:
     """
     data, file = read_bytes(source, file)
     text = decode(data, file)
+    if text.lstrip()[:1] == "<" and not text.lstrip().startswith("<<"):
+        raise ConfigError(Mark(file, 1, 1).problem("not YAML: the text is XML", hint="name the file .xml"))
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return _Builder(file, iter(yaml.parse(text, Loader=loader))).document()

@@ -224,6 +224,13 @@ class LoginModule:
     async def logout(self, subject: Subject) -> None:
         """The subject's login ended."""
 
+    def granted_roles(self) -> frozenset[str] | None:
+        """Return every role that the module can grant at present; None if that is not known.
+
+        ``asgi-gateway check`` warns of a service that requires a role which none of its modules can grant.
+        """
+        return None
+
     async def check(self) -> list[str]:
         """Try the back end for ``asgi-gateway check --connect``; each string returned names something that fails."""
         return []

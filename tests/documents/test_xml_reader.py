@@ -84,7 +84,7 @@ def test_elements_left_open(data: bytes, line: int, column: int, message: str) -
         (b"<a>\xff</a>", "invalid token"),
         (b"<a>x & y</a>", "write & as &amp;"),
         (b"<a/><b/>", "junk after document element"),
-        (b"text", "syntax error"),
+        (b"text", "not XML: the text does not begin with an element"),
         (b"<!-- nothing -->", "no element found"),
         (b"<?xml version='1.0' encoding='nonsense'?><a/>", "unknown encoding"),
         (b"<?xml version='1.0' encoding='gbk'?><a/>", "unknown encoding"),
