@@ -18,7 +18,7 @@ from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.config import registry
 from asgi_gateway.config.accept import AcceptURL
 from asgi_gateway.config.diagnostics import Report
-from asgi_gateway.config.kaazing_compat import NOT_SUPPORTED, ignored_properties, module_hint
+from asgi_gateway.config.kaazing_compat import NOT_SUPPORTED, ignored_properties
 from asgi_gateway.config.load import LoadedConfig, read
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
 from asgi_gateway.config.origins import origin_list, parse_origin
@@ -95,7 +95,7 @@ class _Builder:
         for index, each in parts.realms.items():
             if (realm := self._realm(each, ("security", "realms", index))) is not None:
                 realms[each.name] = realm
-        self._check_modules_of_invalid_realms()
+        self._check_plugins_of_invalid_realms()
         self._stop_on_errors()
         services = self._services(realms)
         self._stop_on_errors()
@@ -119,12 +119,16 @@ class _Builder:
         if self._report.errors:
             raise ConfigError(self._report.problems)
 
-    def _check_modules_of_invalid_realms(self) -> None:
-        """Report the problems of login modules whose realm has errors of its own."""
-        for (number, index), module in self._loaded.parts.modules.items():
-            if number not in self._loaded.parts.realms:
+    def _check_plugins_of_invalid_realms(self) -> None:
+        """Report the problems of schemes and login modules whose realm has errors of its own."""
+        parts = self._loaded.parts
+        for number, names in parts.schemes.items():
+            for index, name in enumerate(names if number not in parts.realms else ()):
+                self._scheme(name, ("security", "realms", number, "authentication", "http-challenge-scheme", index))
+        for (number, index), module in parts.modules.items():
+            if number not in parts.realms:
                 path: ConfigPath = ("security", "realms", number, "authentication", "login-modules", index)
-                self._entry(module, self._loaded.parts.names.get(number, ""), path, [])
+                self._entry(module, parts.names.get(number, ""), path, [])
 
     def _recycle(self, mode: str) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
         """Return the store and the keys of a realm's sessions; None for a realm without sessions."""
@@ -259,11 +263,8 @@ class _Builder:
     def _schemes(self, authentication: Authentication, path: ConfigPath) -> list[ChallengeScheme]:
         schemes = []
         for index, name in enumerate(authentication.http_challenge_scheme):
-            try:
-                scheme = registry.scheme(name)
-            except ConfigError as error:
-                where = (*path, "http-challenge-scheme", index)
-                self._report.adopt(error, where, did_you_mean(name, registry.scheme_names()))
+            scheme = self._scheme(name, (*path, "http-challenge-scheme", index))
+            if scheme is None:
                 continue
             schemes.append(scheme)
             if authentication.authorization_mode == "recycle" and not scheme.recycles:
@@ -272,14 +273,20 @@ class _Builder:
                 self._report.problem((*path, "authorization-mode"), message, hint)
         return schemes
 
+    def _scheme(self, name: str, path: ConfigPath) -> ChallengeScheme | None:
+        try:
+            return registry.scheme(name)
+        except ConfigError as error:
+            self._report.adopt(error, path, did_you_mean(name, registry.scheme_names()))
+            return None
+
     def _entry(
         self, config: LoginModuleConfig, realm: str, path: ConfigPath, invalidations: list[Realm]
     ) -> ChainEntry | None:
         try:
             found = registry.login_module(config.type)
         except ConfigError as error:
-            hint = module_hint(config.type) or did_you_mean(config.type, registry.login_module_names())
-            self._report.adopt(error, (*path, "type"), hint)
+            self._report.adopt(error, (*path, "type"), did_you_mean(config.type, registry.login_module_names()))
             return None
         known = [field.alias or name for name, field in found.Options.model_fields.items()]
         ignored = ignored_properties(config.type, config.options, known)

@@ -170,7 +170,9 @@ def _target(kind: PluginKind, name: str) -> str:
         raise _error(f"name conflict: several packages define a {kind.noun} {name}: {_distributions(points)}")
     if points:
         return f"{points[0].module}:{points[0].attr}"
-    hint = f"write class:{name} for a class" if kind is _MODULES and "." in name.strip(".") else ""
+    hint = module_hint(name) if kind is _MODULES else ""
+    if kind is _MODULES and not hint and "." in name.strip("."):
+        hint = f"write class:{name} for a class"
     raise _error(f"unknown {kind.noun} {name!r}", hint)
 
 
@@ -186,7 +188,7 @@ def _check_methods(name: str, found: type[LoginModule]) -> None:
     """
     for method in _COROUTINES:
         own = getattr(found, method, None)
-        if own is not None and not inspect.iscoroutinefunction(own):
+        if own is not None and not inspect.iscoroutinefunction(inspect.unwrap(own)):
             raise _error(f"login module {name}: {method} is not a coroutine function", f"write async def {method}")
     if found.login is LoginModule.login:
         raise _error(f"login module {name} has no login method", "define async def login(self, attempt)")

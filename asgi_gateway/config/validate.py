@@ -50,6 +50,7 @@ class ValidParts:
         security: the valid stores, state and keys; its realms are in ``realms``.
         realms: the valid realms by their index.
         modules: the valid login modules by the indices of their realm and of themselves.
+        schemes: the names of challenge schemes by the index of their realm.
         services: the valid services by their index.
         names: every realm's name by the realm's index, those of realms that are not valid included.
         realm_names: the realms that services name, by the service's index, likewise.
@@ -60,6 +61,7 @@ class ValidParts:
     security: SecurityConfig
     realms: dict[int, RealmConfig] = field(default_factory=dict)
     modules: dict[tuple[int, int], LoginModuleConfig] = field(default_factory=dict)
+    schemes: dict[int, list[str]] = field(default_factory=dict)
     services: dict[int, ServiceConfig] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
     realm_names: dict[int, list[str]] = field(default_factory=dict)
@@ -93,6 +95,7 @@ def validate(normalized: NormalizedTree, values: dict[str, Any], where: Callable
         security=_security(security),
         realms=_valid(RealmConfig, enumerate(realms)),
         modules=_valid(LoginModuleConfig, _modules(realms)),
+        schemes={index: _authentication(realm).get("http-challenge-scheme", []) for index, realm in enumerate(realms)},
         services=_valid(ServiceConfig, enumerate(services or [])),
         names={index: name for index, realm in enumerate(realms) if (name := realm.get("name"))},
         realm_names={index: service.get("realm-name", []) for index, service in enumerate(services or [])},
@@ -123,8 +126,12 @@ def _modules(realms: list[Any]) -> list[tuple[tuple[int, int], Any]]:
     return [
         ((number, index), module)
         for number, realm in enumerate(realms)
-        for index, module in enumerate((realm.get("authentication") or {}).get("login-modules", []))
+        for index, module in enumerate(_authentication(realm).get("login-modules", []))
     ]
+
+
+def _authentication(realm: Mapping[str, Any]) -> Mapping[str, Any]:
+    return realm.get("authentication") or {}
 
 
 def _security(values: Mapping[str, Any]) -> SecurityConfig:

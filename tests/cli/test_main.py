@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """What stands on standard input."""
+    """Put text on standard input."""
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
 
@@ -252,3 +254,32 @@ def test_run_refuses_several_workers_that_cannot_share(file: Path, capsys: pytes
     )
     assert main(["run", str(file), "example_app.app:bare", "--workers", "2"]) == 2
     assert "several workers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["schema"], ["--help"], ["check", "FILE"], ["convert", "FILE"], ["explain", "FILE"]]
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_closed_pipe(file: Path, arguments: list[str], form: str) -> None:
+    """A reader that goes away, such as head, ends a command without a traceback."""
+    words = [str(file) if word == "FILE" else word for word in arguments]
+    words += ["GET", "/public"] if arguments[0] == "explain" else []
+    words += [] if arguments == ["--help"] else ["--format", form]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "asgi_gateway", *words]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, text=True)
+    os.close(writer)
+    assert done.returncode == (0 if arguments == ["--help"] else 141)  # argparse itself does not mind
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert "Broken pipe" not in done.stderr
+
+
+def test_refused_service_is_not_called_public(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """explain says that a service that is not served refuses, and not that it is public."""
+    file.write_text(GATEWAY.replace("accept: /public}", "accept: /public, type: http.redirect}"))
+    assert main(["explain", str(file), "GET", "/public"]) == 1
+    out = capsys.readouterr().out
+    assert "the service is public" not in out
+    assert "http.redirect" in out

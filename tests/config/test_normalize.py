@@ -101,3 +101,48 @@ def test_property_called_property() -> None:
     source = {**document(), "properties": {"property": "x"}}
     source["security"]["realms"][0]["description"] = "${property}"
     assert load(source).config.security.realms[0].description == "x"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (
+            {**document(), "services": {"chat": {"accept": "/chat"}}},
+            "services: expected a list in services, found a mapping (write - name: chat)",
+        ),
+        (
+            {"security": {"realms": {"demo": realm()}}},
+            "security.realms: expected a list in realms, found a mapping (write - name: demo)",
+        ),
+        (
+            document(
+                realms=(realm(**{"login-modules": {"file": {"success": "required"}, "grant": {"success": "x"}}}),)
+            ),
+            "login-modules: expected a list in login-modules, found a mapping (begin each item with a dash)",
+        ),
+    ],
+)
+def test_mappings_where_lists_belong(source: Any, expected: str) -> None:
+    """A mapping from names, where a list is expected, is one error that shows the list's form."""
+    (found,) = [line for line in problems(source) if "mapping" in line]
+    assert found.endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("more", "hint"),
+    [
+        ({"file": "users.xml"}, "it belongs in options, if it is an option"),
+        ({"userFilter": "x"}, "it belongs in options, if it is an option"),
+        ({"realms": []}, "it belongs in options, if it is an option"),
+        ({"sucess": "required"}, "did you mean 'success'?"),
+        ({"option": {}}, "did you mean 'options'?"),
+    ],
+)
+def test_beside_options(more: dict[str, Any], hint: str) -> None:
+    """An option beside options is told where it belongs, whatever other element has the same name."""
+    (found,) = [
+        line for line in problems(document(realms=(realm(**{"login-modules": [module(**more)]}),))) if "unk" in line
+    ]
+    assert f"unknown element {next(iter(more))!r} in login-module ({hint})" in found
+    state = {"security": {"state": {"type": "sqlite", "file": "x"}, "realms": [realm()]}}
+    assert any("'file' in state (it belongs in options, if it is an option)" in line for line in problems(state))

@@ -85,3 +85,32 @@ def test_byte_order_mark() -> None:
     """A byte order mark is no part of the text."""
     assert plain(read_yaml(b"\xef\xbb\xbfa: b")) == {"a": "b"}
     assert read_xml(b"\xef\xbb\xbf<a/>").name == "a"
+
+
+@pytest.mark.parametrize(
+    ("read", "data", "message"),
+    [
+        (read_yaml, b"<gateway-config/>", "not YAML: the text is XML"),
+        (read_yaml, b"\xef\xbb\xbf\n  <?xml version='1.0'?>\n<jaas-config></jaas-config>", "not YAML: the text is XML"),
+        (read_yaml, b"<users>\n  <user>a</user>\n</users>", "not YAML: the text is XML"),
+        (read_xml, b"security:\n  realms: []\n", "not XML: the text does not begin with an element"),
+        (read_xml, b"\xef\xbb\xbf# a comment\nusers: []", "not XML: the text does not begin with an element"),
+        (read_xml, b'{"users": []}', "not XML: the text does not begin with an element"),
+        (read_xml, b"---\nusers: []", "not XML: the text does not begin with an element"),
+    ],
+)
+def test_one_language_in_a_file_of_the_other(read, data: bytes, message: str, tmp_path: Path) -> None:
+    """XML in a file that is read as YAML says so, and the other way round, with the name that the file should have."""
+    (tmp_path / "file").write_bytes(data)
+    with pytest.raises(ConfigError) as caught:
+        read(tmp_path / "file")
+    (problem,) = caught.value.problems
+    assert (problem.message, problem.line, problem.column) == (message, 1, 1)
+    assert problem.hint.startswith("name the file .")
+
+
+@pytest.mark.parametrize("data", [b"a: <b>", b"'<a>'", b"- <a>", b"\xff\xfe<\x00a\x00/\x00>\x00"])
+def test_angle_brackets_elsewhere(data: bytes) -> None:
+    """A value with angle brackets is YAML, and UTF-16 is XML."""
+    read = read_xml if data.startswith(b"\xff") else read_yaml
+    assert read(data) is not None
