@@ -18,7 +18,6 @@ from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.config import registry
 from asgi_gateway.config.accept import AcceptURL
 from asgi_gateway.config.diagnostics import Report
-from asgi_gateway.config.kaazing_compat import NOT_SUPPORTED, ignored_properties
 from asgi_gateway.config.load import LoadedConfig, read
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
 from asgi_gateway.config.origins import origin_list, parse_origin
@@ -288,12 +287,7 @@ class _Builder:
         except ConfigError as error:
             self._report.adopt(error, (*path, "type"), did_you_mean(config.type, registry.login_module_names()))
             return None
-        known = [field.alias or name for name, field in found.Options.model_fields.items()]
-        ignored = ignored_properties(config.type, config.options, known)
-        for name in ignored:
-            self._report.problem((*path, "options", name), NOT_SUPPORTED, severity="ignored")
-        given = {name: value for name, value in config.options.items() if name not in ignored}
-        options = self._report.validated(found.Options, given, f"login module {config.type}", path)
+        options = self._report.validated(found.Options, config.options, f"login module {config.type}", path)
         if options is None:
             return None
         module = self._module(found, options, self._context(config, realm, path, invalidations), config.type, path)

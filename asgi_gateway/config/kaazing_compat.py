@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
 from typing import Protocol
 
 from asgi_gateway.config.element_names import ignored_option
@@ -11,7 +11,7 @@ from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.documents import Mark, Node
 
-__all__ = ["NOT_SUPPORTED", "ignored_properties", "module_hint", "prepare_service"]
+__all__ = ["NOT_SUPPORTED", "module_hint", "prepare_service"]
 
 NOT_SUPPORTED = "ignored: not supported by asgi_gateway"
 """The message for elements and options of the original that change nothing."""
@@ -41,13 +41,6 @@ _UNSUPPORTED_MODULES = {
     "ip-filter": "KAAZING's ip-filter is not available here: restrict addresses in front of the gateway, "
     "or write a login module that reads attempt.remote_address",
 }
-# JNDI properties that change nothing here: a directory is asked in the same way without them.
-_HARMLESS_JNDI = re.compile(
-    r"com\.sun\.jndi\.ldap\.(connect\.pool(\.[a-z]+)*|trace\.ber)"
-    r"|java\.naming\.(factory\.(initial|object|state|control|url\.pkgs)|batchsize|language)"
-)
-_HARMLESS_VALUES = {"java.naming.security.authentication": "simple", "java.naming.ldap.version": "3"}
-_DIRECTORIES = ("ldap", "jndi")
 
 
 class AddProblem(Protocol):
@@ -100,23 +93,6 @@ def module_hint(name: str) -> str:
     if equivalent := _EQUIVALENTS.get(match[1].rpartition(".")[2]):
         return f"Java classes cannot be loaded; write {equivalent}"
     return "Java classes cannot be loaded; port the module to Python (docs/how-to/login-modules.md), then write class:…"
-
-
-def ignored_properties(module: str, options: Mapping[str, object], known: Iterable[str]) -> list[str]:
-    """Return the JNDI properties among a login module's options that change nothing here.
-
-    Args:
-        module: the module's type.
-        options: the configured options.
-        known: the names of the options that the module has.
-    """
-    if module not in _DIRECTORIES:
-        return []
-    return [
-        name
-        for name in options.keys() - set(known)
-        if _HARMLESS_JNDI.fullmatch(name) or (name in _HARMLESS_VALUES and options[name] == _HARMLESS_VALUES[name])
-    ]
 
 
 def _options(

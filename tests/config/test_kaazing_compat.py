@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from asgi_gateway.config.build import build
-from asgi_gateway.config.kaazing_compat import ignored_properties
 from asgi_gateway.config.load import load
 from asgi_gateway.errors import ConfigError
 from tests.config.helpers import document, loaded, problems, realm, service
@@ -152,25 +151,3 @@ def test_unused_realm_with_a_misspelt_module() -> None:
     found = [str(each) for each in caught.value.problems if each.severity == "error"]
     assert any("unknown login module 'fle' (did you mean 'file'?)" in line for line in found)
     assert any("unknown option 'nam' (did you mean 'name'?)" in line for line in found)
-
-
-def test_harmless_jndi_properties() -> None:
-    """JNDI properties that change nothing are listed as ignored for directories; those that would are errors."""
-    harmless = {
-        "com.sun.jndi.ldap.connect.pool": "true",
-        "com.sun.jndi.ldap.connect.pool.maxsize": "10",
-        "java.naming.factory.initial": "com.sun.jndi.ldap.LdapCtxFactory",
-        "java.naming.security.authentication": "simple",
-        "java.naming.ldap.version": "3",
-    }
-    others = {
-        "java.naming.security.authentication": "none",
-        "java.naming.security.protocol": "ssl",
-        "java.naming.ldap.version": "2",
-        "com.sun.jndi.ldap.connect.timeout": "5000",
-    }
-    for module in ("ldap", "jndi"):
-        assert sorted(ignored_properties(module, {**harmless, "userFilter": "x"}, ())) == sorted(harmless)
-        assert ignored_properties(module, others, ()) == []
-        assert ignored_properties(module, harmless, harmless) == []  # options that the module has
-    assert ignored_properties("class:my.Module", harmless, ()) == []
