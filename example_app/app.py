@@ -81,7 +81,7 @@ async def inside(request: Request) -> Response:
     return FileResponse(HERE / "static" / "inside.html")
 
 
-bare = Starlette(
+api = Starlette(
     routes=[
         Route("/", home),
         Route("/basic", who),
@@ -101,4 +101,4 @@ bare = Starlette(
     ]
 )
 
-app = GatewayMiddleware(bare, HERE / "gateway.yaml")
+app = GatewayMiddleware(api, HERE / "gateway.yaml")

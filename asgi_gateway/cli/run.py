@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from contextvars import ContextVar
 from typing import Any
 
-from asgi_gateway._runtime.single_worker import SHARED_STATE_CURE
+from asgi_gateway._runtime.single_worker import SHARED_STATE_HINT
 from asgi_gateway.cli.application import import_application, is_behind
 from asgi_gateway.cli.definitions import definitions
 from asgi_gateway.cli.output import Output
@@ -48,7 +48,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         raise ConfigError(
             Problem(
                 f"{'; '.join(needs)}: several workers must share this, and the memory store is each worker's own",
-                hint=SHARED_STATE_CURE,
+                hint=SHARED_STATE_HINT,
             )
         )
     os.environ[_CONFIG] = str(arguments.file.absolute())

@@ -64,6 +64,9 @@ class LoginHandler(abc.ABC):
     def login(self, request: ChallengeRequest) -> MaybeAwaitable[PasswordAuthentication | None]:
         """Obtain credentials; may block, and may be a coroutine function.
 
+        Args:
+            request: the challenge that they answer.
+
         Returns:
             the credentials, which the caller clears once they are sent, or None to end the attempt.
         """
@@ -87,7 +90,11 @@ def login_handler(source: LoginSource) -> LoginHandler:
 
 
 class CallableLoginHandler(LoginHandler):
-    """Asks a function, plain or coroutine, that gets the ChallengeRequest."""
+    """Asks a function, plain or coroutine, that gets the ChallengeRequest.
+
+    Args:
+        function: returns the credentials, or None to end the attempt; may block.
+    """
 
     def __init__(self, function: LoginFunction) -> None:
         self._function = function
@@ -130,6 +137,7 @@ class EnvironmentLoginHandler(LoginHandler):
     Args:
         username: the variable that holds the user name.
         password: the variable that holds the password.
+        environ: the environment.
     """
 
     def __init__(

@@ -39,6 +39,9 @@ class NegotiateChallengeHandler(ChallengeHandler):
     Where the server names its mechanisms in the challenge, only handlers for one of them are asked; the others in the
     order in which they were registered, until one answers.
 
+    Args:
+        *handlers: the handlers to register.
+
     Source: RFC 4559 and RFC 4178; ``org.kaazing.net.auth.NegotiateChallengeHandler``.
     """
 
@@ -48,7 +51,13 @@ class NegotiateChallengeHandler(ChallengeHandler):
             self.register(handler)
 
     def register(self, handler: NegotiableChallengeHandler) -> NegotiateChallengeHandler:
-        """Add a handler; returns this one.
+        """Add a handler.
+
+        Args:
+            handler: the handler.
+
+        Returns:
+            this handler, so that calls can be chained.
 
         Raises:
             ValueError: a handler of one of its mechanisms is there already.

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from dataclasses import KW_ONLY, dataclass
 
-from asgi_gateway.model import Kind
+from asgi_gateway.model import Protocol
+from asgi_gateway.services.paths import ambiguity
 
 __all__ = ["AcceptURL", "parse_accept"]
 
-_BOTH: frozenset[Kind] = frozenset(("http", "websocket"))
-_HTTP: frozenset[Kind] = frozenset(("http",))
-_WEBSOCKET: frozenset[Kind] = frozenset(("websocket",))
-_KINDS: dict[str, frozenset[Kind]] = {"http": _HTTP, "https": _HTTP, "ws": _WEBSOCKET, "wss": _WEBSOCKET}
+_BOTH: frozenset[Protocol] = frozenset(("http", "websocket"))
+_HTTP: frozenset[Protocol] = frozenset(("http",))
+_WEBSOCKET: frozenset[Protocol] = frozenset(("websocket",))
+_KINDS: dict[str, frozenset[Protocol]] = {"http": _HTTP, "https": _HTTP, "ws": _WEBSOCKET, "wss": _WEBSOCKET}
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^/:\[\]@?#\s]+)(?::([0-9]{1,5}))?(/.*)?", re.IGNORECASE)
 # Schemes of the original that have a path of HTTP: a request for that path reaches this gateway, too.
 _OVER_HTTP = re.compile(r"(sse|httpxe?|wse|wsn|wsr|wsx)(s|\+ssl)?")
@@ -36,7 +37,7 @@ class AcceptURL:
         unsupported: the URL's scheme, if it is one of KAAZING Gateway's that this gateway does not serve.
     """
 
-    kinds: frozenset[Kind]
+    kinds: frozenset[Protocol]
     path: str
     _: KW_ONLY
     host: str | None = None
@@ -89,7 +90,7 @@ def _path(path: str) -> str:
         prefix = path[: match.start()].rpartition("/")[0] or "/"
         hint = f"a path accepts everything below it: write {prefix}, or one accept for each of several paths"
         raise ValueError(f"patterns are not supported in an accept path; {hint}")
-    if _CONFUSABLE.search(path):
+    if _CONFUSABLE.search(path) or ambiguity(path) is not None:
         raise ValueError("invalid path: no request can have it; write it decoded, without dot segments, ; ? # % or //")
     if path != path.strip():
         raise ValueError("invalid path: white space at its end; remove it")

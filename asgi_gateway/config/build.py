@@ -11,32 +11,39 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asgi_gateway.authentication.attempt import ThreadPools
+from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.authentication.realm import SESSION_LIFE, Realm, RealmServices, RealmSettings
+from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
 from asgi_gateway.config import registry
 from asgi_gateway.config.accept import AcceptURL
 from asgi_gateway.config.diagnostics import Report
 from asgi_gateway.config.load import LoadedConfig, read
-from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
-from asgi_gateway.config.origins import origin_list, parse_origin
+from asgi_gateway.config.model import (
+    Authentication,
+    CrossSiteConstraint,
+    LoginModuleConfig,
+    RealmConfig,
+    ServiceConfig,
+    StoreConfig,
+)
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.config.tickets import build_ticket
 from asgi_gateway.errors import ConfigError, Problem
-from asgi_gateway.gateway import Gateway
+from asgi_gateway.gateway import Gateway, GatewayServices
 from asgi_gateway.keystores import KeyStore, open_store
-from asgi_gateway.model import Kind
+from asgi_gateway.model import Protocol
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
-from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.services.authorization import Authorization
-from asgi_gateway.services.origins import CrossSite, OriginRules
-from asgi_gateway.services.table import Accept, Service
+from asgi_gateway.services.model import Mount, Service
+from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
+from asgi_gateway.sessions.cookies import COOKIE, Sessions, SessionSettings
 from asgi_gateway.stores.trial import TrialState
 from asgi_gateway.telemetry.audit import Audit
 
@@ -80,7 +87,7 @@ class _Builder:
         self._security = loaded.parts.security
         self._clock = clock
         self._report = Report(loaded)
-        self._pool = ThreadPools()
+        self._pools = ThreadPools()
         self._audit = Audit(clock)
         state = build_state(loaded, clock, self._report)
         self._state = TrialState(state) if trial else state
@@ -101,14 +108,12 @@ class _Builder:
         try:
             return Gateway(
                 services,
-                state=self._state,
-                pool=self._pool,
-                clock=self._clock,
-                audit=self._audit,
+                GatewayServices(state=self._state, pools=self._pools, clock=self._clock, audit=self._audit),
                 problems=self._report.problems,
-                identity=str(self._loaded.file.absolute() if self._loaded.file is not None else self._loaded.directory),
+                identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
+                root_path=self._loaded.config.root_path,
             )
         except ValueError as error:  # hosts and ports that are equal, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
@@ -129,9 +134,9 @@ class _Builder:
                 path: ConfigPath = ("security", "realms", number, "authentication", "login-modules", index)
                 self._entry(module, parts.names.get(number, ""), path, [])
 
-    def _recycle(self, mode: str) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
-        """Return the store and the keys of a realm's sessions; None for a realm without sessions."""
-        if mode != "recycle":
+    def _sessions(self, config: RealmConfig, authentication: Authentication) -> Sessions[AuthenticationResult] | None:
+        """Return a realm's sessions; None if it has none or their keys cannot be read."""
+        if authentication.authorization_mode != "recycle":
             return None
         if self._session_keys is None:
             try:
@@ -141,7 +146,18 @@ class _Builder:
             except ConfigError as error:
                 self._report.adopt(error, ("security", "session-keys"))
                 return None
-        return self._state, self._session_keys
+        cookie = self._security.session_cookie
+        settings = SessionSettings(
+            realm=config.name,
+            keys=self._session_keys,
+            life=authentication.session_timeout or SESSION_LIFE,
+            idle=authentication.authorization_timeout,
+            cookie=cookie or COOKIE,
+            gateway="" if cookie else self._state.identity or _file_or_directory(self._loaded),
+            per_user=config.sessions_per_user,
+            per_client=config.sessions_per_client,
+        )
+        return Sessions(settings, self._state, self._clock, result_from_session)
 
     def _store(self, config: StoreConfig | None, element: str) -> KeyStore | None:
         if config is None:
@@ -166,34 +182,38 @@ class _Builder:
         configured = self._loaded.config.services
         if configured is None:
             (only,) = realms.values()
-            return [Service(name="default", accepts=(Accept(""),), realms=(only,))]
-        accepts = {index: _accepts(config) for index, config in enumerate(configured)}
+            return [Service(name="default", mounts=(Mount(""),), realms=(only,))]
+        mounts = {index: _mounts(config) for index, config in enumerate(configured)}
         taken = {
-            (accept.path, accept.host, kind)
+            (mount.path, mount.host, protocol)
             for index, config in enumerate(configured)
             if not config.refusal
-            for accept in accepts[index]
-            for kind in accept.kinds
+            for mount in mounts[index]
+            for protocol in mount.protocols
         }
         services = []
         for index, config in enumerate(configured):
-            places = tuple(_left_over(accepts[index], taken)) if config.refusal else accepts[index]
-            taken |= {(accept.path, accept.host, kind) for accept in places for kind in accept.kinds}
-            if places or (config.refusal and accepts[index]):
+            places = tuple(_left_over(mounts[index], taken)) if config.refusal else mounts[index]
+            taken |= {(mount.path, mount.host, protocol) for mount in places for protocol in mount.protocols}
+            if places or (config.refusal and mounts[index]):
                 services.append(self._service(config, places, realms, ("services", index)))
         return services
 
     def _service(
-        self, config: ServiceConfig, accepts: tuple[Accept, ...], realms: Mapping[str, Realm], path: ConfigPath
+        self, config: ServiceConfig, mounts: tuple[Mount, ...], realms: Mapping[str, Realm], path: ConfigPath
     ) -> Service:
         constraint = config.authorization_constraint
         service = Service(
             name=config.name or config.accept[0],
-            accepts=accepts,
+            mounts=mounts,
             realms=tuple(realms[name] for name in config.realm_name),  # every one of them: none is as good as public
             authorization=Authorization(constraint.require_role if constraint is not None else ()),
-            origins=OriginRules(() if config.refusal else map(_cross_site, config.cross_site_constraint)),
+            origins=OriginRules(
+                map(_cross_site, config.cross_site_constraint), by_application=config.cors == "application"
+            ),
             refusal=config.refusal,
+            allow_encoded_slash=config.allow_encoded_slash,
+            same_user=config.same_user,
         )
         self._check_roles(config, service, path)
         ticket = build_ticket(config.ticket, service, realms, (*path, "ticket"), self._report.problem)
@@ -223,7 +243,7 @@ class _Builder:
         path = (*path, "authentication")
         invalidations: list[Realm] = []
         schemes = self._schemes(authentication, path)
-        recycle = self._recycle(authentication.authorization_mode)
+        sessions = self._sessions(config, authentication)
         entries = [
             self._entry(module, config.name, (*path, "login-modules", index), invalidations)
             for index, module in enumerate(authentication.login_modules)
@@ -240,21 +260,21 @@ class _Builder:
         realm = Realm(
             config.name,
             schemes,
-            CredentialReader(
+            reader=CredentialReader(
                 authentication.http_header,
                 authentication.http_query_parameter,
                 authentication.http_cookie,
                 authentication.websocket_subprotocol,
             ),
-            chain,
-            pool=self._pool,
-            clock=self._clock,
-            audit=self._audit,
-            description=config.description,
-            session_timeout=authentication.session_timeout,
-            authorization_timeout=authentication.authorization_timeout,
-            cache_ttl=config.credential_cache,
-            recycle=recycle,
+            chain=chain,
+            services=RealmServices(pools=self._pools, clock=self._clock, audit=self._audit),
+            settings=RealmSettings(
+                description=config.description,
+                session_timeout=authentication.session_timeout,
+                authorization_timeout=authentication.authorization_timeout,
+                cache_ttl=config.credential_cache,
+            ),
+            sessions=sessions,
         )
         invalidations.append(realm)
         return realm
@@ -333,32 +353,50 @@ class _Builder:
         return None
 
 
-def _cross_site(config: Any) -> CrossSite:
+def _cross_site(config: CrossSiteConstraint) -> CrossSite:
     return CrossSite(
-        frozenset(map(parse_origin, origin_list(config.allow_origin))),
-        tuple(origin_list(config.allow_methods or "")),
-        tuple(word.lower() for word in origin_list(config.allow_headers or "")),
+        frozenset(map(canonical_origin, _words(config.allow_origin))),
+        tuple(_words(config.allow_methods)),
+        tuple(word.lower() for word in _words(config.allow_headers)),
         None if config.maximum_age is None else int(config.maximum_age),
     )
 
 
-def _accepts(config: ServiceConfig) -> tuple[Accept, ...]:
+def _words(text: str | None) -> list[str]:
+    return (text or "").replace(",", " ").split()
+
+
+def _mounts(config: ServiceConfig) -> tuple[Mount, ...]:
     """Return where a service accepts requests; nothing for transports without paths."""
     return tuple(
-        Accept(accept.path.rstrip("/"), accept.kinds, host)
+        Mount(accept.path.rstrip("/"), accept.kinds, host)
         for accept in config.accepts
         if accept.path
         for host in (_hosts(accept) if config.match_host else (None,))
     )
 
 
-def _left_over(accepts: tuple[Accept, ...], taken: set[tuple[str, str | None, Kind]]) -> Iterator[Accept]:
-    """Yield where a service refuses requests: both kinds, less those that a protected service accepts."""
-    kinds: tuple[Kind, ...] = ("http", "websocket")
-    for place in dict.fromkeys((accept.path, accept.host) for accept in accepts):
-        left = frozenset(kind for kind in kinds if (*place, kind) not in taken)
+def _left_over(mounts: tuple[Mount, ...], taken: set[tuple[str, str | None, Protocol]]) -> Iterator[Mount]:
+    """Yield where a service refuses requests: both protocols, less those that a protected service accepts."""
+    protocols: tuple[Protocol, ...] = ("http", "websocket")
+    for place in dict.fromkeys((mount.path, mount.host) for mount in mounts):
+        left = frozenset(protocol for protocol in protocols if (*place, protocol) not in taken)
         if left:
-            yield Accept(place[0], left, place[1])
+            yield Mount(place[0], left, place[1])
+
+
+def _identity(loaded: LoadedConfig) -> str:
+    """Return what tells a configuration from others on the host.
+
+    A file stays the same configuration when its content changes: an old and a new worker must not run side by side. A
+    mapping has no name, so its content tells it from others of the same directory; ``repr`` leaves options out.
+    """
+    where = _file_or_directory(loaded)
+    return where if loaded.file is not None else repr((where, loaded.config))
+
+
+def _file_or_directory(loaded: LoadedConfig) -> str:
+    return str(loaded.file.absolute() if loaded.file is not None else loaded.directory)
 
 
 def _hosts(accept: AcceptURL) -> tuple[str | None, ...]:

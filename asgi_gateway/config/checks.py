@@ -8,11 +8,11 @@ from typing import Protocol
 
 from asgi_gateway.config.accept import AcceptURL
 from asgi_gateway.config.kaazing_compat import NOT_SUPPORTED
-from asgi_gateway.config.model import Authentication, Constraint, RealmConfig, ServiceConfig
-from asgi_gateway.config.origins import origin_list, parse_origin
+from asgi_gateway.config.model import Authentication, Constraint, CrossSiteConstraint, RealmConfig, ServiceConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.config.validate import ValidParts
+from asgi_gateway.services.origins import check_origin
 
 __all__ = ["check", "service_label"]
 
@@ -170,6 +170,14 @@ def _uses_of_realms(parts: ValidParts) -> Iterator[tuple[ConfigPath, str, str]]:
 
 
 def _constraints(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    _authorization(service, path, add_problem)
+    for index, cross_site in enumerate(service.cross_site_constraint):
+        _cross_site(service, cross_site, (*path, "cross-site-constraint", index), add_problem)
+    if service.match_host:
+        _hosts(service, path, add_problem)
+
+
+def _authorization(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
     constraint = service.authorization_constraint
     here: ConfigPath = (*path, "authorization-constraint")
     if constraint is not None and constraint.model_fields_set and not _applies(constraint):
@@ -181,16 +189,20 @@ def _constraints(service: ServiceConfig, path: ConfigPath, add_problem: AddProbl
         if "=" not in role and re.search(r"[,;|]", role):  # the name of a group in a directory has commas
             message = f"one role with the name {role!r}, which looks like a list"
             add_problem((*here, "require-role", index), message, "write one require-role for each role", "warning")
-    for index, cross_site in enumerate(service.cross_site_constraint):
-        here = (*path, "cross-site-constraint", index, "allow-origin")
-        for origin in origin_list(cross_site.allow_origin):
-            try:
-                parse_origin(origin)
-            except ValueError as error:
-                message, _, hint = str(error).partition("; ")
-                add_problem(here, message, hint)
-    if service.match_host:
-        _hosts(service, path, add_problem)
+
+
+def _cross_site(
+    service: ServiceConfig, constraint: CrossSiteConstraint, path: ConfigPath, add_problem: AddProblem
+) -> None:
+    for origin in constraint.allow_origin.replace(",", " ").split():
+        here: ConfigPath = (*path, "allow-origin")
+        if origin.lower() == "null":
+            add_problem(here, "the origin null stands for any sandboxed or local page", "name an origin, or *")
+        elif (hint := check_origin(origin)) is not None:
+            add_problem(here, "no browser sends such an origin", hint)
+    for name in ("allow-methods", "allow-headers", "maximum-age"):
+        if service.cors == "application" and getattr(constraint, name.replace("-", "_")) is not None:
+            add_problem((*path, name), "has no effect with cors: application", f"remove {name}")
 
 
 def _applies(constraint: Constraint) -> bool:

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from asgi_gateway.config.accept import AcceptURL, parse_accept
 from asgi_gateway.plugins.login_module import ControlFlag
 from asgi_gateway.plugins.option_types import parse_boolean, parse_duration
+from asgi_gateway.sessions.limits import PER_CLIENT, PER_USER
 
 __all__ = [
     "Authentication",
@@ -62,6 +63,12 @@ DurationOrZero = Annotated[float, BeforeValidator(parse_duration), Field(ge=0)]
 Mode = Annotated[Literal["challenge", "recycle"], BeforeValidator(_mode)]
 Flag = Annotated[bool, BeforeValidator(parse_flag)]
 Boolean = Annotated[bool, BeforeValidator(parse_boolean)]
+
+
+def _cookie_name(text: str) -> str:
+    if re.fullmatch(r"(?!__)[A-Za-z0-9_-]{1,64}", text) is None:
+        raise ValueError("takes 1 to 64 letters, digits, dashes or underscores, and not two underscores in front")
+    return text
 
 
 def _dashes(name: str) -> str:
@@ -125,22 +132,29 @@ class Authentication(ConfigElement):
 
 
 class RealmConfig(ConfigElement):
-    """``realm``. ``credential-cache`` is ours: how long a verified credential is remembered; 0 turns it off."""
+    """``realm``. Three of its elements are ours.
+
+    ``credential-cache``: how long a verified credential is cached; 0 turns the cache off. ``sessions-per-user`` and
+    ``sessions-per-client``: how many sessions a user has at most, in all and at one address; the oldest ones end.
+    """
 
     name: NonEmpty
     description: str = ""
     user_principal_class: tuple[NonEmpty, ...] = ()
     authentication: Authentication | None = None
     credential_cache: DurationOrZero = 30.0
+    sessions_per_user: int = Field(default=PER_USER, ge=1, le=10_000)
+    sessions_per_client: int = Field(default=PER_CLIENT, ge=1, le=10_000)
 
 
 class SecurityConfig(ConfigElement):
-    """``security``."""
+    """``security``. ``session-cookie`` is ours: what the names of session cookies begin with."""
 
     keystore: StoreConfig | None = None
     truststore: StoreConfig | None = None
     state: StateConfig | None = None
     session_keys: SessionKeysConfig | None = None
+    session_cookie: Annotated[str, AfterValidator(_cookie_name)] | None = None
     realms: tuple[RealmConfig, ...] = ()
 
 
@@ -172,6 +186,10 @@ class ServiceConfig(ConfigElement):
 
     A service without ``accept`` is ignored. ``type`` and accepts of other transports are not served: without a realm
     such a service refuses every request.
+
+    ``allow-encoded-slash`` is ours: whether a segment of its paths may hold a slash that was sent as ``%2F``.
+    ``cors`` is ours: who answers preflights and sends the headers of CORS.
+    ``same-user`` is ours: whether several realms must authenticate the same user.
     """
 
     name: str = ""
@@ -179,6 +197,9 @@ class ServiceConfig(ConfigElement):
     accept: tuple[AcceptURLText, ...] = ()
     type: str = ""
     match_host: Boolean = False
+    allow_encoded_slash: Boolean = False
+    same_user: Boolean = True
+    cors: Literal["gateway", "application"] = "gateway"
     realm_name: tuple[NonEmpty, ...] = ()
     authorization_constraint: Constraint | None = None
     cross_site_constraint: tuple[CrossSiteConstraint, ...] = ()
@@ -211,12 +232,20 @@ def _url_path(path: str) -> str:
     return path
 
 
+def _root(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("does not begin with a slash; write /api, or / for none")
+    return parse_accept(text).path.removesuffix("/")
+
+
 class GatewayConfig(ConfigElement):
     """The whole file. Without services, the one realm protects everything.
 
     ``browser-client`` is ours: the path of the client for browsers, an ES module that is served without a login.
+    ``root-path`` is ours: the part of each path below which the application is mounted, instead of the server's.
     """
 
     security: SecurityConfig = SecurityConfig()
     services: tuple[ServiceConfig, ...] | None = None
     browser_client: Annotated[str, AfterValidator(_url_path)] | None = None
+    root_path: Annotated[str, AfterValidator(_root)] | None = None

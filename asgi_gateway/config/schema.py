@@ -103,7 +103,7 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
         return _DURATION
     if name == "require-valid-user":
         return {"anyOf": [*_BOOLEAN["anyOf"], {"type": "null"}]}
-    if name == "match-host":
+    if name in ("match-host", "allow-encoded-slash", "same-user"):
         return _BOOLEAN
     if model.get("type") == "integer":
         bounds = {key: model[key] for key in ("minimum", "maximum", "type")}
@@ -114,6 +114,7 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
 
 
 _CHOICES = {
+    "cors": ["gateway", "application"],
     "success": ["required", "requisite", "sufficient", "optional"],
     "authorization-mode": ["challenge", "recycle", "validate"],
 }

@@ -9,7 +9,7 @@ from asgi_gateway.config.checks import AddProblem
 from asgi_gateway.config.model import TicketConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.modules.token import TokenLoginModule
-from asgi_gateway.services.table import Service, Ticket
+from asgi_gateway.services.model import Service, Ticket
 
 __all__ = ["build_ticket"]
 
@@ -47,7 +47,7 @@ def build_ticket(
     realm, module = next(iter(accepting.items()))
     login = Service(
         name=f"{service.name}: ticket",
-        accepts=(),
+        mounts=(),
         realms=tuple(realms[name] for name in config.realm_name),
         authorization=service.authorization,
         origins=service.origins,

@@ -17,15 +17,53 @@ __all__ = [
     "basic_credentials",
     "basic_value",
     "check_data",
+    "cookie_header",
     "cookie_values",
     "parse_authorization",
     "query_values",
     "quoted",
+    "single_header",
+    "store_once",
 ]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _MAX_FIELDS = 1000
+
+
+def single_header(headers: Iterable[tuple[bytes, bytes]], name: bytes) -> bytes | None:
+    """Return the value of a header that may occur once, as every header that decides something may.
+
+    Args:
+        headers: names in lower case and values, as in an ASGI scope.
+        name: the header's name in lower case.
+
+    Returns:
+        the value; None if the header is missing.
+
+    Raises:
+        HeaderError: the header occurs twice, even with the same value (RFC 9110 section 5.3). Which one counted would
+            depend on who reads them.
+    """
+    found = None
+    for key, value in headers:
+        if key == name:
+            if found is not None:
+                raise _duplicate("header", name.decode("latin-1"))
+            found = value
+    return found
+
+
+def cookie_header(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return the Cookie header; HTTP/2 may send a line for each cookie (RFC 9113 section 8.2.3).
+
+    Args:
+        headers: names in lower case and values, as in an ASGI scope.
+
+    Returns:
+        the lines joined with ``; ``; empty if there are none.
+    """
+    return b"; ".join([value for name, value in headers if name == b"cookie"])
 
 
 def parse_authorization(value: bytes) -> tuple[str, str]:
@@ -95,10 +133,18 @@ def check_data(data: Iterable[str]) -> tuple[str, ...]:
 
 
 def query_values(query: bytes, names: frozenset[str]) -> dict[str, str]:
-    """The values of some query parameters.
+    """Return the values of some query parameters.
+
+    Args:
+        query: the query without its question mark.
+        names: the wanted parameters; compared exactly, after percent-decoding.
+
+    Returns:
+        the values by name; a missing parameter is left out.
 
     Raises:
-        HeaderError: one of them occurs twice, is not UTF-8, or has a control character; or there are too many fields.
+        HeaderError: a wanted parameter is a duplicate, is not UTF-8, or has a control character; or there are more than
+            1000 fields.
     """
     found: dict[str, str] = {}
     if query.count(b"&") >= _MAX_FIELDS:
@@ -112,19 +158,22 @@ def query_values(query: bytes, names: frozenset[str]) -> dict[str, str]:
             value = unquote_to_bytes(raw_value.replace(b"+", b" ")).decode("utf-8")
         except UnicodeError:
             raise HeaderError(f"query parameter {name} is not UTF-8") from None
-        _store(found, "query parameter", name, value)
+        store_once(found, "query parameter", name, value)
     return found
 
 
 def cookie_values(header: bytes, names: frozenset[str]) -> dict[str, str]:
-    """The values of some cookies (RFC 6265 section 4.2).
+    """Return the values of some cookies (RFC 6265 section 4.2).
 
     Args:
-        header: the Cookie header; several lines joined with ``; ``.
+        header: the Cookie header, as ``cookie_header`` returns it.
         names: the wanted cookies; compared exactly.
 
+    Returns:
+        the values by name; a missing cookie is left out.
+
     Raises:
-        HeaderError: one of them occurs twice or has a control character; or there are too many.
+        HeaderError: a wanted cookie is a duplicate or has a control character; or there are more than 1000 cookies.
     """
     found: dict[str, str] = {}
     if header.count(b";") >= _MAX_FIELDS:
@@ -133,13 +182,28 @@ def cookie_values(header: bytes, names: frozenset[str]) -> dict[str, str]:
         name, equals, value = pair.partition("=")
         name = name.strip(" \t")
         if equals and name in names:
-            _store(found, "cookie", name, value.strip(" \t"))
+            store_once(found, "cookie", name, value.strip(" \t"))
     return found
 
 
-def _store(found: dict[str, str], what: str, name: str, value: str) -> None:
+def store_once(found: dict[str, str], kind: str, name: str, value: str) -> None:
+    """Store a named value, which may occur once: the rule of ``single_header`` for all that is read by name.
+
+    Args:
+        found: what was read so far; gets the value.
+        kind: what the name is, for the message: ``header``, ``cookie``, ``query parameter`` or ``subprotocol``.
+        name: the credential's name.
+        value: the credential.
+
+    Raises:
+        HeaderError: the name is stored already, or the value has a control character.
+    """
     if name in found:
-        raise HeaderError(f"{what} {name} occurs twice")
+        raise _duplicate(kind, name)
     if _CONTROL.search(value):
-        raise HeaderError(f"{what} {name} has a control character")
+        raise HeaderError(f"{kind} {name} has a control character")
     found[name] = value
+
+
+def _duplicate(kind: str, name: str) -> HeaderError:
+    return HeaderError(f"duplicate {kind} {name}")

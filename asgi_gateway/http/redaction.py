@@ -1,4 +1,4 @@
-"""Keeps credentials in query parameters out of the server's own access log."""
+"""Keep credentials in query parameters out of the server's own access log."""
 
 from __future__ import annotations
 
@@ -27,7 +27,14 @@ class MaskCredentials(logging.Filter):
         self._names = frozenset(names)
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Mask the record's message and arguments; never drops a record."""
+        """Mask the credentials in a record's message and arguments.
+
+        Args:
+            record: the record, changed in place.
+
+        Returns:
+            True: no record is dropped.
+        """
         if self._names:
             record.msg = self._masked(record.msg)
             if isinstance(record.args, tuple):

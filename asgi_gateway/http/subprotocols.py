@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asgi_gateway.errors import HeaderError
+from asgi_gateway.http.headers import store_once
 
 __all__ = ["PROTOCOL", "subprotocol_values", "without_credentials"]
 
@@ -36,11 +37,9 @@ def subprotocol_values(lines: Sequence[bytes], names: Iterable[str]) -> dict[str
         name, dot, value = offered.partition(".")
         if name not in known or not dot:
             continue
-        if name in found:
-            raise HeaderError(f"subprotocol {name} occurs twice")
         if not value:
             raise HeaderError(f"subprotocol {name} has no value")
-        found[name] = value
+        store_once(found, "subprotocol", name, value)
     return found
 
 

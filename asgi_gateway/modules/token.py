@@ -96,7 +96,7 @@ class TokenLoginModule(LoginModule):
         if until is not None:
             attempt.limit_session(max(until - now, 0))
         ended_by = (RevocationKey("token", token.id), *(revocation for revocation, _ in token.revocation_keys))
-        return Grant.user(token.user, token.roles, public_credentials=(token, *ended_by), expires=until)
+        return Grant.user(token.user, token.roles, public_credentials=(token,), revocation_keys=ended_by, expires=until)
 
     async def _use(self, token: Token, now: float) -> None:
         """Take a token's one use.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asgi_gateway.plugins.state_store import ExpiringState, check_ttl
+from asgi_gateway.plugins.state_store import ExpiringState, Partition, check_ttl
 
 __all__ = ["TrialState"]
 
@@ -21,7 +21,12 @@ class TrialState(ExpiringState):
         self._state = state
         self._reads = state.exists()
         self._changes: dict[str, str | None] = {}  # None: removed
+        self._partitions: dict[Partition, TrialState] = {}
         self.shared = state.shared  # type: ignore[misc]
+
+    @property
+    def identity(self) -> str:
+        return self._state.identity
 
     async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
         check_ttl(ttl)
@@ -40,6 +45,12 @@ class TrialState(ExpiringState):
             return False
         self._changes[key] = None
         return True
+
+    def partition(self, kind: Partition) -> ExpiringState:
+        if kind not in self._partitions:
+            below = self._state.partition(kind)
+            self._partitions[kind] = self if below is self._state else TrialState(below)
+        return self._partitions[kind]
 
     async def open(self) -> None:
         if self._reads:

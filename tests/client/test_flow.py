@@ -11,8 +11,17 @@ from asgi_gateway.client import (
     MutualAuthenticationError,
     PasswordAuthentication,
 )
-from asgi_gateway.client.flow import Ask, Reply, Send, ask, ask_async, authenticate
-from asgi_gateway.client.memory import Memory
+from asgi_gateway.client.flow import (
+    AskHandler,
+    FlowOptions,
+    HttpReply,
+    SendRequest,
+    authenticate,
+    run_step,
+    run_step_async,
+)
+from asgi_gateway.client.memory import CredentialMemory, ProtectionSpace
+from asgi_gateway.client.urls import origin
 
 URL = "https://host.example/echo"
 
@@ -33,26 +42,30 @@ class Answers(ChallengeHandler):
         return ChallengeResponse(answer) if isinstance(answer, str) else answer
 
 
-def run(handler, replies, attempts=3, location=URL, memory=None):
+def run(handler, replies, attempts=3, location=URL, **options):
     """Drive the flow with these replies; returns the headers of every request that was sent."""
-    flow = authenticate(handler, location, attempts, memory)
+    flow = authenticate(handler, location, FlowOptions(max_attempts=attempts, **options))
     sent, replies = [], iter(replies)
     try:
         step = next(flow)
         while True:
-            if isinstance(step, Ask):
-                step = flow.send(ask(step))
+            if isinstance(step, AskHandler):
+                step = flow.send(run_step(step))
             else:
-                assert isinstance(step, Send)
+                assert isinstance(step, SendRequest)
                 sent.append(dict(step.headers))
                 step = flow.send(next(replies))
     except StopIteration:
         return sent
 
 
+def space(handler=None, realm="", scheme="own", location=URL):
+    return ProtectionSpace(origin(location), scheme, realm, handler or Answers())
+
+
 def reply(status, *challenges, location=URL, **headers):
     lines = [("WWW-Authenticate", challenge) for challenge in challenges]
-    return Reply(status, [*lines, *((name.replace("_", "-"), value) for name, value in headers.items())], location)
+    return HttpReply(status, [*lines, *((name.replace("_", "-"), value) for name, value in headers.items())], location)
 
 
 def test_no_credentials_before_a_challenge():
@@ -171,10 +184,10 @@ def test_only_reusable_credentials_that_let_us_in_are_remembered():
         (ChallengeResponse("x", reusable=True), 403, False),
         (ChallengeResponse("x"), 200, False),
     ):
-        memory = Memory()
+        memory = CredentialMemory()
         run(Answers(own=[response]), [reply(401, "Own"), reply(status)], memory=memory)
         assert (memory.recall(URL) == "x") is kept
-    memory.store(URL, "old")
+    memory.store(URL, space(), "old")
     assert run(Answers(), [reply(200)], memory=memory) == [{"Authorization": "old"}]
     run(Answers(), [reply(401, "Own")], memory=memory)
     assert memory.recall(URL) is None
@@ -189,7 +202,7 @@ def test_credentials_are_cleared_once_sent():
 
 def test_steps_print_no_secret():
     """Neither a step with headers nor a question shows credentials."""
-    assert "canary" not in repr(Send((("Authorization", "canary"),)))
+    assert "canary" not in repr(SendRequest((("Authorization", "canary"),)))
 
 
 async def slowly(request):
@@ -211,9 +224,9 @@ async def test_in_a_loop_plain_handlers_run_in_a_thread():
         return PasswordAuthentication("joe", "pw")
 
     for source in (login, slowly):
-        flow = authenticate(BasicChallengeHandler(source), URL, 1)
+        flow = authenticate(BasicChallengeHandler(source), URL)
         next(flow)
         step = flow.send(reply(401, "Basic realm=a"))
-        assert isinstance(step, Ask)
-        assert (await ask_async(step)).credentials == "Basic am9lOnB3"
+        assert isinstance(step, AskHandler)
+        assert (await run_step_async(step)).credentials == "Basic am9lOnB3"
         flow.close()

@@ -7,7 +7,7 @@ import pytest
 
 from asgi_gateway import GatewayMiddleware
 from asgi_gateway.client import BasicChallengeHandler, GatewayAuth, PasswordAuthentication
-from asgi_gateway.client.httpx_auth import MAX_BODY
+from asgi_gateway.client.http_auth import MAX_BODY
 
 USERS = """<jaas-config>
   <user><name>joe</name><password>welcome</password><role-name>USER</role-name></user>

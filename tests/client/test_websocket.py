@@ -24,7 +24,13 @@ from asgi_gateway.client import (
 )
 from asgi_gateway.client.connect_common import Timer
 from asgi_gateway.client.sync import connect as connect_in_thread
-from asgi_gateway.websockets.kaazing_handshake import HANDSHAKE_PROTOCOL, Handshake, Limits, State, offers_of
+from asgi_gateway.websockets.kaazing_handshake import (
+    HANDSHAKE_PROTOCOL,
+    LoginLimits,
+    ServerHandshake,
+    State,
+    offered_subprotocols,
+)
 
 
 def handler(*passwords, asked=None):
@@ -44,13 +50,13 @@ RIGHT = "Basic " + base64.b64encode(b"joe:welcome").decode()
 
 def log_in_inside(connection):
     """The server's side of the extended handshake; whether the client was let in with the right password."""
-    handshake = Handshake(urlsplit(connection.request.path).query.encode(), Limits(answers=3))
+    handshake = ServerHandshake(urlsplit(connection.request.path).query.encode(), LoginLimits(answers=3))
     for message in handshake.greeting:
         connection.send(message)
     while handshake.state is State.EXPECTING:
         head = handshake.request(connection.recv(timeout=5))
         if head.all(b"authorization") == [RIGHT.encode()]:
-            answer = handshake.admit(next(iter(offers_of(head)), None), ())
+            answer = handshake.admit(next(iter(offered_subprotocols(head)), None), ())
         else:
             answer = handshake.refuse(401, [(b"www-authenticate", b'Application Basic realm="demo"')])
         for message in answer:

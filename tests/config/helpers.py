@@ -19,7 +19,7 @@ def module(**more: Any) -> dict[str, Any]:
     return {"type": "file", "success": "required", "options": {"file": "users.xml"}, **more}
 
 
-def realm(name: str = "demo", **more: Any) -> dict[str, Any]:
+def realm(name: str = "demo", /, **more: Any) -> dict[str, Any]:
     authentication = {"http-challenge-scheme": "Basic", "login-modules": [module()], **more}
     return {"name": name, "authentication": authentication}
 

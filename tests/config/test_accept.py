@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from asgi_gateway.config.accept import AcceptURL, parse_accept
+from asgi_gateway.model import Protocol
 
-HTTP, WEBSOCKET = frozenset(("http",)), frozenset(("websocket",))
+HTTP: frozenset[Protocol] = frozenset(("http",))
+WEBSOCKET: frozenset[Protocol] = frozenset(("websocket",))
 
 
 @pytest.mark.parametrize(

@@ -118,8 +118,7 @@ def authentication(**more: Any) -> list[str]:
         ),
         (
             lambda: errors(service(**{"cross-site-constraint": {"allow-origin": "http://a http://b/path"}})),
-            f"{CROSS}: no browser sends such an origin: an origin has no path "
-            "(write scheme://host or scheme://host:port, or *)",
+            f"{CROSS}: no browser sends such an origin (write scheme://host or scheme://host:port, or *)",
         ),
     ],
 )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,25 +14,26 @@ from asgi_gateway.documents.source import MAX_BYTES
 from asgi_gateway.errors import ConfigError
 from tests.documents.plain import plain
 
+Reader = Callable[..., Any]
 readers = pytest.mark.parametrize("read", [read_xml, read_yaml])
 
 
 @readers
-def test_missing_file(read, tmp_path: Path) -> None:
+def test_missing_file(read: Reader, tmp_path: Path) -> None:
     """A file that is not there is named."""
     with pytest.raises(ConfigError, match=r"nothing\.here: error: no such file"):
         read(tmp_path / "nothing.here")
 
 
 @readers
-def test_directory(read, tmp_path: Path) -> None:
+def test_directory(read: Reader, tmp_path: Path) -> None:
     """A directory is not a file."""
     with pytest.raises(ConfigError, match="it is a directory"):
         read(tmp_path)
 
 
 @readers
-def test_pipe(read, tmp_path: Path) -> None:
+def test_pipe(read: Reader, tmp_path: Path) -> None:
     """A pipe is refused, since reading it could block for ever."""
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="not a regular file"):
@@ -38,7 +41,7 @@ def test_pipe(read, tmp_path: Path) -> None:
 
 
 @readers
-def test_below_a_file(read, tmp_path: Path) -> None:
+def test_below_a_file(read: Reader, tmp_path: Path) -> None:
     """Whatever else the system refuses is a configuration error too."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="cannot read the file"):
@@ -46,7 +49,7 @@ def test_below_a_file(read, tmp_path: Path) -> None:
 
 
 @readers
-def test_impossible_name(read) -> None:
+def test_impossible_name(read: Reader) -> None:
     """A name with a NUL cannot be a file's."""
     with pytest.raises(ConfigError, match="invalid file name"):
         read(Path("a\0b"))
@@ -54,7 +57,7 @@ def test_impossible_name(read) -> None:
 
 @readers
 @pytest.mark.parametrize("data", [b"", b" \n\t "])
-def test_empty_file(read, data: bytes, tmp_path: Path) -> None:
+def test_empty_file(read: Reader, data: bytes, tmp_path: Path) -> None:
     """An empty file is an error, not an empty configuration."""
     (tmp_path / "empty").write_bytes(data)
     with pytest.raises(ConfigError, match="the file is empty"):
@@ -62,7 +65,7 @@ def test_empty_file(read, data: bytes, tmp_path: Path) -> None:
 
 
 @readers
-def test_huge_file(read, tmp_path: Path) -> None:
+def test_huge_file(read: Reader, tmp_path: Path) -> None:
     """A file beyond the bound is refused before it is parsed."""
     with (tmp_path / "huge").open("wb") as stream:
         stream.truncate(MAX_BYTES + 1)
@@ -99,7 +102,7 @@ def test_byte_order_mark() -> None:
         (read_xml, b"---\nusers: []", "not XML: the text does not begin with an element"),
     ],
 )
-def test_one_language_in_a_file_of_the_other(read, data: bytes, message: str, tmp_path: Path) -> None:
+def test_one_language_in_a_file_of_the_other(read: Reader, data: bytes, message: str, tmp_path: Path) -> None:
     """XML in a file that is read as YAML says so, and the other way round, with the name that the file should have."""
     (tmp_path / "file").write_bytes(data)
     with pytest.raises(ConfigError) as caught:

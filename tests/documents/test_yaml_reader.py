@@ -80,6 +80,7 @@ def test_refusals(data: bytes, message: str) -> None:
         read_yaml(data)
 
 
+@pytest.mark.timing
 def test_alias_bomb() -> None:
     """Aliases of aliases are counted with all they stand for, and refused in no time."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]

@@ -16,10 +16,13 @@ from asgi_gateway.http.headers import (
     basic_credentials,
     basic_value,
     check_data,
+    cookie_header,
     cookie_values,
     parse_authorization,
     query_values,
     quoted,
+    single_header,
+    store_once,
 )
 
 NAMES = frozenset(("a", "token"))
@@ -27,6 +30,47 @@ NAMES = frozenset(("a", "token"))
 
 def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
+
+
+def test_single_header() -> None:
+    """A header's value is returned wherever it is; a missing one is None, an empty one is empty."""
+    headers = [(b"host", b"a"), (b"authorization", b"x"), (b"x-empty", b"")]
+    assert single_header(headers, b"authorization") == b"x"
+    assert single_header(headers, b"x-empty") == b""
+    assert single_header(headers, b"cookie") is None
+    assert single_header([], b"host") is None
+
+
+@pytest.mark.parametrize(
+    "values", [(b"a", b"b"), (b"a", b"a"), (b"", b"a"), (b"a", b""), (b"", b""), (b"a", b"b", b"c")]
+)
+def test_duplicate_header(values: tuple[bytes, ...]) -> None:
+    """A header that occurs twice is refused by name, also where the values are the same or empty."""
+    headers = [(b"host", b"x"), *((b"authorization", value) for value in values), (b"host", b"y")]
+    with pytest.raises(HeaderError, match=r"^duplicate header authorization$"):
+        single_header(headers, b"authorization")
+
+
+@pytest.mark.parametrize("kind", ["header", "cookie", "query parameter", "subprotocol"])
+def test_store_once(kind: str) -> None:
+    """A name is stored once, and its value has no control character; what was stored stays."""
+    found: dict[str, str] = {}
+    store_once(found, kind, "a", "")
+    with pytest.raises(HeaderError, match=f"^duplicate {kind} a$"):
+        store_once(found, kind, "a", "")
+    for control in ("\0", "a\r\nb", "\x7f"):
+        with pytest.raises(HeaderError, match=f"^{kind} b has a control character$"):
+            store_once(found, kind, "b", control)
+    assert found == {"a": ""}
+
+
+def test_cookie_header() -> None:
+    """The lines that HTTP/2 sends for the cookies are one header in their order, so that duplicates are found in it."""
+    headers = [(b"cookie", b"a=1"), (b"host", b"x"), (b"cookie", b"token=2; b=3"), (b"cookie", b"a=4")]
+    assert cookie_header(headers) == b"a=1; token=2; b=3; a=4"
+    assert cookie_header(headers[1:2]) == b""
+    with pytest.raises(HeaderError, match="duplicate cookie a"):
+        cookie_values(cookie_header(headers), NAMES)
 
 
 @pytest.mark.parametrize(
@@ -200,6 +244,7 @@ def test_nothing_but_header_error(parser: Callable[[bytes], object], data: bytes
         parser(data)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "unit", [b"%", b"%41", b"+", b"=", b"a=", b" ", b"\t", b"A", b"Application ", b"token=%", b"\\", b'"', b", "]
 )

@@ -63,6 +63,7 @@ def test_the_value_is_gone(before: str, value: str) -> None:
     assert "S3CRET" not in line
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("unit", ["?", "&", "a", "=", "?a", "&a=", "%", "token"])
 def test_linear(unit: str) -> None:
     """A line of 64 KiB takes no longer than some milliseconds."""

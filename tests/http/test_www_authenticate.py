@@ -39,7 +39,7 @@ def plain(challenge: OfferedChallenge) -> tuple[object, ...]:
 
 
 @given(st.lists(challenges(), max_size=5), st.booleans())
-def test_what_was_written_is_read(offered, one_line):
+def test_what_was_written_is_read(offered: list[tuple[str, OfferedChallenge]], one_line: bool) -> None:
     """Challenges come out as they were written, whether they stand in one line or in several."""
     lines = [text for text, _ in offered]
     read = parse_challenges([", ".join(lines)] if one_line else lines)
@@ -47,7 +47,7 @@ def test_what_was_written_is_read(offered, one_line):
 
 
 @given(st.text(max_size=60))
-def test_any_text_is_read_or_refused(text):
+def test_any_text_is_read_or_refused(text: str) -> None:
     """Whatever a server sends, the answer is challenges or a HeaderError."""
     with contextlib.suppress(HeaderError):
         assert isinstance(parse_challenges([text]), tuple)
@@ -74,7 +74,7 @@ def test_any_text_is_read_or_refused(text):
         ("", []),
     ],
 )
-def test_examples(line, expected):
+def test_examples(line: str, expected: list[tuple[object, ...]]) -> None:
     """RFC 9110's example, the original's forms and lists with empty elements are read."""
     assert [plain(c)[:3] for c in parse_challenges([line])] == expected
 
@@ -95,14 +95,14 @@ def test_examples(line, expected):
         "Basic realm=a\x00b",
     ],
 )
-def test_malformed_lines_are_refused(line):
+def test_malformed_lines_are_refused(line: str) -> None:
     """What does not fit the grammar is a HeaderError that shows nothing of the line."""
     with pytest.raises(HeaderError) as caught:
         parse_challenges([line])
     assert "realm=" not in str(caught.value)
 
 
-def test_bounds():
+def test_bounds() -> None:
     """Too many challenges and too many characters are refused."""
     parse_challenges(["Basic"] * MAX_CHALLENGES)
     with pytest.raises(HeaderError, match="more than"):
@@ -112,7 +112,7 @@ def test_bounds():
 
 
 @pytest.mark.parametrize("unit", [" ", ",", "a ", "a=", '"', "\\", 'a="\\a', "a=b ", "Application "])
-def test_time_is_linear(unit):
+def test_time_is_linear(unit: str) -> None:
     """The longest hostile line is read or refused in a small fraction of a second."""
     start = time.process_time()
     with pytest.raises(HeaderError):
@@ -120,6 +120,6 @@ def test_time_is_linear(unit):
     assert time.process_time() - start < 5  # quadratic would be minutes
 
 
-def test_repr_shows_no_challenge_data():
+def test_repr_shows_no_challenge_data() -> None:
     """Challenge data is not printed, since it may be secret."""
     assert "7777" not in repr(parse_challenges(['Application Token x7777 n="7777"']))

@@ -156,6 +156,7 @@ def test_no_key_is_left_behind(server):
     assert list(server[1].iterdir()) == []
 
 
+@pytest.mark.timing
 @pytest.mark.anyio
 async def test_loop_stays_responsive(tmp_path):
     """A flood of wrong passwords against the slowest format leaves the event loop responsive."""

@@ -47,3 +47,5 @@ def gateway(module: type[LoginModule]) -> GatewayMiddleware:
 
 slow = gateway(SlowToOpen)
 broken = gateway(CannotOpen)
+added = Starlette(routes=[Route("/", hello)])
+added.add_middleware(GatewayMiddleware, config="no-such-gateway.yaml")

@@ -1,4 +1,4 @@
-"""A token lets its bearer in once, whichever worker it is shown to. Source: RFC 4120 section 3.2.3."""
+"""Refuse a token's second use, on any worker. Source: RFC 4120 section 3.2.3."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MARGIN = 60
 
 
 class ReplayGuard:
-    """Remembers the tokens that were accepted for as long as the library would accept them again.
+    """A memory of accepted tokens, kept for as long as libkrb5 would accept them again.
 
-    The library accepts a token while the time in it is within the clock skew, either way, of this host's: for twice
-    the skew at the longest, if the client's clock is fast. A ticket may live longer than that; a token does not.
+    libkrb5 accepts a token whose time differs from this host's by at most the clock skew, so that a token of a fast
+    clock is accepted for twice the skew. A ticket may live longer; a token does not.
 
     Args:
-        state: where tokens are remembered, shared by all workers.
-        clock_skew: seconds, as krb5.conf has it.
+        state: the store of the tokens, shared by all workers.
+        clock_skew: seconds, from krb5.conf.
     """
 
     def __init__(self, state: ExpiringState, clock_skew: float) -> None:
@@ -26,15 +26,15 @@ class ReplayGuard:
         self.ttl = 2 * clock_skew + _MARGIN
 
     async def refuse_replay(self, fingerprint: str, principal: str) -> None:
-        """Remember a token.
+        """Record a token's use.
 
         Args:
-            fingerprint: what tells the token from all others.
+            fingerprint: identifies the token.
             principal: the client, for the log.
 
         Raises:
-            Replayed: it was used before.
-            StateError: the store cannot tell, so the login must be refused.
+            Replayed: the token was used before.
+            StateError: the store cannot be used, so the login must be refused.
         """
         if await self._state.put_if_absent(f"asgi_gateway.gss:{fingerprint}", "used", self.ttl) is not None:
             raise Replayed(f"replay: a token of {principal} was used before")
