@@ -46,6 +46,7 @@ def test_samples(path: Path) -> None:
     [
         document(),
         document(service(**{"auth-constraint": {"require-roles": ["A"]}, "type": "echo"})),
+        document(service(), {"name": "jmx", "type": "management.jmx"}),
         document(service(**{"accept-options": {"http.realm": "demo", "ssl.ciphers": "HIGH"}})),
         document(realms=(realm(**{"session-timeout": "${TIMEOUT}", "authorization-timeout": 1.5}),)),
         {"security": {"realm": realm()}},
@@ -63,7 +64,6 @@ def test_valid(source: Any) -> None:
         {"securty": {}},
         document(realms=(realm(**{"session-timeout": "soon"}),)),
         document(realms=(realm(**{"authorization-mode": "reuse"}),)),
-        document({"name": "no accept"}),
         {"security": {"realm": {"description": "no name"}}},
     ],
 )

@@ -10,6 +10,7 @@ import pytest
 
 from asgi_gateway import ConfigError, LoginModule, load_config
 from asgi_gateway.cli import main
+from asgi_gateway.plugins.login_module import LoginAttempt
 from tests.keystores import PASSWORD, STORES
 
 XML = """<gateway-config>
@@ -38,7 +39,10 @@ XML = """<gateway-config>
 
 
 class Looks(LoginModule):
-    """A module that does nothing: its context shows what it was given."""
+    """A module that is ignored: its context shows what it was given."""
+
+    async def login(self, attempt: LoginAttempt) -> None:
+        return None
 
 
 def write(folder: Path, *, file: str = "server.jceks", kind: str = "JCEKS", password: str = PASSWORD) -> Path:
