@@ -1,0 +1,36 @@
+"""What is kept of a login, and when it no longer holds."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from asgi_gateway.modules.ldap.client.entries import Entry
+from asgi_gateway.modules.ldap.recheck import LoginRecord, record_of
+
+VALUES = {"USERNAME": "alice", "REALM": ""}
+
+
+def entry(**attributes: str) -> Entry:
+    return Entry("uid=alice,dc=x", {name.lower(): [value.encode()] for name, value in attributes.items()})
+
+
+def record(*, as_account: bool = True, **attributes: str) -> LoginRecord:
+    data = record_of(VALUES, "uid=alice,dc=x", entry(**attributes), ["a", "b"], as_account=as_account)
+    parsed = LoginRecord.parsed(json.loads(json.dumps(data)))
+    assert parsed is not None
+    return parsed
+
+
+@pytest.mark.parametrize("data", [None, {}, [], "x", {"dn": "uid=alice,dc=x"}])
+def test_other_data(data: object) -> None:
+    """Data of another module, or none, is no record."""
+    assert LoginRecord.parsed(data) is None
+
+
+def test_what_is_kept() -> None:
+    """A record survives JSON, and holds no attribute but identifiers and times."""
+    kept = record(entryUUID="u", pwdChangedTime="1", userPassword="hunter2", mail="a@example.com")
+    assert (kept.values, kept.ids, kept.password) == (VALUES, {"entryUUID": b"u".hex()}, {"pwdChangedTime": "1"})
+    assert "hunter2" not in repr(kept)
