@@ -251,8 +251,9 @@ class LdapLoginModule(PasswordLoginModule):
         async def as_user(user: UserConnection) -> UserRecord:
             address = session.server.address
             if self._user.filter is None:
-                dn = identity if self._needs_no_entry else await self._own_dn(user, identity)
-                return await self._record(address, user.search, values, Entry(dn))
+                own = Entry(identity) if self._needs_no_entry else await self._own_entry(user, identity)
+                self._check_state(own)
+                return await self._record(address, user.search, values, own)
             entry = self._the_one(await user.search(self._user_request(session.base, values)))
             if self._user.identity_is_dn:
                 await self._check_same_entry(user, identity, entry)
@@ -268,27 +269,26 @@ class LdapLoginModule(PasswordLoginModule):
             LoginFailed: it is another entry.
         """
         found = written_dn(entry.dn)
-        if found != written_dn(identity) and found != written_dn(await self._own_dn(user, identity)):
+        if found != written_dn(identity) and found != written_dn((await self._own_entry(user, identity)).dn):
             raise LoginFailed("userFilter finds another entry than the one that was bound")
 
     @property
     def _needs_no_entry(self) -> bool:
         return self.options.useTypedName and self._groups.none
 
-    @staticmethod
-    async def _own_dn(user: UserConnection, identity: str) -> str:
-        """Return the DN of the bound entry as the directory writes it.
+    async def _own_entry(self, user: UserConnection, identity: str) -> Entry:
+        """Return the bound entry with its DN as the directory writes it, and what the user may read of it.
 
         Raises:
             LoginUnavailable: the user may not read the entry, and the server does not support RFC 4532.
         """
         with suppress(NoSuchBase, TooManyEntries):
-            found = await user.search(SearchRequest(base=identity, scope=Scope.BASE, aliases=False))
-            if found:
-                return found[0].dn
+            request = SearchRequest(base=identity, scope=Scope.BASE, attributes=self._attributes, aliases=False)
+            if found := await user.search(request):
+                return found[0]
         said = await user.who_am_i()
         if said and said[:3].lower() == "dn:" and said[3:]:
-            return said[3:]
+            return Entry(said[3:])
         raise LoginUnavailable(
             "cannot read the entry of the user who was bound: let users read their own entry (or set useTypedName, "
             "where the name may be as it was typed)"

@@ -12,6 +12,8 @@ from asgi_gateway.modules.ldap.client.names import canonical_dn
 
 __all__ = ["LoginRecord", "record_of"]
 
+_KEYS = frozenset({"values", "dn", "ids", "password", "complete", "roles"})
+
 
 def record_of(
     values: Mapping[str, str], dn: str, entry: Entry | None, roles: list[str], *, as_account: bool
@@ -58,7 +60,7 @@ class LoginRecord:
     @classmethod
     def parsed(cls, data: Any) -> LoginRecord | None:
         """Return the record that ``record_of`` made; None for other data."""
-        if not isinstance(data, Mapping) or data.keys() < {"values", "dn", "ids", "password", "complete", "roles"}:
+        if not isinstance(data, Mapping) or not _KEYS <= data.keys():
             return None
         return cls(
             values={str(name): str(value) for name, value in data["values"].items()},
