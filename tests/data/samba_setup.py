@@ -56,7 +56,9 @@ def fill(folder: Path) -> None:
     db.add_remove_group_members("web-admins", ["Ops EMEA"])
     db.add_remove_group_members("Ops EMEA", ["alice"])
     db.add_remove_group_members("Sales EU", ["bob"])
-    if run("domain", "exportkeytab", str(folder / "http.keytab"), "--principal=HTTP/localhost", f"-s{settings_of(folder)}"):
+    if run(
+        "domain", "exportkeytab", str(folder / "http.keytab"), "--principal=HTTP/localhost", f"-s{settings_of(folder)}"
+    ):
         raise SystemExit("samba-tool domain exportkeytab failed")
 
 

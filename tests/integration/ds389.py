@@ -36,8 +36,7 @@ _CONFIG = Path("/etc/dirsrv")
 _SERVER = "/usr/sbin/ns-slapd"
 _RULES = [
     '(targetattr="*")(version 3.0; acl "read"; allow (read, search, compare) userdn="ldap:///all";)',
-    '(targetattr="pwdUpdateTime")(version 3.0; acl "times"; allow (read) userdn="ldap:///uid=reader,'
-    f'{PEOPLE}";)',
+    f'(targetattr="pwdUpdateTime")(version 3.0; acl "times"; allow (read) userdn="ldap:///uid=reader,{PEOPLE}";)',
     '(targetattr="userPassword")(version 3.0; acl "own"; allow (write) userdn="ldap:///self";)',
 ]
 
@@ -170,7 +169,7 @@ def directory_server_389(folder: Path) -> Iterator[DirectoryServer389]:
     """A running server in a folder of its own."""
     for name in ("config", "bak", "db", "db_home", "inst", "ldif", "lock", "run"):
         (folder / name).mkdir(mode=0o770)
-    shutil.copytree(_CONFIG / "schema", folder / "config" / "schema")  
+    shutil.copytree(_CONFIG / "schema", folder / "config" / "schema")
     for name in ("slapd-collations.conf", "certmap.conf"):
         shutil.copy(_CONFIG / "config" / name, folder / "config" / name)
     port = free_port()

@@ -1,7 +1,7 @@
 """Run a server in a network namespace of its own, reachable at ports outside of it.
 
-Some servers have fixed ports. Inside of a namespace of its own these are free for each; listening sockets of the outside
-are inherited, and what connects to them is passed on to the ports inside. Run as a program::
+Some servers have fixed ports. Inside of a namespace of its own these are free for each; listening sockets of the
+outside are inherited, and what connects to them is passed on to the ports inside. Run as a program::
 
     unshare -n python namespace.py FD:PORT [FD:PORT ...] -- COMMAND [ARGUMENT ...]
 """

@@ -228,9 +228,7 @@ def member(samba: SambaDomain, group: str, name: str, operation: int) -> None:
 
 @pytest.mark.parametrize("mode", [SEARCH_FIRST, UPN, DN_ONLY], ids=["search-first", "upn", "dn-only"])
 @pytest.mark.parametrize("change", CHANGES)
-async def test_a_login_that_no_longer_holds(
-    samba: SambaDomain, user: str, mode: dict[str, Any], change: str
-) -> None:
+async def test_a_login_that_no_longer_holds(samba: SambaDomain, user: str, mode: dict[str, Any], change: str) -> None:
     """A login ends with its password, account, entry, or any role."""
     module = samba.module(**mode, **IN_CHAIN)
     grant = await log_in(module, user)

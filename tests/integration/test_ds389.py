@@ -66,7 +66,7 @@ async def test_too_many_failures(ds389: DirectoryServer389) -> None:
     for _ in range(3):
         with pytest.raises(LoginFailed):
             await principals(module, "tooMany", "wrong")
-    with pytest.raises(LoginFailed, match="account locked .*Exceed password retry limit"):
+    with pytest.raises(LoginFailed, match=r"account locked .*Exceed password retry limit"):
         await principals(module, "tooMany", "tooMany-pw")
 
 
@@ -104,4 +104,3 @@ async def test_recheck(ds389: DirectoryServer389, change: str) -> None:
     make, expected = CHANGES[change]
     make(ds389, uid)
     assert await module.recheck(Subject(grant.principals), grant.recheck_data) is expected
-
