@@ -112,6 +112,75 @@ async def test_check(directory: Slapd) -> None:
     assert f"base DN 'ou=nowhere,{BASE}'" in problem
 
 
+USERS_AND_GROUPS = """
+dn: ou=mixed,{base}
+changetype: add
+objectClass: organizationalUnit
+ou: mixed
+
+dn: uid=dora,ou=mixed,{base}
+changetype: add
+objectClass: account
+objectClass: posixAccount
+uid: dora
+uid: Dorothy
+cn: dora
+uidNumber: 3000
+gidNumber: 1000
+homeDirectory: /home/dora
+userPassword: {{SSHA}}EOSYWoyVqat2N6vNmdlgS+lFaAVzYWx0c2FsdA==
+
+dn: cn=ADMINISTRATOR,ou=mixed,{base}
+changetype: add
+objectClass: account
+objectClass: posixAccount
+uid: mallory
+cn: ADMINISTRATOR
+uidNumber: 3001
+gidNumber: 1000
+homeDirectory: /home/mallory
+
+dn: cn=users,ou=mixed,{base}
+changetype: add
+objectClass: posixGroup
+cn: users
+cn: ADMINISTRATOR
+gidNumber: 1000
+
+dn: cn=writers,ou=mixed,{base}
+changetype: add
+objectClass: posixGroup
+cn: writers
+gidNumber: 1001
+memberUid: dora
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "groups"),
+    [
+        ("dora", "dora", {"users", "writers"}),
+        ("DORA", "dora", {"users", "writers"}),
+        (" dora ", "dora", {"users", "writers"}),
+        ("dorothy", "Dorothy", {"users"}),
+    ],
+)
+async def test_users_beside_groups(mixed: Slapd, typed: str, name: str, groups: set[str]) -> None:
+    """Other users of the primary group, and other names of a group, are no roles; the user is the entry's own uid."""
+    urls = dict.fromkeys(("user.provider.url", "group.provider.url"), mixed.url(f"ou=mixed,{BASE}"))
+    grant = await jndi(mixed, **urls).login(attempt(typed, "ssha-pw"))
+    assert grant is not None
+    assert grant.principals[0] == UserPrincipal(name)
+    assert Subject(grant.principals).roles == groups
+
+
+@pytest.fixture(scope="module")
+def mixed(directory: Slapd) -> Slapd:
+    """The directory with users and groups side by side."""
+    directory.modify(USERS_AND_GROUPS.format(base=BASE))
+    return directory
+
+
 @pytest.mark.parametrize("option", ["user.provider.url", "group.provider.url"])
 async def test_nis_is_refused(directory: Slapd, option: str) -> None:
     """A nis: URL stops the start, and the error says what to use instead."""

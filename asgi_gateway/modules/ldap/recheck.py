@@ -60,7 +60,7 @@ class LoginRecord:
     @classmethod
     def parsed(cls, data: Any) -> LoginRecord | None:
         """Return the record that ``record_of`` made; None for other data."""
-        if not isinstance(data, Mapping) or not _KEYS <= data.keys():
+        if not isinstance(data, Mapping) or not data.keys() >= _KEYS:
             return None
         return cls(
             values={str(name): str(value) for name, value in data["values"].items()},
