@@ -88,6 +88,8 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slapd]:
         )
         people = person("MixedCase") + person("al ice") + person("kelly", "uid: keli\nmail: kelly.k@example.com\n")
         people += person("J\u00fcrgen") + person("mallory")
+        thief = person("thief", "uid: vera\nmail: thief@example.com\n").replace("dn: uid=thief", "dn: cn=thief")
+        people += person("vera") + thief.replace("uid: thief", "uid: zoe")
         groups = group(f"cn=Admins,ou=emea,{BASE}", ["Admins"], [f"uid=alice,{PEOPLE}"])
         groups += group(f"cn=Admins,ou=apac,{BASE}", ["Admins"], [f"uid=bob,{PEOPLE}"])
         groups += group(f"cn=plain,{GROUPS}", ["plain", "ADMINISTRATOR"], [f"uid=mallory,{PEOPLE}"])
@@ -196,6 +198,21 @@ async def test_names_of_several_attributes_and_values(
     """The RDN's attribute goes first, the value that matched goes before others, and the filter's text comes off."""
     grant = await log_in(ldap_module(directory, userFilter=user_filter), typed, "kelly-pw")
     assert grant.principals[:2] == (LdapPrincipal(f"uid=kelly,{PEOPLE}"), UserPrincipal(name))
+
+
+@pytest.mark.parametrize("mode", [{}, {"authIdentity": f"cn={{USERNAME}},{PEOPLE}"}], ids=["search-first", "dn-first"])
+@pytest.mark.parametrize("typed", ["thief", "THIEF", " thief "])
+async def test_nobody_takes_another_users_name(directory: Slapd, mode: dict[str, Any], typed: str) -> None:
+    """A user who added another's name to an attribute that users may write does not become that user."""
+    module = ldap_module(directory, userFilter="(|(cn={USERNAME})(uid={USERNAME}))", **mode)
+    found = await log_in(module, typed, "thief-pw")
+    assert found.principals[1] == UserPrincipal("thief")
+    by_uid = ldap_module(directory, userFilter="(|(uid={USERNAME})(mail={USERNAME}))", **mode)
+    with pytest.raises(LoginFailed):
+        await log_in(by_uid, "vera", "thief-pw")
+    if not mode:
+        with pytest.raises(LoginFailed, match=r"the name 'vera' of the entry cn=thief,.* is not unique"):
+            await log_in(by_uid, "thief@example.com", "thief-pw")
 
 
 @pytest.mark.parametrize("realm", ["EXAMPLE.COM", "B.ORG"])

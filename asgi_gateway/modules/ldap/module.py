@@ -83,6 +83,15 @@ class UserRecord:
     server: Address
 
 
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a user's entry was found: the server, the base of the search, and what searches there."""
+
+    server: Address
+    base: str
+    search: Search
+
+
 class LdapLoginModule(PasswordLoginModule):
     """Checks passwords against a directory and turns groups into roles (JDK ``LdapLoginModule``).
 
@@ -201,7 +210,7 @@ class LdapLoginModule(PasswordLoginModule):
         if not lookup:
             await holder.bind(entry.dn, password)
         self._check_state(entry)
-        return await self._record(holder.server.address, holder.search, values, entry)
+        return await self._record(_Place(holder.server.address, holder.base, holder.search), values, entry)
 
     async def _look_up(self, session: LdapSession, values: Mapping[str, str], dn: str) -> UserRecord:
         """Find a user as the bind account, in every mode.
@@ -223,7 +232,7 @@ class LdapLoginModule(PasswordLoginModule):
             except NoSuchBase as error:
                 raise LoginFailed(str(error)) from None
         self._check_state(entry)
-        return await self._record(holder.server.address, holder.search, values, entry)
+        return await self._record(_Place(holder.server.address, holder.base, holder.search), values, entry)
 
     async def _find(self, session: LdapSession, values: Mapping[str, str]) -> tuple[Entry, LdapSession]:
         """Return the one entry that userFilter finds, and the session of the server that holds it."""
@@ -249,16 +258,16 @@ class LdapLoginModule(PasswordLoginModule):
         identity = self._user.identity.fill(values)
 
         async def as_user(user: UserConnection) -> UserRecord:
-            address = session.server.address
+            place = _Place(session.server.address, session.base, user.search)
             if self._user.filter is None:
                 own = Entry(identity) if self._needs_no_entry else await self._own_entry(user, identity)
                 self._check_state(own)
-                return await self._record(address, user.search, values, own)
+                return await self._record(place, values, own)
             entry = self._the_one(await user.search(self._user_request(session.base, values)))
             if self._user.identity_is_dn:
                 await self._check_same_entry(user, identity, entry)
             self._check_state(entry)
-            return await self._record(address, user.search, values, entry)
+            return await self._record(place, values, entry)
 
         return await session.bound(identity, password, as_user)
 
@@ -294,12 +303,33 @@ class LdapLoginModule(PasswordLoginModule):
             "where the name may be as it was typed)"
         )
 
-    async def _record(self, server: Address, search: Search, values: Mapping[str, str], entry: Entry) -> UserRecord:
+    async def _record(self, place: _Place, values: Mapping[str, str], entry: Entry) -> UserRecord:
         """Read the user's name and groups."""
         name, groups = self._name(entry, values), list[Group]()
+        if (
+            self._user.patterns
+            and self.options.userNameAttribute is None
+            and prepared(name) != prepared(values["USERNAME"])
+        ):
+            await self._check_unique(place, {**values, "USERNAME": name}, entry)
         if not self._groups.none:
-            groups = await self._groups.find(search, {**values, "USERNAME": name, "USERDN": entry.dn}, entry)
-        return UserRecord(dn=entry.dn, name=name, entry=entry, groups=groups, server=server)
+            groups = await self._groups.find(place.search, {**values, "USERNAME": name, "USERDN": entry.dn}, entry)
+        return UserRecord(dn=entry.dn, name=name, entry=entry, groups=groups, server=place.server)
+
+    async def _check_unique(self, place: _Place, values: Mapping[str, str], entry: Entry) -> None:
+        """Check that an entry found by another of its values is the only one of its name.
+
+        Users may write some attributes of their own entries: one who added another user's name to several values of
+        such an attribute, and logged in by a value of another attribute, would be that user.
+
+        Raises:
+            LoginFailed: the name finds another entry, or more than one.
+        """
+        if self._user.filter is None or self._user.value_has_realm:
+            return
+        found = await place.search(self._user_request(place.base, values))
+        if [written_dn(each.dn) for each in found] != [written_dn(entry.dn)]:
+            raise LoginFailed(f"the name {values['USERNAME']!r} of the entry {entry.dn} is not unique")
 
     def _name(self, entry: Entry, values: Mapping[str, str]) -> str:
         """Return the name that the directory has for the user.
