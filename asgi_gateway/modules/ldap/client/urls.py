@@ -12,7 +12,7 @@ Security = str
 """``tls`` from the first byte, ``starttls``, or ``plain``."""
 
 _LAST_DC = re.compile(r"(?:^|(?<!\\),)\s*dc\s*=\s*([A-Za-z0-9_-]+)\s*$", re.IGNORECASE)
-_USER_INFO = re.compile(r"(?<=://)[^/]*@|^[^/:]*:[^/]*@")
+_BEFORE_AT = re.compile(r"^([A-Za-z]+:/*)?.*@", re.DOTALL)
 _PORTS = {"ldap": 389, "ldaps": 636}
 
 
@@ -96,8 +96,8 @@ def _parse(text: str) -> DirectoryURL:
 
 
 def redacted(text: str) -> str:
-    """Return a text without user names and passwords before an ``@``, and without queries."""
-    return _USER_INFO.sub("***@", text.partition("?")[0])
+    """Return a text without what stands before an ``@``, which may be a password, and without a query."""
+    return _BEFORE_AT.sub(r"\1***@", text.partition("?")[0])
 
 
 def domain_of(base: str) -> str:

@@ -58,6 +58,28 @@ def test_wrong_urls(text: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "http://user:hunter2@h/dc=a",
+        "ldap:user:hunter2@h",
+        "user:hunter2@h/dc=a",
+        "ldaps//user:hunter2@h/dc=a",
+        "ldap://user:hunter2@h:99999/dc=a",
+        "ldap://user:hunter2@[::1/dc=a",
+        "https://user:hun@hunter2@h/",
+        "ldapi://user:hunter2@/dc=a",
+        "http://h/user:hunter2@h",
+        "http://h/dc=a?hunter2",
+    ],
+)
+def test_passwords_in_urls_are_not_shown(text: str) -> None:
+    """A password in a URL, however wrong the URL is, is not in the error."""
+    with pytest.raises(ValueError, match=r".") as error:
+        parse_urls(text)
+    assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
     ("base", "domain"),
     [
         ("dc=example,dc=com", "example.com"),
