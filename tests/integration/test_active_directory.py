@@ -58,6 +58,15 @@ async def test_the_name_is_the_entrys(samba: SambaDomain, mode: dict[str, Any], 
     assert grant.principals[:2] == (LdapPrincipal(f"CN=alice,{USERS}"), UserPrincipal("alice"))
 
 
+@pytest.mark.parametrize("identity", ["{USERNAME}@corp.example", "CORP\\{USERNAME}", f"CN={{USERNAME}},{USERS}"])
+@pytest.mark.parametrize("other", ["(sAMAccountName=bob)", "(sAMAccountName=web-users)", "(cn=disabled)"])
+async def test_another_entry_than_the_one_bound(samba: SambaDomain, identity: str, other: str) -> None:
+    """A filter that finds another entry than the account that was bound, by whatever name, gives none of its roles."""
+    text = f"(|{other}(&(objectClass=group)(description={{USERNAME}})))"
+    with pytest.raises(LoginFailed, match="another entry"):
+        await log_in(samba.module(authIdentity=identity, userFilter=text, **DIRECT), "alice")
+
+
 @pytest.mark.parametrize("typed", ["CORP\\alice", "corp\\ALICE", "corp.example\\alice", "alice"])
 async def test_names_with_a_domain(samba: SambaDomain, typed: str) -> None:
     """With stripDomain, DOMAIN\\name of a configured domain is the user of that name."""

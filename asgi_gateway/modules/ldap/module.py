@@ -40,6 +40,7 @@ from asgi_gateway.plugins.password_login import PasswordLoginModule
 __all__ = ["LdapLoginModule", "LdapPrincipal"]
 
 _READS_FIRST: tuple[Mode, ...] = ("search-first", "lookup")
+_TOKEN_GROUPS, _OBJECT_SID = "tokenGroups", "objectSid"
 _EXACTLY_ONE = 2  # the limit of a search for one entry: a second one shows that it is not the only one
 
 
@@ -112,7 +113,8 @@ class LdapLoginModule(PasswordLoginModule):
         self._authz_attribute = authz_attribute(options.authzIdentity)
         wanted = (self._authz_attribute, options.userNameAttribute, options.memberOfAttribute)
         named = (*(name for name in wanted if name is not None), *(p.attribute for p in self._user.patterns))
-        self._attributes = tuple(dict.fromkeys((*named, *STATE_ATTRIBUTES)))
+        identifiers = () if self._user.identity is None or self._user.identity_is_dn else (_OBJECT_SID, "objectClass")
+        self._attributes = tuple(dict.fromkeys((*named, *identifiers, *STATE_ATTRIBUTES)))
         self._mode: Mode = options.mode
         self.ends_within = self._directory.budget
         if options.lookupOnly:
@@ -264,22 +266,39 @@ class LdapLoginModule(PasswordLoginModule):
                 self._check_state(own)
                 return await self._record(place, values, own)
             entry = self._the_one(await user.search(self._user_request(session.base, values)))
-            if self._user.identity_is_dn:
-                await self._check_same_entry(user, identity, entry)
+            await self._check_same_entry(user, identity, entry)
             self._check_state(entry)
             return await self._record(place, values, entry)
 
         return await session.bound(identity, password, as_user)
 
     async def _check_same_entry(self, user: UserConnection, identity: str, entry: Entry) -> None:
-        """Check that the entry is the one that was bound; DNs written in two ways are the directory's to compare.
+        """Check that the entry is the one that was bound; names written in two ways are the directory's to compare.
 
         Raises:
             LoginFailed: it is another entry.
         """
         found = written_dn(entry.dn)
-        if found != written_dn(identity) and found != written_dn((await self._own_entry(user, identity)).dn):
+        if self._user.identity_is_dn:
+            same = found == written_dn(identity) or found == written_dn((await self._own_entry(user, identity)).dn)
+        else:
+            same = await self._is_bound_as(user, entry)
+        if not same:
             raise LoginFailed("userFilter finds another entry than the one that was bound")
+
+    @staticmethod
+    async def _is_bound_as(user: UserConnection, entry: Entry) -> bool:
+        """Return whether an entry is the account that was bound by another name than a DN.
+
+        Active Directory and Samba list the security identifiers of the bound account, its own among those of its groups
+        (tokenGroups of the root entry, MS-ADTS 3.1.1.3.2); other servers answer RFC 4532, or cannot be asked.
+        """
+        request = SearchRequest(base="", scope=Scope.BASE, attributes=(_TOKEN_GROUPS,))
+        root = await user.search(request)
+        if (identifiers := entry.values(_OBJECT_SID)) and root and (bound := root[0].values(_TOKEN_GROUPS)):
+            return identifiers[0] in bound and "group" not in map(str.lower, entry.texts("objectClass"))
+        said = await user.who_am_i() or ""
+        return said[:3].lower() != "dn:" or canonical_dn(said[3:]) == canonical_dn(entry.dn)
 
     @property
     def _needs_no_entry(self) -> bool:
