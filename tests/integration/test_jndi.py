@@ -174,6 +174,34 @@ async def test_users_beside_groups(mixed: Slapd, typed: str, name: str, groups: 
     assert Subject(grant.principals).roles == groups
 
 
+CHANGES = {
+    "nothing": ("", True),
+    "the password": ("replace: userPassword\nuserPassword: {SSHA}AAAAAAAAAAAAAAAAAAAAAAAAAABzYWx0\n", False),
+    "the primary group": ("replace: gidNumber\ngidNumber: 1001\n", False),
+    "expiry": ("add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n", False),
+    "another attribute": ("replace: gecos\ngecos: Re\n", True),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_recheck(mixed: Slapd, change: str) -> None:
+    """A login holds until its stored password, account or groups change."""
+    uid = "re" + change.replace(" ", "")
+    person = USERS_AND_GROUPS.format(base=BASE).split("\n\n")[1].replace("dora", uid).replace("Dorothy", f"{uid}2")
+    mixed.modify(person + "\n")
+    urls = dict.fromkeys(("user.provider.url", "group.provider.url"), mixed.url(f"ou=mixed,{BASE}"))
+    module = jndi(mixed, **urls)
+    grant = await module.login(attempt(uid.upper(), "ssha-pw"))
+    assert grant is not None
+    assert "SSHA" not in str(grant.recheck_data)
+    text, expected = CHANGES[change]
+    if text:
+        mixed.modify(f"dn: uid={uid},ou=mixed,{BASE}\nchangetype: modify\n{text}")
+    assert await module.recheck(Subject(grant.principals), grant.recheck_data) is expected
+    nobody = {"java.naming.security.principal": None, "java.naming.security.credentials": None}
+    assert await jndi(mixed, **urls, **nobody).recheck(Subject(), grant.recheck_data) is None
+
+
 @pytest.fixture(scope="module")
 def mixed(directory: Slapd) -> Slapd:
     """The directory with users and groups side by side."""

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import re
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
+import ldap
 import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
@@ -15,9 +18,21 @@ from asgi_gateway.model import Grant, RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapPrincipal
 from asgi_gateway.modules.ldap.client.entries import Entry
 from asgi_gateway.modules.ldap.client.identity import NamePattern, name_from_entry, rdn_name_of
-from asgi_gateway.modules.ldap.client.names import canonical_dn, is_below, written_dn
+from asgi_gateway.modules.ldap.client.names import canonical_dn, is_below, prepared, written_dn
+from asgi_gateway.modules.ldap.recheck import LoginRecord
 from tests.helpers import attempt, context
-from tests.integration.slapd import BASE, GROUPS, PEOPLE, READER, READER_PASSWORD, Slapd, ldap_module, slapd
+from tests.integration.slapd import (
+    BASE,
+    GROUPS,
+    PEOPLE,
+    READER,
+    READER_PASSWORD,
+    ROOT,
+    ROOT_PASSWORD,
+    Slapd,
+    ldap_module,
+    slapd,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -413,6 +428,29 @@ async def test_accounts_that_may_not_log_in(
         await log_in(ldap_module(policies, **mode, **groups), username, f"{username}-pw")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "as_account", "attribute"),
+    [
+        ({}, {}, True, None),
+        ({"pwdLastSet": "1"}, {"pwdLastSet": "1"}, True, None),
+        ({"pwdLastSet": "1"}, {"pwdLastSet": "2"}, True, "pwdLastSet"),
+        ({"pwdLastSet": "1"}, {"pwdLastSet": "2"}, False, "pwdLastSet"),
+        ({}, {"pwdChangedTime": "1"}, True, "pwdChangedTime"),
+        ({}, {"pwdChangedTime": "1"}, False, None),
+        ({"pwdChangedTime": "1"}, {}, True, None),
+        ({"a": "1", "b": "1"}, {"a": "1", "b": "2"}, True, "b"),
+    ],
+)
+def test_changes_of_the_password(
+    before: dict[str, str], after: dict[str, str], as_account: bool, attribute: str | None
+) -> None:
+    """A time that differs, or that only the bind account could have seen and did not, is a change of the password."""
+    values: dict[str, Any] = {"values": {}, "dn": "uid=a,dc=x", "ids": {}, "roles": []}
+    then = LoginRecord(password=before, complete=as_account, **values)
+    now = LoginRecord(password=after, complete=True, **values)
+    assert then.difference(now) == (None if attribute is None else f"the password changed ({attribute})")
+
+
 async def test_lookup_of_an_account_that_may_not_log_in(policies: Slapd) -> None:
     """A lookup without a password gives no roles to an account that is disabled or expired."""
     module = ldap_module(policies, lookupOnly="true", groupSearchBase=GROUPS)
@@ -521,3 +559,99 @@ async def test_recheck_of_what_else_changed(policies: Slapd, change: str) -> Non
     else:
         policies.modify(f"dn: uid={uid},{PEOPLE}\nchangetype: modify\n{change.format(uid=uid)}")
     assert await module.recheck(Subject(), grant.recheck_data) is False
+
+
+# -------------------------------------------------------------------------- another program as the judge of comparisons
+
+NAMES = [
+    "alice",
+    "J\u00fcrgen \u00dcnl\u00fc",
+    "stra\u00dfe",
+    "\u03a3\u038a\u03a3\u03a5\u03a6\u039f\u03a3",
+    "\u0418\u0432\u0430\u043d Petrov",
+    "\ufb01ne",
+    "\uff21\uff22\uff23",
+    "a b  c",
+    "na\u00a0me",
+    "al\u00adice",
+    "a\u200cb",
+    "x\u00b2",
+    "\u017fun",
+    "\u212aelvin",
+    "\uae40\ucca0\uc218",
+    "\u2460",
+]
+SPELLINGS: list[Callable[[str], str]] = [
+    str.upper,
+    str.lower,
+    str.title,
+    str.swapcase,
+    str.casefold,
+    lambda text: unicodedata.normalize("NFD", text),
+    lambda text: unicodedata.normalize("NFKC", text),
+    lambda text: unicodedata.normalize("NFKD", text),
+    lambda text: f" {text}",
+    lambda text: f"{text}  ",
+    lambda text: text.replace(" ", "   "),
+    lambda text: text.replace(" ", "\u3000"),
+    lambda text: text.replace("a", "\uff41"),
+    lambda text: text[:1] + "\u00ad" + text[1:],
+    lambda text: f"{text}\u200b",
+    lambda text: text[:-1],
+    lambda text: f"{text}x",
+    lambda text: text.replace("i", "\u0456"),
+]
+
+
+def test_values_are_compared_as_the_directory_does(directory: Slapd) -> None:
+    """For every name in every spelling, and for pairs of spellings, OpenLDAP finds the same values equal as we do."""
+    connection = ldap.initialize(f"ldap://127.0.0.1:{directory.port}")
+    connection.simple_bind_s(ROOT, ROOT_PASSWORD)
+    dn, compared, equal = f"uid=mallory,{PEOPLE}", 0, 0
+    for name in NAMES:
+        connection.modify_s(dn, [(ldap.MOD_REPLACE, "description", [name.encode()])])
+        spellings = {second(first(name)) for first in SPELLINGS for second in SPELLINGS}
+        for spelling in sorted(filter(str.strip, spellings)):
+            same = bool(connection.compare_s(dn, "description", spelling.encode()))
+            assert (prepared(name) == prepared(spelling)) is same, (name, spelling)
+            compared, equal = compared + 1, equal + same
+    assert compared > 1000
+    assert 300 < equal < compared - 300
+
+
+def test_dns_are_compared_as_the_directory_does(directory: Slapd) -> None:
+    """For DNs in many spellings, OpenLDAP finds the same ones equal as we do."""
+    connection = ldap.initialize(f"ldap://127.0.0.1:{directory.port}")
+    connection.simple_bind_s(ROOT, ROOT_PASSWORD)
+    group_dn, member = f"cn=plain,{GROUPS}", f"cn=J\u00fcrgen+uid=a b,ou=x y,{BASE}"
+    connection.modify_s(group_dn, [(ldap.MOD_REPLACE, "member", [member.encode()])])
+    rdns = [
+        "cn=J\u00fcrgen+uid=a b",
+        "uid=A  B + CN=J\u00dcRGEN",
+        "userid=a b+commonName=Ju\u0308rgen",
+        r"cn=J\C3\BCrgen+uid=a\20b",
+    ]
+    rdns += [
+        "cn=J\u00fcrgen",
+        "uid=a b",
+        "cn=Jurgen+uid=a b",
+        "cn=J\u00fcrgen+sn=a b",
+        r"cn=J\C3\BCrgen\2Buid=a b",
+        "2.5.4.3=J\u00fcrgen+uid=a b",
+    ]
+    above = ["ou=x y", "OU=X  Y ", "organizationalUnitName=x y", "2.5.4.11= x y", "ou=xy", "cn=x y", "o=x y"]
+    ends = [
+        BASE,
+        BASE.upper(),
+        BASE.replace(",", " , "),
+        "domainComponent=example,dc=com",
+        "dc=example",
+        "o=example,dc=com",
+    ]
+    compared, equal = 0, 0
+    for rdn, middle, end in itertools.product(rdns, above, ends):
+        dn = f"{rdn},{middle},{end}"
+        same = bool(connection.compare_s(group_dn, "member", dn.encode()))
+        assert (canonical_dn(member) == canonical_dn(dn)) is same, dn
+        compared, equal = compared + 1, equal + same
+    assert (compared, equal) == (420, 80)

@@ -6,14 +6,21 @@ and compares. Source: JDK ``com.sun.security.auth.module.JndiLoginModule``.
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
-from asgi_gateway.model import Grant, GroupPrincipal, Principal, UserPrincipal
+from asgi_gateway.model import Grant, GroupPrincipal, Principal, Subject, UserPrincipal
+from asgi_gateway.modules.ldap.client.account_state import (
+    STATE_ATTRIBUTES,
+    password_times,
+    unique_ids,
+    unusable_by_entry,
+)
 from asgi_gateway.modules.ldap.client.entries import Entry, Scope, SearchRequest
 from asgi_gateway.modules.ldap.client.errors import TooManyEntries
 from asgi_gateway.modules.ldap.client.escaping import check_name, check_password, escape_filter
@@ -21,13 +28,14 @@ from asgi_gateway.modules.ldap.client.identity import NamePattern, best_value
 from asgi_gateway.modules.ldap.client.options import DirectoryOptions
 from asgi_gateway.modules.ldap.client.pool import Directory
 from asgi_gateway.modules.ldap.client.session import LdapSession
+from asgi_gateway.modules.ldap.recheck import LoginRecord
 from asgi_gateway.passwords import PasswordHash, decoy, read_hash
 from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
 from asgi_gateway.plugins.password_login import PasswordLoginModule
 
 __all__ = ["JndiLoginModule", "JndiOptions", "NumericGroupPrincipal", "NumericUserPrincipal"]
 
-_USER_ATTRIBUTES = ("uid", "userPassword", "uidNumber", "gidNumber")
+_USER_ATTRIBUTES = ("uid", "userPassword", "uidNumber", "gidNumber", *STATE_ATTRIBUTES)
 _GROUP_ATTRIBUTES = ("cn", "gidNumber")
 _MAX_GROUPS = 1000
 _REMEMBERED_HASHES = 32
@@ -78,12 +86,34 @@ class JndiLoginModule(PasswordLoginModule):
         check_password(password)
         found = await self._users.run(lambda session: self._find_user(session, username), attempt.run_blocking)
         entry = await attempt.run_computing(self._verify, found, password)
+        if reason := unusable_by_entry(entry, self.context.clock.time()):
+            raise LoginFailed(f"the entry {entry.dn} may not log in: {reason}")
         name = best_value(entry, NamePattern("uid"), username)
         if name is None:
             raise LoginUnavailable(f"cannot read uid of the entry {entry.dn}")
         gid = entry.text("gidNumber")
         groups = await self._groups.run(lambda session: self._find_groups(session, name, gid), attempt.run_blocking)
         return self._grant(entry, name, groups)
+
+    async def recheck(self, subject: Subject, data: Any) -> bool | None:
+        """Check with the bind account that a login still holds; see ``LoginModule.recheck``.
+
+        The entry must be found and unique as at the login, be the same entry, not be disabled or expired, have the same
+        groups and the same ``userPassword``.
+        """
+        record = LoginRecord.parsed(data)
+        if record is None or self.options.bindPrincipal is None:
+            return None
+        name = record.values["USERNAME"]
+        entry = await self._users.run(lambda session: self._find_user(session, name))
+        reason: str | None = "there is not exactly one entry with this uid"
+        if entry is not None and (reason := unusable_by_entry(entry, self.context.clock.time())) is None:
+            gid = entry.text("gidNumber")
+            groups = await self._groups.run(lambda session: self._find_groups(session, name, gid))
+            reason = record.difference(_login_record(entry, name, groups))
+        if reason is not None:
+            self.context.logger.info("the login of %s no longer holds: %s", record.dn, reason, extra={"dn": record.dn})
+        return reason is None
 
     async def close(self) -> None:
         self._users.close()
@@ -99,7 +129,7 @@ class JndiLoginModule(PasswordLoginModule):
         gids = [*entry.texts("gidNumber")[:1], *(gid for group in groups for gid in group.texts("gidNumber")[:1])]
         names = [_group_name(group) for group in groups]
         principals = [*users, *map(NumericGroupPrincipal, gids), *map(GroupPrincipal, names)]
-        return Grant(tuple(dict.fromkeys(principals)))
+        return Grant(tuple(dict.fromkeys(principals)), recheck_data=_login_record(entry, name, groups).data())
 
     async def _find_user(self, session: LdapSession, username: str) -> Entry | None:
         """Return the user's entry; None if there is not exactly one, which costs a password hash all the same."""
@@ -154,6 +184,19 @@ class JndiLoginModule(PasswordLoginModule):
             return await session.search(request)
         except TooManyEntries as error:
             raise LoginUnavailable(f"too many groups: {error}") from None
+
+
+def _login_record(entry: Entry, name: str, groups: list[Entry]) -> LoginRecord:
+    stored = b"".join(sorted(entry.values("userPassword")))
+    return LoginRecord(
+        values={"USERNAME": name},
+        dn=entry.dn,
+        ids=unique_ids(entry),
+        # a digest of a salted hash tells that it changed, and nothing about the password
+        password={**password_times(entry), "userPassword": hashlib.sha256(stored).hexdigest()},
+        complete=True,
+        roles=sorted({_group_name(group) for group in groups}),
+    )
 
 
 def _group_name(group: Entry) -> str:

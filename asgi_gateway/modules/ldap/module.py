@@ -21,7 +21,12 @@ from typing import Any
 
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Grant, Principal, RolePrincipal, Subject, UserPrincipal
-from asgi_gateway.modules.ldap.client.account_state import STATE_ATTRIBUTES, unusable_by_entry
+from asgi_gateway.modules.ldap.client.account_state import (
+    STATE_ATTRIBUTES,
+    password_times,
+    unique_ids,
+    unusable_by_entry,
+)
 from asgi_gateway.modules.ldap.client.entries import Entry, Scope, Search, SearchRequest
 from asgi_gateway.modules.ldap.client.errors import NoSuchBase, TooManyEntries
 from asgi_gateway.modules.ldap.client.escaping import check_name, check_password
@@ -32,7 +37,7 @@ from asgi_gateway.modules.ldap.client.pool import Directory
 from asgi_gateway.modules.ldap.client.session import LdapSession, UserConnection
 from asgi_gateway.modules.ldap.client.urls import Address
 from asgi_gateway.modules.ldap.options import LdapOptions, Mode, authz_attribute
-from asgi_gateway.modules.ldap.recheck import LoginRecord, record_of
+from asgi_gateway.modules.ldap.recheck import LoginRecord
 from asgi_gateway.modules.ldap.rules import UserRules, group_rules, user_rules
 from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
 from asgi_gateway.plugins.password_login import PasswordLoginModule
@@ -72,14 +77,14 @@ class UserRecord:
     Args:
         dn: the DN of the user's entry.
         name: the user's name in the directory.
-        entry: the user's entry, where one was read.
+        entry: the user's entry; without attributes where none was read.
         groups: the user's groups.
         server: the server that answered.
     """
 
     dn: str
     name: str
-    entry: Entry | None
+    entry: Entry
     groups: list[Group]
     server: Address
 
@@ -162,10 +167,9 @@ class LdapLoginModule(PasswordLoginModule):
 
         try:
             found = await self._directory.run(job)
+            reason = record.difference(self._login_record(record.values, found))
         except LoginFailed as error:
-            self.context.logger.info("the login of %s no longer holds: %s", record.dn, error, extra={"dn": record.dn})
-            return False
-        reason = record.difference(found.dn, found.entry, self._roles(found))
+            reason = str(error)
         if reason is not None:
             self.context.logger.info("the login of %s no longer holds: %s", record.dn, reason, extra={"dn": record.dn})
         return reason is None
@@ -206,7 +210,7 @@ class LdapLoginModule(PasswordLoginModule):
             entry, holder = await self._find(session, values)
         except LoginFailed:
             if not lookup:  # as many requests for an unknown user as for a known one
-                await self._bind_nobody(session, password)
+                await self._bind_unknown(session, password)
             raise
         self.context.logger.debug("%s on %s: the entry is %s", self._mode, holder.server.address, entry.dn)
         if not lookup:
@@ -385,10 +389,10 @@ class LdapLoginModule(PasswordLoginModule):
         return entries[0]
 
     @staticmethod
-    async def _bind_nobody(session: LdapSession, password: str) -> None:
-        nobody = f"cn={secrets.token_hex(8)}" + (f",{session.base}" if session.base else "")
+    async def _bind_unknown(session: LdapSession, password: str) -> None:
+        unknown = f"cn={secrets.token_hex(8)}" + (f",{session.base}" if session.base else "")
         with suppress(LoginError):
-            await session.bind(nobody, password)
+            await session.bind(unknown, password)
 
     # --------------------------------------------------------------------------------------------------- the outcome
 
@@ -396,7 +400,7 @@ class LdapLoginModule(PasswordLoginModule):
         roles = self._groups.roles(record.groups)
         if self._authz_attribute is None:
             roles += [self.options.authzIdentity] if self.options.authzIdentity else []
-        elif record.entry is not None and (value := record.entry.text(self._authz_attribute)):
+        elif value := record.entry.text(self._authz_attribute):
             roles.append(value)
         return list(dict.fromkeys(roles))
 
@@ -410,8 +414,17 @@ class LdapLoginModule(PasswordLoginModule):
         if not self.options.lookupOnly:
             name = username if self.options.useTypedName else self._principal_name(values, record.name)
             principals = (LdapPrincipal(record.dn), UserPrincipal(name), *principals)
-        data = record_of(values, record.dn, record.entry, roles, as_account=self._mode in _READS_FIRST)
-        return Grant(principals, recheck_data=data)
+        return Grant(principals, recheck_data=self._login_record(values, record).data())
+
+    def _login_record(self, values: Mapping[str, str], record: UserRecord) -> LoginRecord:
+        return LoginRecord(
+            values=dict(values),
+            dn=record.dn,
+            ids=unique_ids(record.entry),
+            password=password_times(record.entry),
+            complete=self._mode in _READS_FIRST,
+            roles=sorted(self._roles(record)),
+        )
 
     def _principal_name(self, values: Mapping[str, str], name: str) -> str:
         """Return the user principal's name: with its realm where stripRealm took one off, since names repeat there."""

@@ -23,7 +23,7 @@ _FILTER_TEST_URL = "ldapi://%2Fnonexistent"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserRules:
-    """How a user's entry is found, and where its name stands.
+    """How a user's entry is found, and where its name is.
 
     Args:
         filter: the template of ``userFilter``, or None.

@@ -6,8 +6,9 @@ import json
 
 import pytest
 
+from asgi_gateway.modules.ldap.client.account_state import password_times, unique_ids
 from asgi_gateway.modules.ldap.client.entries import Entry
-from asgi_gateway.modules.ldap.recheck import LoginRecord, record_of
+from asgi_gateway.modules.ldap.recheck import LoginRecord
 
 VALUES = {"USERNAME": "alice", "REALM": ""}
 
@@ -17,10 +18,18 @@ def entry(**attributes: str) -> Entry:
 
 
 def record(*, as_account: bool = True, **attributes: str) -> LoginRecord:
-    data = record_of(VALUES, "uid=alice,dc=x", entry(**attributes), ["a", "b"], as_account=as_account)
-    parsed = LoginRecord.parsed(json.loads(json.dumps(data)))
-    assert parsed is not None
-    return parsed
+    found = entry(**attributes)
+    made = LoginRecord(
+        values=VALUES,
+        dn=found.dn,
+        ids=unique_ids(found),
+        password=password_times(found),
+        complete=as_account,
+        roles=["a", "b"],
+    )
+    parsed = LoginRecord.parsed(json.loads(json.dumps(made.data())))
+    assert parsed == made
+    return made
 
 
 @pytest.mark.parametrize("data", [None, {}, [], "x", {"dn": "uid=alice,dc=x"}])

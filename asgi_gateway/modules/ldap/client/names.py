@@ -71,16 +71,15 @@ def canonical_attribute(name: str) -> str:
 
 
 def prepared(value: str) -> str:
-    """Return a value as caseIgnoreMatch compares it (RFC 4518): case, width and repeated spaces do not count."""
-    mapped = []
-    for character in value:
-        category = unicodedata.category(character)
-        if category[0] == "Z" or character in "\t\n\v\f\r\x85":
-            mapped.append(" ")
-        elif category not in ("Cc", "Cf"):
-            mapped.append(character)
-    text = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", "".join(mapped)).casefold())
-    return " ".join(word for word in text.split(" ") if word)
+    """Return a value as caseIgnoreMatch compares it (RFC 4518): case, width and repeated spaces do not count.
+
+    Invisible characters count, unlike in RFC 4518: OpenLDAP tells values with them apart, and where two names could be
+    one the stricter rule gives no role to the other.
+    """
+    composed = unicodedata.normalize("NFKC", value)
+    # one character for one, as OpenLDAP does it: str.lower() looks at the neighbours of a Greek sigma
+    lowered = "".join(low if len(low := character.lower()) == 1 else character for character in composed)
+    return " ".join(unicodedata.normalize("NFKC", lowered).split())
 
 
 @lru_cache(maxsize=4096)

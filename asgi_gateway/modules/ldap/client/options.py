@@ -94,7 +94,7 @@ class DirectoryOptions(PasswordOptions):
         if bool(passwords) != (self.bindPrincipal is not None):
             raise ValueError(
                 "java.naming.security.principal and its credentials (or credentials-file) go together: "
-                "a bind without a password is anonymous, whatever its name"
+                "a bind without a password is anonymous"
             )
         return self
 

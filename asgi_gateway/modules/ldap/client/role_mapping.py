@@ -27,8 +27,8 @@ def looks_like_dn(group: str) -> bool:
 def parse_mapping(text: str) -> dict[str, tuple[str, ...]]:
     r"""Read ``group=ROLE`` pairs separated by commas, semicolons or line ends; a group may occur several times.
 
-    A group with one of these characters, or a DN, stands in double quotes: ``"Sales, EU"=SALES``. Outside of quotes a
-    backslash takes the next character as it is: ``Sales\, EU=SALES``.
+    A group with one of these characters, or a DN, is written in double quotes: ``"Sales, EU"=SALES``. Outside of
+    quotes a backslash takes the next character as it is: ``Sales\, EU=SALES``.
 
     Returns:
         roles by the group's prepared name or DN.
@@ -58,7 +58,7 @@ def parse_mapping(text: str) -> dict[str, tuple[str, ...]]:
 
 
 def parse_pairs(items: Iterable[str]) -> dict[str, tuple[str, ...]]:
-    """Read a list whose items are one ``group=ROLE`` pair each; the role stands after the last ``=``.
+    """Read a list whose items are one ``group=ROLE`` pair each; the role is after the last ``=``.
 
     Returns:
         roles by the group's prepared name or DN.

@@ -71,7 +71,7 @@ def parse_urls(text: str) -> tuple[DirectoryURL, ...]:
     """
     urls = tuple(_parse(word) for word in text.split())
     if not urls:
-        raise ValueError("there is no URL; write one such as ldap://ldap.example.com/ou=people,dc=example,dc=com")
+        raise ValueError("the URL is missing; write one such as ldap://ldap.example.com/ou=people,dc=example,dc=com")
     return urls
 
 
@@ -96,7 +96,7 @@ def _parse(text: str) -> DirectoryURL:
 
 
 def redacted(text: str) -> str:
-    """Return a text without what stands before an ``@``, which may be a password, and without a query."""
+    """Return a text without what precedes an ``@``, which may be a password, and without a query."""
     return _BEFORE_AT.sub(r"\1***@", text.partition("?")[0])
 
 

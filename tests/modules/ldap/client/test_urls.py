@@ -39,7 +39,7 @@ def test_no_host_needs_a_domain() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "there is no URL"),
+        ("", "the URL is missing"),
         ("http://a/dc=a", "must begin with ldap://"),
         ("ldap.example.com", "must begin with ldap://"),
         ("ldap://h/ou=our people", "spaces in a DN are %20"),
