@@ -151,7 +151,7 @@ class KeyStoreLoginModule(LoginModule):
             raise LoginFailed("the certificate has an empty subject")
         if self.options.debug:
             self.context.logger.info("keystore: logged in as %r from %s", name, self._file)
-        return Grant((X500Principal(name),), (credential.chain,), (credential,))
+        return Grant((X500Principal(name),), (credential.chain,), private_credentials=(credential,))
 
     async def check(self) -> list[str]:
         """Read keystore and passwords once more and look at the certificates' validity."""

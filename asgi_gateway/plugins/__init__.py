@@ -14,7 +14,7 @@ from asgi_gateway.plugins.login_module import (
 from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_boolean, parse_duration
 from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
 from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
-from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, PositionLost, StateStore
+from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, Partition, PositionLost, StateStore
 
 __all__ = [
     "SHARED_NAME",
@@ -30,6 +30,7 @@ __all__ = [
     "MessageLog",
     "ModuleContext",
     "ModuleOptions",
+    "Partition",
     "PasswordLoginModule",
     "PasswordOptions",
     "PositionLost",

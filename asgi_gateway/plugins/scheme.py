@@ -14,14 +14,19 @@ __all__ = ["ChallengeScheme", "UserNamePassword"]
 
 @dataclass(frozen=True, slots=True)
 class UserNamePassword:
-    """What a scheme of the Basic family reads from a token."""
+    """A frozen pair that a scheme of the Basic family reads from a token.
+
+    Args:
+        username: the user name.
+        password: the password; never printed.
+    """
 
     username: str
     password: str = field(repr=False)
 
 
 class ChallengeScheme(abc.ABC):
-    """A challenge scheme: reads credentials, writes challenges (``http-challenge-scheme``).
+    """Read credentials and write challenges for one ``http-challenge-scheme``.
 
     Attributes:
         name: the configured name, such as ``Application Basic``.
@@ -36,7 +41,10 @@ class ChallengeScheme(abc.ABC):
     recycles: ClassVar[bool] = True
 
     def read(self, token: AuthenticationToken) -> UserNamePassword | None:
-        """User name and password, for schemes that carry them; None for others.
+        """Return user name and password for schemes that carry them, None for others.
+
+        Args:
+            token: the request's credentials.
 
         Raises:
             HeaderError: the credentials are malformed.
@@ -45,7 +53,7 @@ class ChallengeScheme(abc.ABC):
 
     @abc.abstractmethod
     def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
-        """The value of a ``WWW-Authenticate`` line.
+        """Return the value of a ``WWW-Authenticate`` line.
 
         Args:
             realm: the realm's description, else its name.
@@ -53,7 +61,7 @@ class ChallengeScheme(abc.ABC):
         """
 
     def success(self, data: Iterable[str] = ()) -> Headers:
-        """Headers for the success response.
+        """Return headers for the response to a request that was let in.
 
         Args:
             data: what modules added with ``attempt.respond``.

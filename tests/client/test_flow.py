@@ -11,8 +11,17 @@ from asgi_gateway.client import (
     MutualAuthenticationError,
     PasswordAuthentication,
 )
-from asgi_gateway.client.flow import Ask, Reply, Send, ask, ask_async, authenticate
-from asgi_gateway.client.memory import Memory
+from asgi_gateway.client.flow import (
+    AskHandler,
+    FlowOptions,
+    HttpReply,
+    SendRequest,
+    authenticate,
+    run_step,
+    run_step_async,
+)
+from asgi_gateway.client.memory import CredentialMemory, ProtectionSpace
+from asgi_gateway.client.urls import origin
 
 URL = "https://host.example/echo"
 
@@ -33,26 +42,30 @@ class Answers(ChallengeHandler):
         return ChallengeResponse(answer) if isinstance(answer, str) else answer
 
 
-def run(handler, replies, attempts=3, location=URL, memory=None):
+def run(handler, replies, attempts=3, location=URL, **options):
     """Drive the flow with these replies; returns the headers of every request that was sent."""
-    flow = authenticate(handler, location, attempts, memory)
+    flow = authenticate(handler, location, FlowOptions(max_attempts=attempts, **options))
     sent, replies = [], iter(replies)
     try:
         step = next(flow)
         while True:
-            if isinstance(step, Ask):
-                step = flow.send(ask(step))
+            if isinstance(step, AskHandler):
+                step = flow.send(run_step(step))
             else:
-                assert isinstance(step, Send)
+                assert isinstance(step, SendRequest)
                 sent.append(dict(step.headers))
                 step = flow.send(next(replies))
     except StopIteration:
         return sent
 
 
+def space(handler=None, realm="", scheme="own", location=URL):
+    return ProtectionSpace(origin(location), scheme, realm, handler or Answers())
+
+
 def reply(status, *challenges, location=URL, **headers):
     lines = [("WWW-Authenticate", challenge) for challenge in challenges]
-    return Reply(status, [*lines, *((name.replace("_", "-"), value) for name, value in headers.items())], location)
+    return HttpReply(status, [*lines, *((name.replace("_", "-"), value) for name, value in headers.items())], location)
 
 
 def test_no_credentials_before_a_challenge():
@@ -134,6 +147,63 @@ def test_malformed_challenges_are_not_answered(caplog):
     assert "not answered" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "malformed",
+    ["Bearer resource_metadata=https://a.example/x", "Digest a=1, a=2", 'Own realm="open', "Negotiate {"],
+)
+def test_a_malformed_challenge_does_not_hide_a_good_one(malformed, caplog):
+    """A good challenge in another line is answered, whatever order they are in; the malformed one is logged."""
+    for lines in ((malformed, "Basic realm=a"), ("Basic realm=a", malformed)):
+        sent = run(Answers(basic="x"), [reply(401, *lines), reply(200)])
+        assert sent == [{}, {"Authorization": "x"}]
+    assert caplog.text.count("a challenge is not answered") == 2
+
+
+def test_the_first_credentials_of_a_url_go_first():
+    """The URL's credentials go with the first request; the handler is asked if they are refused."""
+    refused = reply(401, "Basic realm=a")
+    assert run(Answers(basic="x"), [reply(200)], credentials="url") == [{"Authorization": "url"}]
+    sent = run(Answers(basic="x"), [refused, reply(200)], credentials="url")
+    assert sent == [{"Authorization": "url"}, {"Authorization": "x"}]
+
+
+def test_refused_first_credentials_are_not_sent_again():
+    """What was refused unasked is not sent again when the handler gives the same, unless it was a first factor."""
+    refused = reply(401, "Basic realm=a")
+    assert run(Answers(basic="same"), [refused], credentials="same") == [{"Authorization": "same"}]
+    memory = CredentialMemory()
+    memory.store(URL, space(), "same")
+    assert run(Answers(basic="same"), [refused], memory=memory) == [{"Authorization": "same"}]
+    further = reply(401, "Basic realm=b", sec_challenge_identity="1")
+    assert len(run(Answers(basic="same"), [further, reply(200)], credentials="same")) == 2
+
+
+def test_accepted_credentials_answer_the_same_realm_elsewhere():
+    """A later challenge of the same origin, realm and handler is answered without asking; another one is not."""
+    memory, handler = CredentialMemory(), Answers(basic=[])
+    handler.answers["basic"] = (ChallengeResponse(each, reusable=True) for each in ("one", "two", "three"))
+    for location, challenge, expected in (
+        ("https://host.example/a/x", "Basic realm=r", "one"),
+        ("https://host.example/b/x", "Basic realm=r", "one"),
+        ("https://host.example:443/c/x", 'Application Basic realm="r"', "one"),
+        ("https://host.example/d/x", "Basic realm=other", "two"),
+        ("https://other.example/e/x", "Basic realm=r", "three"),
+    ):
+        challenged = reply(401, challenge, location=location)
+        sent = run(handler, [challenged, reply(200, location=location)], location=location, memory=memory)
+        assert sent == [{}, {"Authorization": expected}], location
+
+
+def test_remembered_credentials_that_are_refused_are_forgotten():
+    """If the realm's remembered credentials are refused, the handler is asked, as for a first attempt."""
+    memory, handler = CredentialMemory(), Answers(basic="new")
+    memory.store("https://host.example/a/x", space(handler, "r", "basic"), "old")
+    sent = run(handler, [reply(401, "Basic realm=r"), reply(401, "Basic realm=r"), reply(200)], memory=memory)
+    assert sent == [{}, {"Authorization": "old"}, {"Authorization": "new"}]
+    assert [request.attempt for request in handler.requests] == [1]
+    assert memory.recall("https://host.example/a/x") is None
+
+
 def test_the_next_handler_answers_the_next_challenge():
     """A response can name who continues; where that one cannot, the first handler is asked again."""
     follow_up = Answers(negotiate=["second"])
@@ -171,10 +241,10 @@ def test_only_reusable_credentials_that_let_us_in_are_remembered():
         (ChallengeResponse("x", reusable=True), 403, False),
         (ChallengeResponse("x"), 200, False),
     ):
-        memory = Memory()
+        memory = CredentialMemory()
         run(Answers(own=[response]), [reply(401, "Own"), reply(status)], memory=memory)
         assert (memory.recall(URL) == "x") is kept
-    memory.store(URL, "old")
+    memory.store(URL, space(), "old")
     assert run(Answers(), [reply(200)], memory=memory) == [{"Authorization": "old"}]
     run(Answers(), [reply(401, "Own")], memory=memory)
     assert memory.recall(URL) is None
@@ -189,7 +259,7 @@ def test_credentials_are_cleared_once_sent():
 
 def test_steps_print_no_secret():
     """Neither a step with headers nor a question shows credentials."""
-    assert "canary" not in repr(Send((("Authorization", "canary"),)))
+    assert "canary" not in repr(SendRequest((("Authorization", "canary"),)))
 
 
 async def slowly(request):
@@ -211,9 +281,9 @@ async def test_in_a_loop_plain_handlers_run_in_a_thread():
         return PasswordAuthentication("joe", "pw")
 
     for source in (login, slowly):
-        flow = authenticate(BasicChallengeHandler(source), URL, 1)
+        flow = authenticate(BasicChallengeHandler(source), URL)
         next(flow)
         step = flow.send(reply(401, "Basic realm=a"))
-        assert isinstance(step, Ask)
-        assert (await ask_async(step)).credentials == "Basic am9lOnB3"
+        assert isinstance(step, AskHandler)
+        assert (await run_step_async(step)).credentials == "Basic am9lOnB3"
         flow.close()

@@ -117,7 +117,7 @@ SERVICE = st.fixed_dictionaries(
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    st.lists(REALM, min_size=1, max_size=2, unique_by=lambda one: one["name"]),
+    st.lists(REALM, min_size=1, max_size=2, unique_by=lambda one: str(one["name"])),
     st.lists(SERVICE, min_size=1, max_size=3),
     st.dictionaries(WORD.filter(lambda name: "}" not in name and name != "property"), VALUE, max_size=3),
 )

@@ -1,3 +1,4 @@
+# mypy: disable-error-code="import-not-found"
 """Provision a Samba domain controller with the tests' users and groups, by Samba's own Python modules.
 
 Run by the system's Python, which has these modules: ``python3 samba_setup.py FOLDER``.

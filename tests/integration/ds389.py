@@ -18,7 +18,7 @@ import ldap.modlist
 import pytest
 
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapOptions
-from asgi_gateway.plugins.clock import Clock, SystemClock
+from asgi_gateway.plugins.clock import SystemClock
 from tests.helpers import context
 from tests.integration.process import LOOPBACK, Process, free_port, running
 
@@ -57,11 +57,11 @@ class DirectoryServer389:
         """An LDAP URL of the server."""
         return f"ldap://{LOOPBACK}:{self.port}/{base}"
 
-    def module(self, *, clock: Clock | None = None, **options: Any) -> LdapLoginModule:
+    def module(self, **options: Any) -> LdapLoginModule:
         """An ``ldap`` login module, search first by the reader's account unless options say otherwise."""
         values = {"userProvider": self.url(), "userFilter": "(uid={USERNAME})", "useSSL": "false", **ACCOUNT} | options
         given = LdapOptions.model_validate({name: value for name, value in values.items() if value is not None})
-        return LdapLoginModule(given, context(self.folder, clock=clock or SystemClock()).context)
+        return LdapLoginModule(given, context(self.folder, clock=SystemClock()).context)
 
     def connection(self) -> Any:
         """A connection of the manager's."""
@@ -85,7 +85,8 @@ class DirectoryServer389:
 
     def person(self, uid: str, **attributes: str | list[str]) -> None:
         """Add a user with the password ``UID-pw``."""
-        values = {"objectClass": ["inetOrgPerson"], "cn": uid, "sn": uid, "userPassword": f"{uid}-pw"} | attributes
+        values: dict[str, str | list[str]] = {"objectClass": ["inetOrgPerson"], "cn": uid, "sn": uid}
+        values |= {"userPassword": f"{uid}-pw"} | attributes
         self.add(f"uid={uid},{PEOPLE}", uid=uid, **values)
 
     def fill(self) -> None:
@@ -174,7 +175,7 @@ def directory_server_389(folder: Path) -> Iterator[DirectoryServer389]:
         shutil.copy(_CONFIG / "config" / name, folder / "config" / name)
     port = free_port()
     (folder / "config" / "dse.ldif").write_text(_configuration(folder, port))
-    command = [_SERVER, "-D", folder / "config", "-i", folder / "run" / "pid", "-d", "0"]
+    command: list[str | Path] = [_SERVER, "-D", folder / "config", "-i", folder / "run" / "pid", "-d", "0"]
     with running(command, port=port, log=folder / "output", name="ns-slapd", timeout=60) as process:
         server = DirectoryServer389(folder, port)
         server.wait_until_ready(process, 60)

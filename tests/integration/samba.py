@@ -18,7 +18,7 @@ import ldap
 import pytest
 
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapOptions
-from asgi_gateway.plugins.clock import Clock, SystemClock
+from asgi_gateway.plugins.clock import SystemClock
 from tests.helpers import context
 from tests.integration.process import LOOPBACK, Process, running
 from tests.integration.slapd import Certificates
@@ -96,7 +96,7 @@ class SambaDomain:
         """What programs need to find its Kerberos realm."""
         return {"KRB5_CONFIG": str(self.folder / "krb5.conf"), "KRB5CCNAME": f"FILE:{self.folder}/no-cache"}
 
-    def module(self, *, clock: Clock | None = None, **options: Any) -> LdapLoginModule:
+    def module(self, **options: Any) -> LdapLoginModule:
         """An ``ldap`` login module, search first by the service account unless options say otherwise."""
         values = {
             "userProvider": self.url(),
@@ -106,7 +106,7 @@ class SambaDomain:
             **ACCOUNT,
         } | options
         given = LdapOptions.model_validate({name: value for name, value in values.items() if value is not None})
-        made = context(self.folder, clock=clock or SystemClock())
+        made = context(self.folder, clock=SystemClock())
         return LdapLoginModule(given, made.context)
 
     def connection(self) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -218,7 +218,7 @@ async def test_a_login_that_still_holds(samba: SambaDomain, user: str, mode: dic
     assert [await recheck(module, grant) for _ in range(2)] == [True, True]
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[SambaDomain, str], object]] = {
     "password": lambda samba, name: samba.set_password(name, "An0ther-passw0rd"),
     "disabled": lambda samba, name: samba.modify(f"CN={name},{USERS}", userAccountControl="514"),
     "expired": lambda samba, name: samba.modify(f"CN={name},{USERS}", accountExpires="116444736010000000"),
@@ -336,4 +336,5 @@ async def test_tickets_with_roles(
     await gateway.close()
     assert isinstance(decision, Allow), decision
     assert decision.subject is not None
-    assert (decision.subject.name, decision.subject.roles) == (f"{username}@{REALM}", expected)
+    assert decision.subject.name == f"{username}@{REALM}"
+    assert set(decision.subject.roles) == expected

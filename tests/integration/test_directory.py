@@ -197,6 +197,12 @@ async def test_check_names_what_fails(directory: Slapd) -> None:
 # ----------------------------------------------------------------------------------------------------------- diagnosis
 
 
+def hang_up(sock: socket.socket) -> None:
+    """Read a request and close the connection."""
+    sock.recv(100)
+    sock.close()
+
+
 def trickle(sock: socket.socket) -> None:
     """Say one byte every now and then, for ever."""
     while True:
@@ -204,6 +210,7 @@ def trickle(sock: socket.socket) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.timing
 def test_diagnosis(directory: Slapd) -> None:
     """Each thing that can be wrong on the way to a server has its own words, and nothing wrong has none."""
     tls, plain = directory.tls_port, directory.port
@@ -221,7 +228,7 @@ def test_diagnosis(directory: Slapd) -> None:
         start = time.monotonic()
         assert "TLS" in (explain(Address(LOOPBACK, slow.port, "starttls"), None, 0.2) or "")
         assert time.monotonic() - start < 1
-    with Neighbour(lambda sock: (sock.recv(100), sock.close())[1]) as rude:
+    with Neighbour(hang_up) as rude:
         assert "ends the connection" in (explain(Address(LOOPBACK, rude.port, "starttls"), None, 1) or "")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ldap
@@ -76,7 +77,7 @@ def change_own_password(server: DirectoryServer389, uid: str, new: str) -> None:
     raw.modify_s(f"uid={uid},{PEOPLE}", [(ldap.MOD_REPLACE, "userPassword", [new.encode()])])
 
 
-CHANGES = {
+CHANGES: dict[str, tuple[Callable[[DirectoryServer389, str], object], bool]] = {
     "nothing": (lambda server, uid: None, True),
     "password": (lambda server, uid: change_own_password(server, uid, "another-pw"), False),
     "inactivated": (lambda server, uid: server.modify(f"uid={uid},{PEOPLE}", nsAccountLock="true"), False),

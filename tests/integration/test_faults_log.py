@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[Process]:
     (tmp_path / "gateway.yaml").write_text(CONFIG)
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "asgi_gateway", "run", str(tmp_path / "gateway.yaml")]
-    command += ["example_app.app:bare", "--port", str(port), "--log-level", "debug"]
+    command += ["example_app.app:api", "--port", str(port), "--log-level", "debug"]
     with running(command, port=port, log=tmp_path / "log", cwd=ROOT) as process:
         yield process
 

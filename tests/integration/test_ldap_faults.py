@@ -7,14 +7,15 @@ import logging
 import socket
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 
-from asgi_gateway.authentication.attempt import Attempt, ThreadPools
+from asgi_gateway._runtime.threads import ThreadPools
+from asgi_gateway.authentication.attempt import Attempt
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import AuthenticationToken
 from asgi_gateway.modules.ldap import LdapLoginModule
@@ -73,7 +74,7 @@ async def responsive_loop() -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def crowd(module: LdapLoginModule, size: int) -> AsyncIterator[Callable[[], AsyncIterator[None]]]:
+async def crowd(module: LdapLoginModule, size: int) -> AsyncIterator[Callable[[], Awaitable[None]]]:
     """A blocking pool of the gateway's, and a function that lets so many log in at once, all in vain."""
     pool = ThreadPools(threads=4, waiting=100)
     credentials = UserNamePassword("alice", "alice-pw")
@@ -92,11 +93,12 @@ async def crowd(module: LdapLoginModule, size: int) -> AsyncIterator[Callable[[]
         assert len(outcomes) == size
 
     try:
-        yield all_at_once  # type: ignore[misc]
+        yield all_at_once
     finally:
         pool.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("tls", "use_ssl"), [(False, "false"), (False, None), (True, None)])
 async def test_silent_server(directory: Slapd, tls: bool, use_ssl: str | None) -> None:
     """A server that accepts and says nothing costs each attempt its timeouts, and the loop nothing."""
@@ -104,11 +106,12 @@ async def test_silent_server(directory: Slapd, tls: bool, use_ssl: str | None) -
         module = ldap_module(directory, userProvider=silent.url(PEOPLE, tls=tls), useSSL=use_ssl, **SHORT)
         async with responsive_loop(), crowd(module, 20) as all_at_once:
             start = time.monotonic()
-            await all_at_once()  # type: ignore[func-returns-value]
+            await all_at_once()
             assert time.monotonic() - start < 2 * LONGEST
         assert "no answer within 0.3 s" in await refused(module)
 
 
+@pytest.mark.timing
 async def test_silent_after_start_tls(directory: Slapd) -> None:
     """A server that grants StartTLS and then says nothing costs the connect timeout."""
 
@@ -122,6 +125,7 @@ async def test_silent_after_start_tls(directory: Slapd) -> None:
         assert time.monotonic() - start < LONGEST
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("use_ssl", ["false", None])
 async def test_answer_without_end(directory: Slapd, use_ssl: str | None) -> None:
     """A server that sends its answer a byte at a time, and never ends it, costs the timeouts and no more."""
@@ -138,6 +142,7 @@ async def test_answer_without_end(directory: Slapd, use_ssl: str | None) -> None
         assert time.monotonic() - start < LONGEST
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("use_ssl", "size"),
     [*(("false", size) for size in (1, 14, 20, 45, 60)), *((None, size) for size in (1, 14, 60, 700, 1000))],
@@ -285,6 +290,7 @@ async def test_references_beside_a_search(directory: Slapd, referral: str, expec
         await module.login(attempt("nobody", "alice-pw"))
 
 
+@pytest.mark.timing
 async def test_failover(directory: Slapd, caplog: pytest.LogCaptureFixture) -> None:
     """The next server is taken when one is dead, which is remembered for a moment and then tried again."""
     caplog.set_level(logging.WARNING)
@@ -314,17 +320,18 @@ async def test_restarted_server(directory: Slapd) -> None:
     assert await module.login(attempt("alice", "alice-pw")) is not None
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("how", ["stop", "freeze"])
 async def test_outage(directory: Slapd, how: str) -> None:
     """While the directory is down or frozen nobody gets in, quickly; when it is back, so are logins, within 5 s."""
-    module = ldap_module(directory, clock=SystemClock(), **SHORT)
+    module = ldap_module(directory, SystemClock(), **SHORT)
     assert await module.login(attempt("alice", "alice-pw")) is not None
     threads = threading.active_count()
     getattr(directory, how)()
     try:
         async with responsive_loop(), crowd(module, 40) as all_at_once:
             start = time.monotonic()
-            await all_at_once()  # type: ignore[func-returns-value]
+            await all_at_once()
             assert time.monotonic() - start < 4 * LONGEST
     finally:
         directory.start() if how == "stop" else directory.thaw()
@@ -351,7 +358,7 @@ async def test_client_that_goes_away(directory: Slapd) -> None:
         given_up = Attempt(AuthenticationToken(""), UserNamePassword("alice", "alice-pw"), pool)
         with anyio.move_on_after(0.05):
             await module.login(given_up)
-        await pool.run(lambda: None)  # the pool's one thread is free again
+        await pool.blocking.run(lambda: None)  # the pool's one thread is free again
         pool.close()
     finally:
         directory.thaw()

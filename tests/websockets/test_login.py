@@ -10,7 +10,7 @@ import pytest
 
 from asgi_gateway import GatewayMiddleware
 from asgi_gateway.http.http1 import parse_response
-from asgi_gateway.websockets.kaazing_handshake import Limits
+from asgi_gateway.websockets.kaazing_handshake import LoginLimits
 from asgi_gateway.websockets.login import SocketLogin
 
 USERS = """<jaas-config>
@@ -33,7 +33,9 @@ def request(*lines, protocol=""):
 class Socket:
     """A WebSocket as an ASGI server shows it, played by hand."""
 
-    def __init__(self, app, path="/echo", query=b".kl=Y", headers=(), protocols=("x-kaazing-handshake",), **scope):
+    def __init__(
+        self, app, path="/echo", query=b".kl=Y", headers=(), protocols=("x-kaazing-handshake",), **scope
+    ) -> None:
         self.scope = {
             "type": "websocket",
             "path": path,
@@ -51,7 +53,7 @@ class Socket:
         self.inward.put_nowait({"type": "websocket.connect"})
         self.task = asyncio.ensure_future(app(self.scope, self.inward.get, self.outward.put))
 
-    def say(self, message):
+    def say(self, message) -> None:
         key = "text" if isinstance(message, str) else "bytes"
         self.inward.put_nowait({"type": "websocket.receive", key: message})
 
@@ -85,7 +87,7 @@ class Socket:
 class Echo:
     """An application that records its scope, accepts with the first subprotocol offered, and echoes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.scopes = []
 
     async def __call__(self, scope, receive, send):
@@ -119,7 +121,7 @@ async def make(tmp_path):
         services = [
             {"name": "echo", "accept": "/echo", "realm-name": "demo", "authorization-constraint": users},
             {"name": "brief", "accept": "/brief", "realm-name": "brief"},
-            {"name": "both", "accept": "/both", "realm-name": ["demo", "brief"]},
+            {"name": "both", "accept": "/both", "realm-name": ["demo", "brief"], "same-user": False},
             {"name": "public", "accept": "/public"},
         ]
         made.append(GatewayMiddleware(app, {"security": {"realms": [*realms]}, "services": services}))
@@ -136,7 +138,7 @@ def echo():
 
 
 @pytest.mark.anyio
-async def test_a_login_inside_the_socket(make, echo):
+async def test_a_login_inside_the_socket(make, echo) -> None:
     """Challenge, wrong password, right password: then the application sees an ordinary WebSocket, and echoes."""
     socket = await Socket(make(echo), query=b"a=1&.kl=Y", headers=[(b"cookie", b"c=d")]).opened()
     for answer in ([], [basic(password="wrong")]):
@@ -164,11 +166,11 @@ async def test_a_login_inside_the_socket(make, echo):
 
 
 @pytest.mark.anyio
-async def test_once_open_nothing_stands_between(make, echo):
+async def test_once_open_nothing_stands_between(make, echo) -> None:
     """After the login the application's calls are the server's own: no coroutine is added to any message."""
     socket = await Socket(make(echo)).opened()
     login = SocketLogin(b"", socket.inward.get, socket.outward.put)
-    login._told = login._open = True
+    login._connected = login._open = True
     sent, received = login.send({"type": "x"}), login.receive()
     assert sent.cr_code is asyncio.Queue.put.__code__
     assert received.cr_code is asyncio.Queue.get.__code__
@@ -179,7 +181,7 @@ async def test_once_open_nothing_stands_between(make, echo):
 
 
 @pytest.mark.anyio
-async def test_missing_roles_are_refused_inside(make, echo):
+async def test_missing_roles_are_refused_inside(make, echo) -> None:
     """A user without the role gets 403 inside the socket, which is then closed; the application is not entered."""
     socket = await Socket(make(echo)).opened()
     assert (await socket.ask(request(basic("ann")))).status == 403
@@ -188,7 +190,7 @@ async def test_missing_roles_are_refused_inside(make, echo):
 
 
 @pytest.mark.anyio
-async def test_wrong_passwords_end(make, echo):
+async def test_wrong_passwords_end(make, echo) -> None:
     """After four wrong passwords the answer is 403, and the socket is closed."""
     socket = await Socket(make(echo)).opened()
     statuses = [(await socket.ask(request())).status]
@@ -204,7 +206,7 @@ async def test_wrong_passwords_end(make, echo):
     ["hello", b"\xff\xfe", "x" * 70_000, request("Authorization: Basic x\ny")],
     ids=["text", "binary", "long", "broken"],
 )
-async def test_what_is_no_request_is_answered_400(make, echo, message):
+async def test_what_is_no_request_is_answered_400(make, echo, message) -> None:
     """Any other message is answered 400 and closes the socket."""
     socket = await Socket(make(echo)).opened()
     assert (await socket.ask(message)).status == 400
@@ -213,7 +215,7 @@ async def test_what_is_no_request_is_answered_400(make, echo, message):
 
 
 @pytest.mark.anyio
-async def test_credentials_named_twice_are_refused(make, echo):
+async def test_credentials_named_twice_are_refused(make, echo) -> None:
     """Two Authorization headers in one request are refused."""
     socket = await Socket(make(echo)).opened()
     assert (await socket.ask(request(basic(), basic()))).status == 403
@@ -221,7 +223,7 @@ async def test_credentials_named_twice_are_refused(make, echo):
 
 
 @pytest.mark.anyio
-async def test_the_origin_is_checked_at_the_opening(make, echo):
+async def test_the_origin_is_checked_at_the_opening(make, echo) -> None:
     """A page of another site, or none, is refused before the socket is accepted."""
     for origin in (b"https://evil.example", b"null", b"http://host"):
         socket = Socket(make(echo), headers=[(b"origin", origin)])
@@ -233,13 +235,13 @@ async def test_the_origin_is_checked_at_the_opening(make, echo):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/elsewhere", "/echo/../public", "/echo;x", "//echo"])
-async def test_paths_are_judged_at_the_opening(make, echo, path):
+async def test_paths_are_judged_at_the_opening(make, echo, path) -> None:
     """A path of no service, or one with two readings, is refused before the socket is accepted."""
     assert (await Socket(make(echo), path).next())["status"] == 403
 
 
 @pytest.mark.anyio
-async def test_inner_headers_cannot_vouch(make, echo):
+async def test_inner_headers_cannot_vouch(make, echo) -> None:
     """Headers other than credentials do not pass from the message into the application's scope."""
     socket = await Socket(make(echo)).opened()
     lines = ("Origin: https://host", "X-Forwarded-User: root", "X-Token: t", "Host: evil")
@@ -250,18 +252,18 @@ async def test_inner_headers_cannot_vouch(make, echo):
 
 
 @pytest.mark.anyio
-async def test_two_factors_inside(make, echo):
+async def test_two_factors_inside(make, echo) -> None:
     """Several realms are answered in turn, each with the identity of its challenge."""
     socket = await Socket(make(echo), "/both").opened()
     assert b'realm="demo"' in dict((await socket.ask(request())).headers)[b"www-authenticate"]
     second = dict((await socket.ask(request(basic()))).headers)
     assert b'realm="brief"' in second[b"www-authenticate"]
     identity = f"Sec-Challenge-Identity: {second[b'sec-challenge-identity'].decode()}"
-    assert (await socket.ask(request(basic("ann"), identity))).status == 101
+    assert (await socket.ask(request(basic(), identity))).status == 101
 
 
 @pytest.mark.anyio
-async def test_public_services_answer_too(make, echo):
+async def test_public_services_answer_too(make, echo) -> None:
     """The original's clients ask for the extended handshake everywhere, so public services give it as well."""
     socket = await Socket(make(echo), "/public").opened()
     assert (await socket.ask(request())).status == 101
@@ -269,7 +271,7 @@ async def test_public_services_answer_too(make, echo):
 
 
 @pytest.mark.anyio
-async def test_session_timeouts_hold(make, echo):
+async def test_session_timeouts_hold(make, echo) -> None:
     """A socket opened this way is closed when its session ends, as any other."""
     socket = await Socket(make(echo), "/brief").opened()
     assert (await socket.ask(request(basic()))).status == 101
@@ -278,7 +280,7 @@ async def test_session_timeouts_hold(make, echo):
 
 
 @pytest.mark.anyio
-async def test_a_client_that_leaves(make, echo):
+async def test_a_client_that_leaves(make, echo) -> None:
     """A client that goes away during the login ends it, and nothing is sent any more."""
     socket = await Socket(make(echo)).opened()
     await socket.ask(request())
@@ -289,12 +291,12 @@ async def test_a_client_that_leaves(make, echo):
 
 
 @pytest.mark.anyio
-async def test_a_client_that_says_nothing():
+async def test_a_client_that_says_nothing() -> None:
     """A login that takes too long ends, and the socket is closed."""
 
-    async def run(scope, receive, send):
+    async def run(scope, receive, send) -> None:
         await receive()
-        login = SocketLogin(b"", receive, send, limits=Limits(first=0.01))
+        login = SocketLogin(b"", receive, send, limits=LoginLimits(first=0.01))
         assert await login.run(scope, None, None) is None
 
     socket = await Socket(run, query=b"").opened()
@@ -323,10 +325,10 @@ async def test_a_client_that_says_nothing():
         ),
     ],
 )
-async def test_an_application_that_refuses(make, answer, status, code):
+async def test_an_application_that_refuses(make, answer, status, code) -> None:
     """What the application answers to the opening becomes a response inside the socket, which is then closed."""
 
-    async def app(scope, receive, send):
+    async def app(scope, receive, send) -> None:
         await receive()
         for message in answer:
             await send(message)
@@ -338,10 +340,10 @@ async def test_an_application_that_refuses(make, answer, status, code):
 
 
 @pytest.mark.anyio
-async def test_an_application_that_fails(make):
+async def test_an_application_that_fails(make) -> None:
     """An exception before the answer reaches the server, which closes the socket as it does any other."""
 
-    async def app(scope, receive, send):
+    async def app(scope, receive, send) -> None:
         await send({"type": "websocket.send", "text": "too early"})
 
     socket = await Socket(make(app)).opened()
@@ -352,7 +354,7 @@ async def test_an_application_that_fails(make):
 
 
 @pytest.mark.anyio
-async def test_nobody_connects(make, echo):
+async def test_nobody_connects(make, echo) -> None:
     """A server that says the client is gone already gets no answer."""
     app = make(echo)
     socket = Socket(app)
@@ -365,7 +367,7 @@ async def test_nobody_connects(make, echo):
 async def get(app, path, method="GET"):
     sent = []
 
-    async def send(message):
+    async def send(message) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": [(b"cookie", b"secret=1")], "scheme": "http"}
@@ -375,7 +377,7 @@ async def get(app, path, method="GET"):
 
 
 @pytest.mark.anyio
-async def test_the_java_clients_request_for_cookies(make, echo):
+async def test_the_java_clients_request_for_cookies(make, echo) -> None:
     """It gets 200 and no cookie, so that no script ever reads one; elsewhere the path stays refused."""
     app = make(echo)
     assert await get(app, "/echo/;e/cookies") == (200, b"")

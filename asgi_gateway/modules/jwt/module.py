@@ -153,14 +153,14 @@ class JwtLoginModule(LoginModule):
             raise LoginFailed(f"the token's {options.userClaim} claim is no name")
         roles = _roles(claims, options.rolesClaim)
         now = self.context.clock.time()
-        revocation_keys = self._identity(claims)
+        identity = self._identity(claims)
         if options.singleUse:
-            await self._use(revocation_keys, expires - now)
+            await self._use(identity, expires - now)
         elif options.revocable:
-            await self._check_revoked(revocation_keys)
+            await self._check_revoked(identity)
         attempt.limit_session(expires + options.leeway - now)
-        public = (revocation_keys,) if revocation_keys is not None else ()
-        return Grant.user(user, roles, public_credentials=public, private_credentials=(claims,))
+        keys = (identity,) if identity is not None else ()
+        return Grant.user(user, roles, private_credentials=(claims,), revocation_keys=keys)
 
     async def _verified(self, text: str, attempt: LoginAttempt) -> Mapping[str, Any]:
         """The claims of a token whose signature is good.

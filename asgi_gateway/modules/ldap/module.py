@@ -121,7 +121,6 @@ class LdapLoginModule(PasswordLoginModule):
         identifiers = () if self._user.identity is None or self._user.identity_is_dn else (_OBJECT_SID, "objectClass")
         self._attributes = tuple(dict.fromkeys((*named, *identifiers, *STATE_ATTRIBUTES)))
         self._mode: Mode = options.mode
-        self.ends_within = self._directory.budget
         if options.lookupOnly:
             self.authenticates = False
             self.needs_credentials = False

@@ -62,9 +62,11 @@ def test_items_of_another_form(item: str) -> None:
 def test_mappings() -> None:
     """A mapping's groups are compared without letter case and repeated spaces, and none occurs twice."""
     assert prepare_mapping({"Chat  Users": "CHAT", DN: ["A", "B"]}) == {"chat users": ("CHAT",), DN.lower(): ["A", "B"]}
-    for twice in ({"A": "x", "a": "y"}, {"a b": "x", "a  B ": "y"}, {"\uff21": "x", "a": "y"}):
+    for twice in list[dict[object, object]](
+        ({"A": "x", "a": "y"}, {"a b": "x", "a  B ": "y"}, {"\uff21": "x", "a": "y"})
+    ):
         with pytest.raises(ValueError, match="duplicate group"):
-            prepare_mapping(dict(twice))
+            prepare_mapping({**twice})
 
 
 @pytest.mark.parametrize(
