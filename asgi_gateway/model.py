@@ -86,7 +86,7 @@ class Subject:
     public_credentials: tuple[Any, ...] = field(default=(), compare=False)
     private_credentials: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     roles: frozenset[str] = field(init=False, compare=False, repr=False)
-    """The names of its role and group principals."""
+    """The names of the role and group principals."""
 
     def __post_init__(self) -> None:
         roles = frozenset([p.name for p in self.principals if isinstance(p, (RolePrincipal, GroupPrincipal))])
@@ -101,10 +101,10 @@ class Subject:
         return self.principals[0].name if self.principals else ""
 
     def merged(self, *others: Subject) -> Subject:
-        """Return this subject with the principals and credentials of others added, in order, without duplicates.
+        """Return a subject with the principals and credentials of others added, without repeats of principals.
 
         Args:
-            *others: the other subjects.
+            *others: the others, whose principals and credentials follow this one's.
         """
         subjects = (self, *others)
         return Subject(
@@ -292,10 +292,10 @@ class AuthenticationToken:
         return name in self._names
 
     def get(self, key: int | str = 0) -> str | None:
-        """Return one component; None if it is missing.
+        """Return a component; None if it is missing.
 
         Args:
-            key: the component's index, or its configured name; ``get()`` is the first.
+            key: its index, or its configured name; ``get()`` returns the first component.
         """
         if isinstance(key, str):
             return self._names.get(key)

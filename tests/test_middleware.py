@@ -67,7 +67,7 @@ def site(world: World) -> Gateway:
     )
 
 
-BASIC = b'Basic realm="basic"'
+BASIC = b'Basic realm="basic", charset="UTF-8"'
 ROWS = [
     ("/basic", [], 401, [BASIC]),
     ("/basic", [(b"authorization", b"Bearer x")], 401, [BASIC]),
@@ -82,7 +82,7 @@ ROWS = [
     ("/token", [(b"authorization", b"Token bad")], 403, []),
     ("/again", [], 401, [b"Application Token nonce=1"]),
     ("/again", [(b"authorization", b"Token bad")], 401, [b"Application Token nonce=1"]),
-    ("/two", [], 401, [b"Application Token", b'Basic realm="two"']),
+    ("/two", [], 401, [b"Application Token", b'Basic realm="two", charset="UTF-8"']),
     ("/admin", [basic("joe")], 403, []),
     ("/down", [basic("joe")], 503, []),
     ("/nowhere", [basic("joe")], 403, []),

@@ -1,4 +1,4 @@
-"""Where user names and passwords come from: a callable, the terminal, a keyring, the environment, a netrc file."""
+"""Login handlers, which obtain user names and passwords: from a callable, the terminal, a keyring, the environment."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PasswordAuthentication:
 
     @property
     def password(self) -> str:
-        """The password; the empty string once cleared."""
+        """Return the password; the empty string once cleared."""
         return self._password.decode()
 
     def clear(self) -> None:
@@ -54,7 +54,7 @@ class PasswordAuthentication:
         return "PasswordAuthentication(<user name>, <password>)"
 
     def __reduce__(self) -> str:
-        raise TypeError("a PasswordAuthentication is not pickled")
+        raise TypeError("a PasswordAuthentication cannot be pickled")
 
 
 class LoginHandler(abc.ABC):
@@ -77,16 +77,16 @@ LoginSource = LoginHandler | LoginFunction
 
 
 def login_handler(source: LoginSource) -> LoginHandler:
-    """A LoginHandler from a LoginHandler or a callable.
+    """Return a LoginHandler for a LoginHandler or a callable.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: the source is neither.
     """
     if isinstance(source, LoginHandler):
         return source
     if callable(source):
         return CallableLoginHandler(source)
-    raise TypeError(f"a login handler is a LoginHandler or a callable, not {type(source).__name__}")
+    raise TypeError(f"login must be a LoginHandler or a callable, not {type(source).__name__}")
 
 
 class CallableLoginHandler(LoginHandler):
@@ -127,7 +127,7 @@ class PromptLoginHandler(LoginHandler):
 
 
 def _printable(text: str) -> str:
-    """Text of a server without what could steer a terminal."""
+    """Return a server's text without the characters that control a terminal."""
     return "".join(character for character in text[:80] if character.isprintable())
 
 
@@ -173,7 +173,7 @@ class NetrcLoginHandler(LoginHandler):
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError, netrc.NetrcParseError) as error:
-            raise GatewayError(f"{self._file} cannot be used: {type(error).__name__}") from None
+            raise GatewayError(f"{self._file} cannot be read: {type(error).__name__}") from None
         return PasswordAuthentication(entry[0], entry[2]) if entry and entry[0] and entry[2] else None
 
 
@@ -181,7 +181,7 @@ class KeyringLoginHandler(LoginHandler):
     """Reads the system's keyring through the ``keyring`` package.
 
     Args:
-        username: the user name to look up; None: whatever the keyring has for the service.
+        username: the user name to look up; None: the one that the keyring has for the service.
         service: the keyring's service name; by default ``<realm>@<host>``.
 
     Raises:

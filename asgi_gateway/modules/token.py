@@ -125,19 +125,19 @@ class TokenLoginModule(LoginModule):
             raise LoginFailed("the token was revoked")
 
     async def _check_login(self, token: Token) -> None:
-        """Whether the login that a ticket was had for still stands.
+        """Check that the login that a ticket was traded for has not been revoked.
 
         Raises:
-            LoginFailed: it was ended.
-            LoginUnavailable: nobody can say now.
+            LoginFailed: it was revoked.
+            LoginUnavailable: cannot ask the store.
         """
         state = self.context.state
         for revocation, seen in token.revocation_keys:
+            part = state.partition(Partition.SESSIONS) if revocation.kind == "session" else state
             try:
-                kept = state.partition(Partition.SESSIONS) if revocation.kind == "session" else state
-                there = await kept.get(revocation.key)
+                value = await part.get(revocation.key)
             except StateError as error:
-                raise LoginUnavailable(f"whether the login behind a ticket stands cannot be told: {error}") from error
-            stands = {"user": (there or "") == seen, "session": there is not None, "token": there != "revoked"}
-            if not stands[revocation.kind]:
+                raise LoginUnavailable(f"cannot check the login behind a ticket: {error}") from error
+            valid = {"user": (value or "") == seen, "session": value is not None, "token": value != "revoked"}
+            if not valid[revocation.kind]:
                 raise LoginFailed(f"the login behind the ticket was ended: {revocation.kind}")

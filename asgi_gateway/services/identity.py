@@ -42,17 +42,17 @@ class GatewayUser(BaseUser):
 
     @property
     def is_authenticated(self) -> bool:
-        """Whether a realm authenticated the request; False on a public service."""
+        """Whether there is a subject."""
         return self._subject is not None
 
     @property
     def display_name(self) -> str:
-        """The subject\'s name; empty on a public service."""
+        """The user's name; empty on a public service."""
         return self._subject.name if self._subject is not None else ""
 
     @property
     def identity(self) -> str:
-        """The subject\'s name, as Starlette calls it."""
+        """The same as ``display_name``."""
         return self.display_name
 
     @property

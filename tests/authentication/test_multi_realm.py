@@ -115,7 +115,8 @@ async def test_the_first_is_needed(world: World, headers: list[Any]) -> None:
     """Without the first realm's success the second is not asked, and no identity is given."""
     decision = await two(world).decide(request("/vault", *headers))
     assert isinstance(decision, Challenge)
-    assert decision.headers == ((b"www-authenticate", b'Basic realm="first"'), (b"vary", b"Cookie"))
+    challenge = (b"www-authenticate", b'Basic realm="first", charset="UTF-8"')
+    assert decision.headers == (challenge, (b"vary", b"Cookie"))
 
 
 async def test_used_once(world: World) -> None:

@@ -147,6 +147,63 @@ def test_malformed_challenges_are_not_answered(caplog):
     assert "not answered" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "malformed",
+    ["Bearer resource_metadata=https://a.example/x", "Digest a=1, a=2", 'Own realm="open', "Negotiate {"],
+)
+def test_a_malformed_challenge_does_not_hide_a_good_one(malformed, caplog):
+    """A good challenge in another line is answered, whatever order they are in; the malformed one is logged."""
+    for lines in ((malformed, "Basic realm=a"), ("Basic realm=a", malformed)):
+        sent = run(Answers(basic="x"), [reply(401, *lines), reply(200)])
+        assert sent == [{}, {"Authorization": "x"}]
+    assert caplog.text.count("a challenge is not answered") == 2
+
+
+def test_the_first_credentials_of_a_url_go_first():
+    """The URL's credentials go with the first request; the handler is asked if they are refused."""
+    refused = reply(401, "Basic realm=a")
+    assert run(Answers(basic="x"), [reply(200)], credentials="url") == [{"Authorization": "url"}]
+    sent = run(Answers(basic="x"), [refused, reply(200)], credentials="url")
+    assert sent == [{"Authorization": "url"}, {"Authorization": "x"}]
+
+
+def test_refused_first_credentials_are_not_sent_again():
+    """What was refused unasked is not sent again when the handler gives the same, unless it was a first factor."""
+    refused = reply(401, "Basic realm=a")
+    assert run(Answers(basic="same"), [refused], credentials="same") == [{"Authorization": "same"}]
+    memory = CredentialMemory()
+    memory.store(URL, space(), "same")
+    assert run(Answers(basic="same"), [refused], memory=memory) == [{"Authorization": "same"}]
+    further = reply(401, "Basic realm=b", sec_challenge_identity="1")
+    assert len(run(Answers(basic="same"), [further, reply(200)], credentials="same")) == 2
+
+
+def test_accepted_credentials_answer_the_same_realm_elsewhere():
+    """A later challenge of the same origin, realm and handler is answered without asking; another one is not."""
+    memory, handler = CredentialMemory(), Answers(basic=[])
+    handler.answers["basic"] = (ChallengeResponse(each, reusable=True) for each in ("one", "two", "three"))
+    for location, challenge, expected in (
+        ("https://host.example/a/x", "Basic realm=r", "one"),
+        ("https://host.example/b/x", "Basic realm=r", "one"),
+        ("https://host.example:443/c/x", 'Application Basic realm="r"', "one"),
+        ("https://host.example/d/x", "Basic realm=other", "two"),
+        ("https://other.example/e/x", "Basic realm=r", "three"),
+    ):
+        challenged = reply(401, challenge, location=location)
+        sent = run(handler, [challenged, reply(200, location=location)], location=location, memory=memory)
+        assert sent == [{}, {"Authorization": expected}], location
+
+
+def test_remembered_credentials_that_are_refused_are_forgotten():
+    """If the realm's remembered credentials are refused, the handler is asked, as for a first attempt."""
+    memory, handler = CredentialMemory(), Answers(basic="new")
+    memory.store("https://host.example/a/x", space(handler, "r", "basic"), "old")
+    sent = run(handler, [reply(401, "Basic realm=r"), reply(401, "Basic realm=r"), reply(200)], memory=memory)
+    assert sent == [{}, {"Authorization": "old"}, {"Authorization": "new"}]
+    assert [request.attempt for request in handler.requests] == [1]
+    assert memory.recall("https://host.example/a/x") is None
+
+
 def test_the_next_handler_answers_the_next_challenge():
     """A response can name who continues; where that one cannot, the first handler is asked again."""
     follow_up = Answers(negotiate=["second"])

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
 import httpx
+import httpx2
 import pytest
 
 from asgi_gateway import GatewayMiddleware
-from asgi_gateway.client import BasicChallengeHandler, GatewayAuth, PasswordAuthentication
+from asgi_gateway.client import BasicChallengeHandler, GatewayAuth, Httpx2GatewayAuth, PasswordAuthentication
 from asgi_gateway.client.http_auth import MAX_BODY
 
 USERS = """<jaas-config>
@@ -165,6 +170,96 @@ def test_redirects_to_another_origin_take_nothing_along():
         assert len(asked) == 1
         assert "Authorization" not in sent[-1].headers
         assert sent[-1].url == target
+
+
+class Recorder:
+    """A server on a loopback port of its own that answers with a function and keeps the header lines it got."""
+
+    def __init__(self, reply):
+        recorder = self
+        self.seen = []
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_GET(self):
+                recorder.seen.append([(name.lower(), value) for name, value in self.headers.items()])
+                status, headers = reply(dict(recorder.seen[-1]))
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": "0"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *args):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+    def names(self):
+        return [{name for name, _ in lines} for lines in self.seen]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("where", ["another origin", "the same origin"])
+@pytest.mark.parametrize(("library", "auth_class"), [(httpx, GatewayAuth), (httpx2, Httpx2GatewayAuth)])
+async def test_nothing_of_the_login_follows_a_redirect(library, auth_class, where):
+    """Neither Sec-Challenge-Identity nor Authorization reaches another origin; the identity goes nowhere but back."""
+    elsewhere = {"here": ""}
+
+    def front(headers):
+        if "authorization" not in headers:
+            return 401, {"WWW-Authenticate": 'Basic realm="x"', "Sec-Challenge-Identity": "opaque"}
+        return 302, {"Location": elsewhere["here"]}
+
+    with Recorder(lambda headers: (200, {})) as other, Recorder(front) as server:
+        elsewhere["here"] = other.url if where == "another origin" else "/other"
+        with contextlib.suppress(library.TooManyRedirects):
+            auth = auth_class(handler("welcome"))
+            with library.Client(auth=auth, follow_redirects=True, trust_env=False, max_redirects=2) as client:
+                client.get(server.url)
+        with contextlib.suppress(library.TooManyRedirects):
+            auth = auth_class(handler("welcome"))
+            async with library.AsyncClient(
+                auth=auth, follow_redirects=True, trust_env=False, max_redirects=2
+            ) as client:
+                await client.get(server.url)
+        assert len(other.seen) == (2 if where == "another origin" else 0)
+        assert all(names.isdisjoint({"authorization", "sec-challenge-identity"}) for names in other.names())
+        identities = [value for lines in server.seen for name, value in lines if name == "sec-challenge-identity"]
+        assert identities == ["opaque", "opaque"]
+
+
+def test_the_application_sees_the_identity_that_is_sent():
+    """A request's headers show the further line, once, in every way in which they can be read."""
+    sent = []
+
+    def reply(request):
+        sent.append(request)
+        if len(sent) < 3:
+            headers = {"WWW-Authenticate": f'Basic realm="{len(sent)}"', "Sec-Challenge-Identity": f"id{len(sent)}"}
+            return httpx.Response(401, headers=headers)
+        return httpx.Response(200, text=request.headers.get("sec-challenge-identity", ""))
+
+    headers = []
+    with httpx.Client(transport=httpx.MockTransport(reply), auth=GatewayAuth(handler("a", "b"))) as client:
+        client.event_hooks = {"request": [lambda request: headers.append(list(request.headers.raw))]}
+        assert client.get(URL).text == "id2"
+    names = [[name.lower() for name, _ in each] for each in headers]
+    assert [each.count(b"sec-challenge-identity") for each in names] == [0, 1, 1]
+    assert [each.count(b"authorization") for each in names] == [0, 1, 1]
+    assert "SEC-CHALLENGE-IDENTITY" in sent[-1].headers
+    assert "X-Other" not in sent[-1].headers
 
 
 class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):

@@ -97,7 +97,7 @@ def test_a_broken_netrc_is_an_error_without_its_content(tmp_path):
     """A malformed file gives an error that names the file and shows nothing of it."""
     file = tmp_path / "netrc"
     file.write_text("machine host.example canary joe\n")
-    with pytest.raises(GatewayError, match="netrc cannot be used") as caught:
+    with pytest.raises(GatewayError, match="netrc cannot be read") as caught:
         NetrcLoginHandler(file).login(REQUEST)
     assert "canary" not in str(caught.value)
 

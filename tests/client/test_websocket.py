@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import threading
 from contextlib import contextmanager
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import pytest
 from websockets.datastructures import Headers
@@ -131,6 +131,73 @@ async def test_a_401_is_answered(talk):
         assert await talk(running.uri, handler=handler("welcome"), **options) == ("hi", "chat")
         assert [request.headers.get_all("Authorization") for request in running.seen] == [["mine"], [RIGHT]]
         assert all(request.headers["X-Own"] == "1" for request in running.seen)
+
+
+def with_credentials(uri, credentials):
+    return uri.replace("ws://", f"ws://{credentials}@")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("extended", [False, True], ids=["plain", "extended"])
+@pytest.mark.parametrize("credentials", ["joe:wrong", "joe:", "joe", ":x", "joe:w%2frong", "j%C3%B6e:p%20w"])
+async def test_wrong_credentials_in_the_url(talk, credentials, extended):
+    """They go first, and the handler's go in place of them: never are there two Authorization lines."""
+    with server(None if extended else guarded, subprotocols=["x-kaazing-handshake"] if extended else None) as running:
+        uri = with_credentials(running.uri, credentials)
+        assert (await talk(uri, handler=handler("welcome"), extended=extended))[0] == "hi"
+        lines = [request.headers.get_all("Authorization") for request in running.seen]
+        username, _, password = unquote(credentials).partition(":")
+        first = "Basic " + base64.b64encode(f"{username}:{password}".encode()).decode()
+        assert lines == ([[]] if extended else [[first], [RIGHT]])
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("extended", [False, True], ids=["plain", "extended"])
+async def test_right_credentials_in_the_url(talk, extended):
+    """The handler is not asked; the location that a handler sees keeps them, since dispatch goes by them."""
+    asked = []
+    with server(None if extended else guarded, subprotocols=["x-kaazing-handshake"] if extended else None) as running:
+        uri = with_credentials(running.uri, "joe:welcome")
+        assert (await talk(uri, handler=handler(asked=asked), extended=extended))[0] == "hi"
+        assert asked == []
+        uri = with_credentials(running.uri, "joe:wrong")
+        with pytest.raises(InvalidStatus):
+            await talk(uri, handler=handler("wrong", "welcome", asked=asked), extended=extended)
+        assert [request.location for request in asked] == [uri]
+
+
+@pytest.mark.anyio
+async def test_credentials_of_a_redirect_are_not_sent(talk):
+    """A Location with credentials in it adds no second line to the handler's."""
+
+    def moved(request):
+        location = with_credentials(running.uri, "joe:other").replace("/echo", "/there")
+        return (307, [("Location", location)]) if request.path == "/echo" else guarded(request)
+
+    with server(moved) as running:
+        assert (await talk(running.uri, handler=handler("welcome")))[0] == "hi"
+        assert [request.headers.get_all("Authorization") for request in running.seen] == [[], [], [RIGHT], [RIGHT]]
+
+
+@pytest.mark.anyio
+async def test_the_applications_own_header_goes_before_the_url(talk):
+    """Where the application gives an Authorization header, the URL's credentials are not sent."""
+    with server(guarded) as running:
+        options = {"additional_headers": {"Authorization": "mine"}, "handler": handler("welcome")}
+        assert (await talk(with_credentials(running.uri, "joe:wrong"), **options))[0] == "hi"
+        assert [request.headers.get_all("Authorization") for request in running.seen] == [["mine"], [RIGHT]]
+
+
+@pytest.mark.anyio
+async def test_the_user_agent_is_the_gateways(talk):
+    """Handshakes name the gateway's client, unless the application gives another name."""
+    with server() as running:
+        await talk(running.uri, handler=handler())
+        await talk(running.uri, handler=handler(), user_agent_header="mine/1")
+        names = [request.headers.get_all("User-Agent") for request in running.seen]
+    assert names[0][0].startswith("asgi-gateway")
+    assert names[1] == ["mine/1"]
+    assert len(names[0]) == 1
 
 
 @pytest.mark.anyio

@@ -124,7 +124,10 @@ def test_a_realm_of_everything() -> None:
         "authorization-timeout": "5 s",
     }
     (made,) = built(**more).realms
-    assert [value for _, value in made.challenge_headers()] == [b"Application Token", b'Basic realm="demo"']
+    assert [value for _, value in made.challenge_headers()] == [
+        b"Application Token",
+        b'Basic realm="demo", charset="UTF-8"',
+    ]
     reader = made.reader
     assert (reader.headers, reader.query_parameters, reader.cookies) == (("X-A",), ("b",), ("c",))
     assert (made.settings.session_timeout, made.settings.authorization_timeout) == (10, 5)

@@ -18,6 +18,7 @@ import pytest
 from websockets import Origin
 from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tests.integration.process import LOOPBACK, Process, free_port, running
 
