@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_gateway.gateway import _KNOWN_LENGTH, _KNOWN_PATHS, Gateway
+from asgi_gateway.gateway import _KNOWN_PATHS, Gateway
 from asgi_gateway.middleware import request_of
 from asgi_gateway.model import Allow, Grant, Unavailable
 from asgi_gateway.services.origins import CrossSite, OriginRules

@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from asgi_gateway import ConfigError, GatewayMiddleware
 from asgi_gateway.config import load_config
+from asgi_gateway.services.model import Service
 from asgi_gateway.services.origins import CrossSite, OriginRules
-from asgi_gateway.services.table import Service
 from tests.gateways import World, ask, basic, scope, service, users, wrapped
 
 pytestmark = pytest.mark.anyio

@@ -214,6 +214,8 @@ class GatewayConfig(ConfigElement):
     """The whole file. Without services, the one realm protects everything.
 
     ``browser-client`` is ours: the path at which the gateway serves its client for browsers, an ES module, to anybody.
+    ``extended-handshake`` is ours: whether clients may log in inside a WebSocket, which is accepted before. An XML file
+    whose root is in a namespace of the original has it on unless it says otherwise.
     ``root-path`` is ours: the part of each path below which the application is mounted, instead of the server's.
     """
 
@@ -221,3 +223,4 @@ class GatewayConfig(ConfigElement):
     services: tuple[ServiceConfig, ...] | None = None
     browser_client: Annotated[str, AfterValidator(_plain_path)] | None = None
     root_path: Annotated[str, AfterValidator(_root)] | None = None
+    extended_handshake: Boolean = False

@@ -60,7 +60,7 @@ def log_in_inside(connection: Any) -> Any:
     while handshake.state is State.EXPECTING:
         head = handshake.request(connection.recv(timeout=5))
         if head.get_all(b"authorization") == [RIGHT.encode()]:
-            answer = handshake.admit(next(iter(offered_subprotocols(head)), None), ())
+            answer = handshake.admit(next(iter(offered_subprotocols((), head)), None), ())
         else:
             answer = handshake.refuse(401, [(b"www-authenticate", b'Application Basic realm="demo"')])
         for message in answer:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from asgi_gateway import GatewayMiddleware
 from tests.integration.apps import CONFIG
-from tests.integration.apps.quart_app import quart as app
+from tests.integration.apps.quart_app import quart
 
-app.asgi_app = GatewayMiddleware(app.asgi_app, CONFIG)  # type: ignore[method-assign]
+app.asgi_app = GatewayMiddleware(app.asgi_app, CONFIG)
