@@ -580,12 +580,10 @@ def test_challenges_are_read_as_in_python(page: Page) -> None:
 
 def test_locations_match_as_in_python(page: Page) -> None:
     """The module's dispatch handler matches what the Python one does."""
-    from tests.client import test_dispatch
+    from tests.client.test_dispatch import test_locations_that_do_not_match, test_locations_that_match
 
-    marks = {
-        True: test_dispatch.test_locations_that_match.pytestmark[0].args[1],
-        False: test_dispatch.test_locations_that_do_not_match.pytestmark[0].args[1],
-    }
+    tests: dict[bool, Any] = {True: test_locations_that_match, False: test_locations_that_do_not_match}
+    marks = {expected: test.pytestmark[0].args[1] for expected, test in tests.items()}
     script = """([description, location]) => {
         const handler = new client.ChallengeHandler();
         return new client.DispatchChallengeHandler().register(description, handler).lookup(location).length === 1;
