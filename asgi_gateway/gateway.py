@@ -70,7 +70,7 @@ class Gateway:
         keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
         browser_client: the path at which the client for browsers is served, or None.
         root_path: ``root-path``, the root of every request whatever the server says, empty for none; or None.
-        root_path: ``root-path``, the root of every request whatever the server says, empty for none; or None.
+        extended_handshake: whether clients may log in inside a WebSocket, which is accepted before.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -86,6 +86,7 @@ class Gateway:
         keystore: KeyStore | None = None,
         browser_client: str | None = None,
         root_path: str | None = None,
+        extended_handshake: bool = False,
     ) -> None:
         self.services = tuple(services)
         self.state, self.clock = runtime.state, runtime.clock
@@ -93,6 +94,7 @@ class Gateway:
         self.browser_client = browser_client
         self.identity = identity
         self.root_path = root_path
+        self.extended_handshake = extended_handshake
         self.keystore = keystore
         self._runtime = runtime
         self._audit = runtime.audit
@@ -171,9 +173,21 @@ class Gateway:
         if raw_path is not None and b"%" in raw_path and ambiguity(path, raw_path) is not None:
             return None
         route = known.get(path) or self._learn(protocol, path)
-        if route is None or (protocol == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ())):
+        if route is None or (self.extended_handshake and self.logs_in_inside(scope)):
             return None
         return route.cached_decision(scope)
+
+    def logs_in_inside(self, scope: Mapping[str, Any]) -> bool:
+        """Return whether a request opens a WebSocket to log in inside it (the extended handshake).
+
+        Args:
+            scope: the ASGI scope.
+        """
+        return (
+            self.extended_handshake
+            and scope["type"] == "websocket"
+            and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ())
+        )
 
     def _learn(self, protocol: Protocol, path: str) -> Route | None:
         """Return the route of a canonical path, and cache it for the next request of the same path."""

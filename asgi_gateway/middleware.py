@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from asgi_gateway.authentication.realm import LoginOptions
 from asgi_gateway.config import load_config
 from asgi_gateway.config.unusable import unusable_gateway
 from asgi_gateway.endpoints.browser_client import BrowserClient
@@ -23,10 +24,11 @@ from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.origins import without_cors
 from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.remote_user import with_remote_user
-from asgi_gateway.services.root_path import RootPath
-from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
+from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
+from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST
 from asgi_gateway.websockets.live import LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
+from asgi_gateway.websockets.pending import PendingLogins
 
 __all__ = ["GatewayMiddleware"]
 
@@ -83,6 +85,7 @@ class GatewayMiddleware:
         self.gateway = config if isinstance(config, Gateway) else _gateway_of(config)
         """The gateway that decides."""
         self._endpoints = Endpoints(self.gateway)
+        self._pending_logins = PendingLogins()
         path = self.gateway.browser_client
         self._browser_client = BrowserClient(path) if path is not None else None
         self._cached_decision = self.gateway.cached_decision if path is None else self._cached_decision_beside_client
@@ -95,7 +98,7 @@ class GatewayMiddleware:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._settles_every_root or scope.get("root_path"):
+        if self._settles_every_root or scope.get("root_path") or PATH_REMAINING in scope:
             settled = self._root_path.settle(scope)
             scope = settled.scope
             if settled.refusal is not None:
@@ -122,7 +125,7 @@ class GatewayMiddleware:
         request = request_of(scope)
         epoch = self.gateway.sockets.revocation_epoch
         if scope["type"] == "websocket":
-            if HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
+            if self.gateway.logs_in_inside(scope):
                 return await self._log_in_inside(scope, receive, send)
         elif (response := await self._own_response(request)) is not None:
             return response
@@ -180,6 +183,15 @@ class GatewayMiddleware:
             return response_to(route)
         if (refused := route.refuse_origin(request)) is not None:
             return response_to(refused)
+        with self._pending_logins.place(request.remote_address) as allowed:
+            if not allowed:
+                reason = "too many WebSockets whose clients have not logged in"
+                return response_to(self.gateway.unavailable(request, reason))
+            return await self._hold_login(scope, receive, send, route.service.credential_headers)
+
+    async def _hold_login(
+        self, scope: Scope, receive: Receive, send: Send, credential_headers: frozenset[bytes]
+    ) -> _Entry | None:
         if (await receive())["type"] != "websocket.connect":
             return None
         epoch = 0
@@ -187,14 +199,18 @@ class GatewayMiddleware:
         async def decide(inner: Scope) -> Decision:
             nonlocal epoch
             epoch = self.gateway.sockets.revocation_epoch
-            return await self._guarded(request_of(inner), self.gateway.decide)
+            return await self._guarded(request_of(inner), self._decide_inside)
 
         login = SocketLogin(scope.get("query_string", b""), receive, send)
-        entered = await login.run(scope, decide, _status_and_headers, route.service.credential_headers)
+        entered = await login.run(scope, decide, _status_and_headers, credential_headers)
         if entered is None:
             return None
         inner_scope, allow = entered
         return _Entry(scope=inner_scope, receive=login.receive, send=login.send, allow=allow, revocation_epoch=epoch)
+
+    async def _decide_inside(self, request: AuthRequest) -> Decision:
+        """Decide on a request inside a WebSocket. It begins no session: the browser would not keep its cookie."""
+        return await self.gateway.decide(request, LoginOptions(begin_session=False))
 
     def _serves_sockets(self, request: AuthRequest) -> bool:
         """Return whether the Java client's request for cookies is for a path that accepts WebSockets."""

@@ -86,6 +86,7 @@ class Subject:
     public_credentials: tuple[Any, ...] = field(default=(), compare=False)
     private_credentials: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     roles: frozenset[str] = field(init=False, compare=False, repr=False)
+    """The names of the role and group principals."""
 
     def __post_init__(self) -> None:
         roles = frozenset([p.name for p in self.principals if isinstance(p, (RolePrincipal, GroupPrincipal))])
@@ -100,7 +101,11 @@ class Subject:
         return self.principals[0].name if self.principals else ""
 
     def merged(self, *others: Subject) -> Subject:
-        """This subject with the principals and credentials of others added, first come first."""
+        """Return a subject with the principals and credentials of others added, without repeats of principals.
+
+        Args:
+            *others: the others, whose principals and credentials follow this one's.
+        """
         subjects = (self, *others)
         return Subject(
             tuple(dict.fromkeys(p for s in subjects for p in s.principals)),
@@ -287,7 +292,11 @@ class AuthenticationToken:
         return name in self._names
 
     def get(self, key: int | str = 0) -> str | None:
-        """The component at an index, or of a configured name; None when there is none. ``get()`` is the first."""
+        """Return a component; None if it is missing.
+
+        Args:
+            key: its index, or its configured name; ``get()`` returns the first component.
+        """
         if isinstance(key, str):
             return self._names.get(key)
         return self._components[key][1] if 0 <= key < len(self._components) else None

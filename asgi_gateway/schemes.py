@@ -21,23 +21,29 @@ __all__ = [
 
 
 class BasicScheme(ChallengeScheme):
-    """``Basic``: browsers answer it with a window of their own."""
+    """``Basic``: browsers answer it with a window of their own.
+
+    The challenge asks for UTF-8 (RFC 7617 section 2.1), after the realm, where the clients look for it that know no
+    other parameter.
+    """
 
     name = "Basic"
     wire_name = "basic"
+    _parameters = ', charset="UTF-8"'
 
     def read(self, token: AuthenticationToken) -> UserNamePassword | None:
         first = token.get()
         return None if first is None else UserNamePassword(*basic_credentials(first))
 
     def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
-        return " ".join((f"{self.name} realm={quoted(realm)}", *data))
+        return " ".join((f"{self.name} realm={quoted(realm)}{self._parameters}", *data))
 
 
 class ApplicationBasicScheme(BasicScheme):
     """``Application Basic``: the prefix keeps browsers from answering, so that the page can."""
 
     name = "Application Basic"
+    _parameters = ""  # the original's clients take all up to the last quote for the realm's name
 
 
 class NegotiateScheme(ChallengeScheme):

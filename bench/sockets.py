@@ -78,7 +78,7 @@ async def main() -> None:
         f"  {f'milliseconds to end the {ended} sockets of a user':<62} {took:6.2f}  {'':>10}   at most 2000 everywhere"
     )
     for socket in held:
-        await socket.finish()
+        await socket.wait_closed()
         sockets.discard(socket)
 
 

@@ -14,8 +14,8 @@ from starlette.routing import Route
 
 from asgi_gateway import ConfigError, GatewayMiddleware
 from asgi_gateway.config import load_config
+from asgi_gateway.services.model import Service
 from asgi_gateway.services.origins import CrossSite, OriginRules
-from asgi_gateway.services.table import Service
 from tests.gateways import World, ask, basic, scope, service, users, wrapped
 
 pytestmark = pytest.mark.anyio
@@ -162,7 +162,7 @@ async def test_preflight_without_the_setting(world: World) -> None:
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        ({"cors": "both"}, "not allowed here"),
+        ({"cors": "both"}, "invalid value"),
         ({"cors": "application", "cross-site-constraint": {"allow-origin": "*", "allow-methods": "PUT"}}, "no effect"),
         ({"cors": "application", "cross-site-constraint": {"allow-origin": "*", "maximum-age": 5}}, "no effect"),
         ({"cross-site-constraint": {"allow-origin": "https://*.example.com"}}, "write each origin in full"),

@@ -23,9 +23,9 @@ SCHEMES = [NegotiateScheme(), ApplicationNegotiateScheme()]
 
 def test_basic_challenges() -> None:
     """The challenge names the realm, quoted, as the configured scheme has it; data is appended."""
-    assert BasicScheme().challenge("Demo") == 'Basic realm="Demo"'
+    assert BasicScheme().challenge("Demo") == 'Basic realm="Demo", charset="UTF-8"'
     assert ApplicationBasicScheme().challenge("Demo", ("a", "b=c")) == 'Application Basic realm="Demo" a b=c'
-    assert BasicScheme().challenge('a"b\\c\r\nd') == 'Basic realm="a\\"b\\\\c  d"'
+    assert BasicScheme().challenge('a"b\\c\r\nd') == 'Basic realm="a\\"b\\\\c  d", charset="UTF-8"'
 
 
 @pytest.mark.parametrize("scheme", [BasicScheme(), ApplicationBasicScheme()])

@@ -64,6 +64,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         port=arguments.port,
         workers=arguments.workers,
         log_level=arguments.log_level,
+        ws=_websocket_protocol(gateway),
         **tls,
     )
     return 0
@@ -95,6 +96,15 @@ def application() -> App:
     server = logging.getLogger("uvicorn.error")
     server.setLevel(max(server.level, logging.INFO))
     return _MarkRefusals(app)
+
+
+def _websocket_protocol(gateway: Gateway) -> Any:
+    """Return uvicorn's ``ws``: a protocol of ours where clients log in inside a WebSocket."""
+    if not gateway.extended_handshake:
+        return "auto"
+    from asgi_gateway.cli.websocket_protocol import GatewayWebSocketProtocol
+
+    return GatewayWebSocketProtocol
 
 
 def _tls(gateway: Gateway, host: str | None) -> dict[str, Any]:

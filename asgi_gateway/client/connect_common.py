@@ -12,12 +12,12 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
 from asgi_gateway.client.extended import ExtendedHandshake
-from asgi_gateway.client.flow import FlowOptions
+from asgi_gateway.client.flow import FlowOptions, HttpReply
 from asgi_gateway.client.urls import origin, url_credentials
 from asgi_gateway.http.http1 import ResponseHead
 from asgi_gateway.http.user_agent import user_agent
 
-__all__ = ["USER_AGENT", "Timer", "flow_options", "headers_with", "invalid_status", "same_origin"]
+__all__ = ["USER_AGENT", "Timer", "flow_options", "headers_with", "invalid_status", "plain_reply", "same_origin"]
 
 USER_AGENT = user_agent()
 """The User-Agent of WebSocket handshakes, unless the application gives another."""
@@ -75,6 +75,18 @@ def headers_with(own: HeadersLike | None, added: Iterable[tuple[str, str]]) -> H
 def same_origin(one: str, other: str) -> bool:
     """Return whether two URIs share scheme, host and port."""
     return origin(one) == origin(other)
+
+
+def plain_reply(response: Response | None, location: str) -> HttpReply:
+    """Return the reply to a plain handshake, as the authentication flow takes it.
+
+    Args:
+        response: the server's response; None: an open connection without one.
+        location: the URI that replied.
+    """
+    if response is None:
+        return HttpReply(101, (), location)
+    return HttpReply(response.status_code, response.headers.raw_items(), location)
 
 
 def invalid_status(handshake: ExtendedHandshake) -> InvalidStatus:

@@ -45,8 +45,8 @@ class ExtendedHandshake:
     def __init__(self, uri: str, subprotocols: Sequence[str] = ()) -> None:
         parts = urlsplit(uri)
         query = f"{parts.query}&.kl=Y" if parts.query else ".kl=Y"
-        self.opening_uri = urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query, ""))
-        """The URI that the socket is opened with."""
+        self.opening_uri = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path or "/", query, ""))
+        """The URI that the socket is opened with. Credentials are not part of it: the first request carries them."""
         self._response: ResponseHead | None = None
         self._uri = uri
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")

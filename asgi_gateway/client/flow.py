@@ -35,7 +35,7 @@ from typing import TypeAlias
 import anyio
 import anyio.to_thread
 
-from asgi_gateway.client.challenge import ChallengeHandler, ChallengeRequest, ChallengeResponse
+from asgi_gateway.client.challenge import ChallengeHandler, ChallengeRequest, ChallengeResponse, MaybeAwaitable
 from asgi_gateway.client.memory import CredentialMemory, ProtectionSpace
 from asgi_gateway.client.single_flight import LoginOutcome, LoginResult, SharedLogin, SharedLogins
 from asgi_gateway.client.urls import origin
@@ -343,5 +343,11 @@ async def run_step_async(step: AskHandler | WaitForLogin) -> ChallengeResponse |
     """Run a step in an event loop: plain handlers in a thread, since they may wait for a person."""
     if isinstance(step, WaitForLogin):
         return await step.login.wait_async()
-    answer = await anyio.to_thread.run_sync(step.handler.handle, step.request, abandon_on_cancel=True)
+    answers = await anyio.to_thread.run_sync(_handle, step, abandon_on_cancel=True)
+    answer = answers[0]
     return await answer if inspect.isawaitable(answer) else answer
+
+
+def _handle(step: AskHandler) -> list[MaybeAwaitable[ChallengeResponse | None]]:
+    """Return the answer in a list: trio refuses a thread's function that returns a coroutine."""
+    return [step.handler.handle(step.request)]

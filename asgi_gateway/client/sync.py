@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
 from websockets.sync.client import ClientConnection, reconnect
 from websockets.typing import Subprotocol
 
@@ -15,6 +16,7 @@ from asgi_gateway.client.connect_common import (
     flow_options,
     headers_with,
     invalid_status,
+    plain_reply,
     same_origin,
 )
 from asgi_gateway.client.extended import ExtendedHandshake, HandshakeError
@@ -73,7 +75,7 @@ def connect(
     flow = authenticate(handler, uri, flow_options(uri, max_authentication_attempts, options.get("additional_headers")))
     options = {"user_agent_header": USER_AGENT, "additional_headers": None, "subprotocols": None, **options}
     kind = _ExtendedOpening if extended else _PlainOpening
-    opening = kind(without_credentials(uri), Timer(open_timeout), options)
+    opening = kind(uri, Timer(open_timeout), options)
     try:
         step = next(flow)
         while True:
@@ -94,7 +96,7 @@ class _PlainOpening:
     def __init__(self, uri: str, timer: Timer, options: dict[str, Any]) -> None:
         self._connection: ClientConnection | None = None
         self._refusal: InvalidStatus | None = None
-        self._uri = uri
+        self._location = uri
         self._timer = timer
         self._options = options
 
@@ -103,14 +105,16 @@ class _PlainOpening:
         headers = headers_with(self._options["additional_headers"], step.headers)
         self._refusal = None
         with self._timer.running() as seconds:
-            opening = _Connect(self._uri, **self._options | {"additional_headers": headers, "open_timeout": seconds})
+            uri = without_credentials(self._location)
+            opening = _Connect(uri, **self._options | {"additional_headers": headers, "open_timeout": seconds})
             try:
                 self._connection = opening.connect()
             except InvalidStatus as error:
                 self._refusal = error
-                return HttpReply(error.response.status_code, error.response.headers.raw_items(), opening.uri)
-        response = self._connection.response
-        return HttpReply(101, response.headers.raw_items() if response is not None else (), opening.uri)
+                response: Response | None = error.response
+            else:
+                response = self._connection.response
+        return plain_reply(response, self._location if opening.uri == uri else opening.uri)
 
     def result(self) -> ClientConnection:
         """Return the open connection.

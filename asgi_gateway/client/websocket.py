@@ -10,6 +10,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websockets_connect
 from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from asgi_gateway.client.challenge import ChallengeHandler
@@ -19,6 +20,7 @@ from asgi_gateway.client.connect_common import (
     flow_options,
     headers_with,
     invalid_status,
+    plain_reply,
     same_origin,
 )
 from asgi_gateway.client.extended import ExtendedHandshake, HandshakeError
@@ -80,8 +82,8 @@ class connect:  # noqa: N801 (spelled as in websockets, since it is used as a fu
         self._flow = authenticate(
             handler, uri, flow_options(uri, max_authentication_attempts, self._additional_headers)
         )
-        self._uri = without_credentials(uri)
-        self._handshake = ExtendedHandshake(self._uri, self._subprotocols or ()) if extended else None
+        self._location = uri
+        self._handshake = ExtendedHandshake(uri, self._subprotocols or ()) if extended else None
         self._timer = Timer(open_timeout)
         self._options = {"user_agent_header": USER_AGENT, **options}
         self._connection: ClientConnection | None = None
@@ -136,8 +138,9 @@ class connect:  # noqa: N801 (spelled as in websockets, since it is used as a fu
 
     async def _connect_plain(self, step: SendRequest, seconds: float | None) -> HttpReply:
         """Make a plain handshake: one connection for each attempt."""
+        uri = without_credentials(self._location)
         opening = _Connect(
-            self._uri,
+            uri,
             additional_headers=headers_with(self._additional_headers, step.headers),
             subprotocols=self._subprotocols,
             open_timeout=seconds,
@@ -147,9 +150,10 @@ class connect:  # noqa: N801 (spelled as in websockets, since it is used as a fu
             self._connection = await opening
         except InvalidStatus as error:
             self._refusal = error
-            return HttpReply(error.response.status_code, error.response.headers.raw_items(), opening.uri)
-        response = self._connection.response
-        return HttpReply(101, response.headers.raw_items() if response is not None else (), opening.uri)
+            response: Response | None = error.response
+        else:
+            response = self._connection.response
+        return plain_reply(response, self._location if opening.uri == uri else opening.uri)
 
     async def _exchange_extended(self, handshake: ExtendedHandshake, step: SendRequest) -> HttpReply:
         """Send one request of an extended handshake: one connection, in which requests and responses are messages."""

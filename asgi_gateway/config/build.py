@@ -113,6 +113,7 @@ class _Builder:
                 identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
+                extended_handshake=self._loaded.config.extended_handshake,
                 root_path=self._loaded.config.root_path,
             )
         except ValueError as error:  # hosts and ports that are equal, such as http://host:80 and https://host:443

@@ -242,6 +242,8 @@ class GatewayConfig(ConfigElement):
     """The whole file. Without services, the one realm protects everything.
 
     ``browser-client`` is ours: the path of the client for browsers, an ES module that is served without a login.
+    ``extended-handshake`` is ours: whether clients may log in inside a WebSocket, which is accepted before. An XML file
+    whose root is in a namespace of the original has it on unless it says otherwise.
     ``root-path`` is ours: the part of each path below which the application is mounted, instead of the server's.
     """
 
@@ -249,3 +251,4 @@ class GatewayConfig(ConfigElement):
     services: tuple[ServiceConfig, ...] | None = None
     browser_client: Annotated[str, AfterValidator(_url_path)] | None = None
     root_path: Annotated[str, AfterValidator(_root)] | None = None
+    extended_handshake: Boolean = False

@@ -17,6 +17,8 @@ from asgi_gateway.errors import ConfigError, Problem
 
 __all__ = ["from_mapping", "from_xml", "from_yaml", "text_node"]
 
+_ORIGINAL = re.compile(r"http://xmlns\.kaazing\.(org|com)/[0-9]{4}/[0-9]{2}/gateway")
+"""The namespaces of the original's files, by the year and month of its versions."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -70,11 +72,19 @@ def from_xml(element: XmlElement, problems: list[Problem]) -> Node:
     """
     root = _from_element(element, problems)
     if element.name == "gateway-config":
-        return root
+        return _with_original_defaults(root) if _ORIGINAL.fullmatch(element.namespace) else root
     if element.name == "security":
         return Node(element.mark, {"security": root}, keys={"security": element.mark})
     hint = "the root of a configuration is <gateway-config> or <security>"
     raise ConfigError(element.mark.problem(f"unknown root element <{element.name}>", hint=hint))
+
+
+def _with_original_defaults(root: Node) -> Node:
+    """Return the tree of a file of the original with what the original does without being told."""
+    if "extended-handshake" in root.entries or not root.is_mapping:
+        return root
+    entries = {**root.entries, "extended-handshake": text_node(root.mark, "true")}
+    return Node(root.mark, entries, keys={**root.keys, "extended-handshake": root.mark})
 
 
 def _from_element(element: XmlElement, problems: list[Problem]) -> Node:

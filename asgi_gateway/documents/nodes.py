@@ -55,6 +55,7 @@ class XmlElement:
         text: all character data directly in it, unchanged.
         children: the elements directly in it, in order.
         cdata: whether some of the text was in a CDATA section.
+        namespace: the namespace of its name; empty if it has none.
     """
 
     name: str
@@ -63,6 +64,7 @@ class XmlElement:
     text: str = field(default="", repr=False)
     children: list[XmlElement] = field(default_factory=list, repr=False)
     cdata: bool = field(default=False, repr=False)
+    namespace: str = field(default="", repr=False)
 
     def find(self, name: str) -> list[XmlElement]:
         """Return the children of a name, in order."""

@@ -85,7 +85,7 @@ class _Reader:
         self.count += 1
         if self.count > MAX_NODES:
             raise self.refuse(f"the document has more than {MAX_NODES} elements")
-        element = XmlElement(name, self.here(), _local(attributes))
+        element = XmlElement(name, self.here(), _local(attributes), namespace=namespace)
         if self.open:
             self.open[-1].children.append(element)
         else:

@@ -1,7 +1,7 @@
-"""Credentials among a WebSocket's subprotocols: ``Sec-WebSocket-Protocol: bearer.<token>, chat``.
+"""Read credentials among a WebSocket's subprotocols: ``Sec-WebSocket-Protocol: bearer.<token>, chat``.
 
-A browser's script can set no header of a WebSocket but this one. The credential is taken out of the list before the
-application sees it, so that nobody can choose it, and no server can send it back.
+A browser's script can set no header of a WebSocket but this one. The credential is removed from the list before the
+application sees it, so that no application can choose it and no server can send it back.
 """
 
 from __future__ import annotations
@@ -20,14 +20,17 @@ _MAX_OFFERED = 100
 
 
 def subprotocol_values(lines: Sequence[bytes], names: Iterable[str]) -> dict[str, str]:
-    """The credentials in the header's lines.
+    """Return the credentials in the header's lines.
 
     Args:
         lines: the header's values.
-        names: the wanted credentials; ``bearer`` is what ``bearer.<token>`` holds.
+        names: the wanted credentials; ``bearer`` names the token in ``bearer.<token>``.
+
+    Returns:
+        the credentials by name; a missing one is left out.
 
     Raises:
-        HeaderError: one of them occurs twice or is empty, or the list is too long.
+        HeaderError: a credential is a duplicate, is empty or has a control character, or the list is too long.
     """
     found: dict[str, str] = {}
     if sum(line.count(b",") for line in lines) >= _MAX_OFFERED:
@@ -44,11 +47,14 @@ def subprotocol_values(lines: Sequence[bytes], names: Iterable[str]) -> dict[str
 
 
 def without_credentials(scope: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """What a WebSocket's scope has to hold instead, so that nothing in it tells the credentials.
+    """Return the headers and subprotocols of a WebSocket's scope without credentials.
 
     Args:
         scope: the ASGI scope.
         names: the credentials' names.
+
+    Returns:
+        the keys of the scope that have to be replaced, with their new values.
     """
     prefixes = tuple(f"{name}." for name in names)
     headers = []

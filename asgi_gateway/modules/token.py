@@ -11,6 +11,7 @@ from asgi_gateway.errors import LoginFailed, LoginUnavailable, Replayed, StateEr
 from asgi_gateway.model import Grant, RevocationKey
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_duration
+from asgi_gateway.plugins.state_store import Partition
 from asgi_gateway.sessions.signing import load_keys
 from asgi_gateway.sessions.tokens import Token, TokenIssuer
 
@@ -124,17 +125,19 @@ class TokenLoginModule(LoginModule):
             raise LoginFailed("the token was revoked")
 
     async def _check_login(self, token: Token) -> None:
-        """Whether the login that a ticket was had for still stands.
+        """Check that the login that a ticket was traded for has not been revoked.
 
         Raises:
-            LoginFailed: it was ended.
-            LoginUnavailable: nobody can say now.
+            LoginFailed: it was revoked.
+            LoginUnavailable: cannot ask the store.
         """
+        state = self.context.state
         for revocation, seen in token.revocation_keys:
+            part = state.partition(Partition.SESSIONS) if revocation.kind == "session" else state
             try:
-                there = await self.context.state.get(revocation.key)
+                value = await part.get(revocation.key)
             except StateError as error:
-                raise LoginUnavailable(f"whether the login behind a ticket stands cannot be told: {error}") from error
-            stands = {"user": (there or "") == seen, "session": there is not None, "token": there != "revoked"}
-            if not stands[revocation.kind]:
+                raise LoginUnavailable(f"cannot check the login behind a ticket: {error}") from error
+            valid = {"user": (value or "") == seen, "session": value is not None, "token": value != "revoked"}
+            if not valid[revocation.kind]:
                 raise LoginFailed(f"the login behind the ticket was ended: {revocation.kind}")

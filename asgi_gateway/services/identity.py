@@ -42,14 +42,17 @@ class GatewayUser(BaseUser):
 
     @property
     def is_authenticated(self) -> bool:
+        """Whether there is a subject."""
         return self._subject is not None
 
     @property
     def display_name(self) -> str:
+        """The user's name; empty on a public service."""
         return self._subject.name if self._subject is not None else ""
 
     @property
     def identity(self) -> str:
+        """The same as ``display_name``."""
         return self.display_name
 
     @property

@@ -18,11 +18,15 @@ from typing import Any, ClassVar
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.services.paths import ambiguity, is_below
 
-__all__ = ["ApplicationRoot", "RootPath", "Settled"]
+__all__ = ["PATH_REMAINING", "ApplicationRoot", "RootPath", "Settled"]
 
 Scope = MutableMapping[str, Any]
 
 logger = logging.getLogger("asgi_gateway.root_path")
+
+PATH_REMAINING = "path_remaining"
+"""The key under which Channels' URLRouter hands on what it left of the path. An inner URLRouter reads it, and not the
+path; every other application reads the path. So it becomes a ``root_path``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +102,12 @@ class RootPath:
         Args:
             scope: An ASGI scope of any type. It is not changed.
         """
-        path = scope.get("path")
-        if path is None:  # lifespan
+        if scope["type"] not in ("http", "websocket"):
             return Settled(scope)
-        given = scope.get("root_path") or ""
-        root = self._root(given)
-        settled = scope if root == given else _with_root(scope, root)
+        path = scope["path"]
+        root = self._root(scope)
+        unchanged = root == (scope.get("root_path") or "") and PATH_REMAINING not in scope
+        settled = scope if unchanged else _with_root(scope, root)
         if root and (not is_below(path, root) or ambiguity(f"{root}/") is not None):
             return Settled(_with_root(scope, ""), f"root_path {root!r} is not a leading part of the path")
         below = path[len(root) :]
@@ -112,9 +116,10 @@ class RootPath:
                 return Settled(settled, f"the application reads this path differently, by {application.setting}")
         return Settled(settled)
 
-    def _root(self, given: str) -> str:
+    def _root(self, scope: Scope) -> str:
         if self._configured is not None:
             return self._configured
+        given = scope.get("root_path") or ""
         if given and clients_choose_root():
             if not self._warned:
                 self._warned = True
@@ -123,6 +128,9 @@ class RootPath:
                     "(hint: configure root-path, which replaces daphne --root-path)"
                 )
             return ""
+        path, remaining = scope["path"], scope.get(PATH_REMAINING)
+        if remaining is not None and path.endswith(remaining):
+            given = path[: len(path) - len(remaining)]
         return given.removesuffix("/")
 
 
@@ -135,4 +143,5 @@ def clients_choose_root() -> bool:
 def _with_root(scope: Scope, root: str) -> Scope:
     changed = {**scope, "root_path": root}
     changed.pop("app_root_path", None)  # an outer Starlette derived it from the root_path that does not count
+    changed.pop(PATH_REMAINING, None)
     return changed

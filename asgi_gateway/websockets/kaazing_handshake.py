@@ -12,8 +12,10 @@ This file owns every state and every transition, and does no input or output. It
 2. Each request is one message, text or binary, that holds an HTTP/1.1 head. Its path is ignored: the path of the
    opening is decided on. A message that is too long or no such head is answered 400, and the socket is closed.
 3. Of its headers only credentials count, in place of those of the opening. The others are taken from the opening, where
-   a browser or a proxy wrote them.
-4. Each response is one message with an HTTP/1.1 head, followed by an empty one.
+   a browser or a proxy wrote them. Subprotocols for the application are those of the request. Where it has no such
+   header, as that of the original's Java client, they are those of the opening.
+4. Each response is one message with an HTTP/1.1 head, followed by an empty one. It never sets a cookie: a script could
+   read it, and the browser would not keep it.
 5. After ``LoginLimits.answers`` answers to challenges, the next refusal is 403 whatever it would have been.
 6. After the 101, the marker and ``N`` come again if they were asked for.
 7. Parameters of the query whose names begin with a dot are the gateway's own; the application does not see them.
@@ -46,7 +48,8 @@ COOKIE_REQUEST = "/;e/cookies"
 """What the original's Java client appends to a service's path to ask which cookies it should send."""
 
 _CREDENTIALS = frozenset({b"authorization", b"cookie", b"sec-challenge-identity"})
-_NOT_INHERITED = frozenset({b"sec-websocket-protocol", b"sec-websocket-extensions"})
+_PROTOCOL = b"sec-websocket-protocol"
+_NOT_INHERITED = frozenset({_PROTOCOL, b"sec-websocket-extensions"})
 """Headers of the opening that describe the outer WebSocket, not the application's."""
 
 
@@ -159,10 +162,18 @@ class ServerHandshake:
         self.state = to
 
 
-def offered_subprotocols(head: RequestHead) -> list[str]:
-    """Return the subprotocols that a request offers the application."""
-    values = b",".join(head.get_all(b"sec-websocket-protocol")).decode("latin-1").split(",")
-    return [name for value in values if (name := value.strip())]
+def offered_subprotocols(opening: Headers, head: RequestHead) -> list[str]:
+    """Return the subprotocols that a client offers the application.
+
+    Args:
+        opening: the headers of the WebSocket's opening.
+        head: the request inside the socket. If it has no such header, the opening's offers count.
+    """
+    lines = head.get_all(_PROTOCOL)
+    if not lines:
+        lines = [value for name, value in opening if name == _PROTOCOL]
+    offers = (offer.strip() for offer in b",".join(lines).decode("latin-1").split(","))
+    return [offer for offer in offers if offer and offer != HANDSHAKE_PROTOCOL]
 
 
 def inner_headers(opening: Headers, head: RequestHead, further: frozenset[bytes]) -> Headers:
@@ -176,10 +187,16 @@ def inner_headers(opening: Headers, head: RequestHead, further: frozenset[bytes]
     credentials = _CREDENTIALS | further
     inner = tuple(header for header in head.headers if header[0] in credentials)
     replaced = _NOT_INHERITED.union(name for name, _ in inner)
-    offers = tuple(header for header in head.headers if header[0] == b"sec-websocket-protocol" and header[1])
+    offers = tuple(header for header in head.headers if header[0] == _PROTOCOL and header[1])
+    if not head.get_all(_PROTOCOL) and (names := offered_subprotocols(opening, head)):
+        offers = ((_PROTOCOL, ", ".join(names).encode("latin-1")),)
     return *(header for header in opening if header[0] not in replaced), *offers, *inner
 
 
 def _cased(headers: Iterable[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return headers with the capitals that scripts of the original expect."""
-    return [(b"WWW-Authenticate" if name == b"www-authenticate" else name.title(), value) for name, value in headers]
+    """Return headers with the capitals that scripts of the original expect, and without cookies."""
+    return [
+        (b"WWW-Authenticate" if name == b"www-authenticate" else name.title(), value)
+        for name, value in headers
+        if name.lower() != b"set-cookie"
+    ]

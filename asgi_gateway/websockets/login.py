@@ -112,7 +112,7 @@ class SocketLogin:
             **opening,
             "query_string": self._handshake.query,
             "headers": list(inner_headers(tuple(opening["headers"]), head, further)),
-            "subprotocols": offered_subprotocols(head),
+            "subprotocols": offered_subprotocols(tuple(opening["headers"]), head),
         }
         decision = await decide(scope)
         if isinstance(decision, Allow):

@@ -53,7 +53,8 @@ async def test_basic_challenges(world: World, scheme: ChallengeScheme, headers: 
     """No, other, wrong and malformed credentials all get the Basic family's challenge, and one audit event."""
     realm = world.realm(users(joe="R"), schemes=[scheme], description="Demo")
     outcome = await realm.authenticate(request("/", *headers))
-    assert challenges(outcome) == [f'{scheme.name} realm="Demo"']
+    charset = ', charset="UTF-8"' if scheme.name == "Basic" else ""
+    assert challenges(outcome) == [f'{scheme.name} realm="Demo"{charset}']
     assert outcomes(world) == [event]
 
 
@@ -122,11 +123,20 @@ async def test_several_schemes(world: World) -> None:
     realm = world.realm(Module(ask), schemes=[ApplicationTokenScheme(), BasicScheme()], description="D")
     assert challenges(await realm.authenticate(request("/", basic("joe")))) == [
         "Application Token",
-        'Basic realm="D" data',
+        'Basic realm="D", charset="UTF-8" data',
     ]
-    assert challenges(await realm.authenticate(request("/", TOKEN))) == ["Application Token data", 'Basic realm="D"']
-    assert challenges(await realm.authenticate(request("/"))) == ["Application Token data", 'Basic realm="D"']
-    assert challenges(await realm.authenticate(request("/", MALFORMED))) == ["Application Token", 'Basic realm="D"']
+    assert challenges(await realm.authenticate(request("/", TOKEN))) == [
+        "Application Token data",
+        'Basic realm="D", charset="UTF-8"',
+    ]
+    assert challenges(await realm.authenticate(request("/"))) == [
+        "Application Token data",
+        'Basic realm="D", charset="UTF-8"',
+    ]
+    assert challenges(await realm.authenticate(request("/", MALFORMED))) == [
+        "Application Token",
+        'Basic realm="D", charset="UTF-8"',
+    ]
     assert isinstance(await realm.authenticate(request("/", (b"authorization", b"Token \x01"))), Forbid)
 
 
@@ -189,10 +199,10 @@ async def test_the_chain_is_asked_without_credentials(world: World) -> None:
 
     module = Module(by_address, cacheable=True, grants_without_credentials=True)
     realm = world.realm(module)
-    assert challenges(await realm.authenticate(request("/"))) == ['Basic realm="demo"']
+    assert challenges(await realm.authenticate(request("/"))) == ['Basic realm="demo", charset="UTF-8"']
     for _ in range(2):  # and nothing is remembered that no credentials tell apart
         assert isinstance(await realm.authenticate(request("/", remote_address="192.0.2.9")), AuthenticationResult)
-    assert challenges(await realm.authenticate(request("/"))) == ['Basic realm="demo"']
+    assert challenges(await realm.authenticate(request("/"))) == ['Basic realm="demo", charset="UTF-8"']
     assert module.calls == 4
 
 
@@ -213,7 +223,7 @@ async def test_short_cut(world: World, silent: bool) -> None:
         answers.append(await world.realm(*modules).authenticate(request("/")))
         assert module.calls == (0 if needs and silent else 1)
     assert answers[0] == answers[1]
-    assert challenges(answers[0]) == ['Basic realm="demo"' + ("" if silent else " nonce=1")]
+    assert challenges(answers[0]) == ['Basic realm="demo", charset="UTF-8"' + ("" if silent else " nonce=1")]
 
 
 # ------------------------------------------------------------------------------------------------------------ the cache
@@ -374,4 +384,6 @@ async def test_failed_names_are_hashed(world: World) -> None:
 
 async def test_description(world: World) -> None:
     """The challenge shows the description, else the name, quoted."""
-    assert challenges(await world.realm(users(), name='a"b').authenticate(request("/"))) == ['Basic realm="a\\"b"']
+    assert challenges(await world.realm(users(), name='a"b').authenticate(request("/"))) == [
+        'Basic realm="a\\"b", charset="UTF-8"'
+    ]

@@ -122,7 +122,7 @@ async def test_challenge_then_fresh_credentials(setting: Setting, method: str) -
     for headers in ((), (basic("joe", "wrong"),)):
         refused = await setting.http(path, *headers, method=method)
         assert refused.status == 401
-        assert (b"www-authenticate", b'Basic realm="staff"') in refused.headers
+        assert (b"www-authenticate", b'Basic realm="staff", charset="UTF-8"') in refused.headers
     assert joe.live.authorized_until == before
     joe.live.authorized_until -= 30
     answer = await setting.http(path, basic("joe"), method=method, raw_path=path.encode())

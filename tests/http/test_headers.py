@@ -78,7 +78,8 @@ def test_cookie_header() -> None:
     [
         (b"Basic abc", ("basic", "abc")),
         (b"BASIC  abc ", ("basic", "abc")),
-        (b" Basic\tabc", ("basic", "abc")),
+        (b" \tBasic abc\t ", ("basic", "abc")),
+        (b"Digest a=1,\tb=2", ("digest", "a=1, b=2")),
         (b"Application Basic abc", ("basic", "abc")),
         (b"application  Token a b", ("token", "a b")),
         (b"Negotiate", ("negotiate", "")),
@@ -92,10 +93,15 @@ def test_authorization(value: bytes, expected: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b" ", b"Application", b"Application ", b"Ba,sic x", b"B\xe4sic x", b"Basic a\x00", b"Basic a\x7f"]
+    "value",
+    [
+        *(b"", b" ", b"Application", b"Application ", b"Ba,sic x", b"B\xe4sic x", b"Basic a\x00", b"Basic a\x7f"),
+        *(b"Basic\tabc", b"Basic\t abc", b"Basic \tabc", b"Application\tBasic abc", b"Application Basic\tabc"),
+        *(b"Application \tBasic abc", b"Basic\x0babc", b"Basic\xa0abc", b"Basic\r\n abc", b"\x0bBasic abc"),
+    ],
 )
 def test_authorization_refused(value: bytes) -> None:
-    """No scheme, no token for a scheme, or a control character: HeaderError."""
+    """No scheme, no token for a scheme, anything but spaces after it, or a control character: HeaderError."""
     with pytest.raises(HeaderError):
         parse_authorization(value)
 
@@ -142,6 +148,33 @@ def test_basic_refused(rest: str) -> None:
     """Anything but strict base64 of UTF-8 with a colon and without control characters is refused (RFC 7617)."""
     with pytest.raises(HeaderError):
         basic_credentials(rest)
+
+
+LATIN = [("jörg", "päss"), ("joe", "n°1½"), ("ÿ", "ÿ"), ("", "ä"), ("Ã", "Ã")]
+
+
+@pytest.mark.parametrize(("username", "password"), LATIN)
+def test_basic_latin1(username: str, password: str) -> None:
+    """With the fallback, credentials that cannot be UTF-8 are read as ISO-8859-1; without it they are refused."""
+    rest = b64(f"{username}:{password}".encode("latin-1"))
+    assert basic_credentials(rest, latin1_fallback=True) == (username, password)
+    with pytest.raises(HeaderError):
+        basic_credentials(rest)
+
+
+@pytest.mark.parametrize(("username", "password"), [*LATIN, ("joe", "pw"), ("ж", "日本")])
+def test_basic_fallback_leaves_utf8_alone(username: str, password: str) -> None:
+    """What is UTF-8 has this reading only, with the fallback or without it."""
+    rest = b64(f"{username}:{password}".encode())
+    assert basic_credentials(rest, latin1_fallback=True) == basic_credentials(rest) == (username, password)
+
+
+@pytest.mark.parametrize("data", [b"joe:\x80", b"j\x9fe:\xe4", b"joe\xe4", b"joe:\xe4\x00", b"joe:\xe4\x7f"])
+def test_basic_latin1_refused(data: bytes) -> None:
+    """Bytes without a character in ISO-8859-1, control characters and a missing colon are refused in both readings."""
+    for fallback in (False, True):
+        with pytest.raises(HeaderError):
+            basic_credentials(b64(data), latin1_fallback=fallback)
 
 
 @given(

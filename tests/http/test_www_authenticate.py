@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_gateway.errors import HeaderError
-from asgi_gateway.http.www_authenticate import MAX_CHALLENGES, MAX_LENGTH, OfferedChallenge, parse_challenges
+from asgi_gateway.http.www_authenticate import (
+    MAX_CHALLENGES,
+    MAX_LENGTH,
+    OfferedChallenge,
+    parse_challenges,
+    readable_challenges,
+)
 
 TOKEN = st.text("!#$%&'*+-.^_`|~09azAZ", min_size=1, max_size=8)
 SCHEME = TOKEN.filter(lambda name: name.lower() != "application")
@@ -102,21 +109,81 @@ def test_malformed_lines_are_refused(line: str) -> None:
     assert "realm=" not in str(caught.value)
 
 
+GOOD = 'Basic realm="a, b", Negotiate'
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        "Bearer resource_metadata=https://a.example/x",
+        'Bearer resource_metadata=https://a.example/x, scope="read, write", error="invalid_token"',
+        "Digest nonce={1}, qop=auth, algorithm = MD5",
+        "Hawk ts=1, ts=2",
+        'Own "just text", more="a \\" b"',
+        "=x",
+        "Bearer é",
+        "NTLM a, YWJj==",
+    ],
+)
+@pytest.mark.parametrize("form", ["line before", "line after", "joined before", "joined after"])
+def test_a_malformed_challenge_hides_no_other(malformed: str, form: str) -> None:
+    """The challenges beside a malformed one are read, in a line of their own or joined to one as browsers do."""
+    lines = {
+        "line before": [malformed, GOOD],
+        "line after": [GOOD, malformed],
+        "joined before": [f"{malformed}, {GOOD}"],
+        "joined after": [f"{GOOD}, {malformed}"],
+    }[form]
+    read = readable_challenges(lines)
+    offered = [plain(challenge) for challenge in read.challenges]
+    good = [plain(challenge) for challenge in parse_challenges([GOOD])]
+    assert [each for each in offered if each[0] in ("basic", "negotiate")] == good
+    assert len(read.errors) == 1
+    with pytest.raises(HeaderError):
+        parse_challenges(lines)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'Bearer a={, realm="x", Basic realm="open',
+        'Own x={ "Basic realm=y, Basic realm=z',
+        'Own a={ b="c, Basic realm=evil, d="e", Own f={, g="',
+        'Own a={, Basic = "x", Basic="y"',
+    ],
+)
+def test_nothing_is_read_out_of_quoted_text(line: str) -> None:
+    """What is inside quotes, after a quote that does not end, or a parameter's name, is no challenge."""
+    assert [challenge.scheme for challenge in readable_challenges([line]).challenges if challenge.parameters] == []
+
+
+@given(st.text('ab =",\\{', max_size=40), st.lists(challenges(), min_size=1, max_size=3))
+def test_lines_do_not_touch_each_other(garbage: str, offered: Any) -> None:
+    """Whatever one line holds, the challenges of the next are read."""
+    read = readable_challenges([garbage, ", ".join(text for text, _ in offered)])
+    assert [plain(c) for c in read.challenges][-len(offered) :] == [plain(c) for _, c in offered]
+
+
 def test_bounds() -> None:
     """Too many challenges and too many characters are refused."""
     parse_challenges(["Basic"] * MAX_CHALLENGES)
     with pytest.raises(HeaderError, match="more than"):
         parse_challenges([",".join(["Basic"] * (MAX_CHALLENGES + 1))])
+    with pytest.raises(HeaderError, match="more than"):
+        readable_challenges([", {x"] * (MAX_CHALLENGES + 1))
     with pytest.raises(HeaderError, match="longer"):
         parse_challenges(["Negotiate " + "a" * MAX_LENGTH])
 
 
-@pytest.mark.parametrize("unit", [" ", ",", "a ", "a=", '"', "\\", 'a="\\a', "a=b ", "Application "])
+@pytest.mark.parametrize(
+    "unit", [" ", ",", "a ", "a=", '"', "\\", 'a="\\a', "a=b ", "Application ", ', a="', ", a=1, a=1", ", {"]
+)
 def test_time_is_linear(unit: str) -> None:
     """The longest hostile line is read or refused in a small fraction of a second."""
     start = time.process_time()
-    with pytest.raises(HeaderError):
-        parse_challenges(["Basic " + unit * ((MAX_LENGTH - 8) // len(unit)) + "{"])
+    for end in ("{", ", {, Basic"):
+        with pytest.raises(HeaderError):
+            parse_challenges(["Basic " + unit * ((MAX_LENGTH - 20) // len(unit)) + end])
     assert time.process_time() - start < 5  # quadratic would be minutes
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from typing import Any
@@ -46,9 +47,7 @@ def django_below_channels() -> Any:
 def application(request: pytest.FixtureRequest) -> Any:
     from django.test import override_settings
 
-    from tests.integration.apps import root_path_app
-
-    assert root_path_app.settings.configured
+    importlib.import_module("tests.integration.apps.root_path_app")  # configures Django
     with override_settings(FORCE_SCRIPT_NAME="/api/v1"):
         yield request.param()
 
@@ -89,6 +88,22 @@ async def test_root_of_the_server(application: Any) -> None:
     assert "secret" in (await get(app, "/api/v1/admin/secret", "/api/v1")).text
     assert (await get(app, "/admin/secret", "/api/v1")).status_code == 403
     assert (await get(app, "/other/api/v1/admin/secret", "/other")).status_code == 403
+
+
+@pytest.mark.parametrize("outer", ["^(?P<tenant>[^/]+)/", "^"])
+async def test_below_a_router_of_channels(outer: str) -> None:
+    """The gateway below an outer URLRouter decides on the path that the inner one routes."""
+    from channels.routing import URLRouter
+    from django.urls import re_path
+
+    from tests.integration.apps import root_path_app
+
+    root = "/public" if "tenant" in outer else ""
+    gateway = GatewayMiddleware(root_path_app.FRAMEWORKS["channels"], root_path_app.config)
+    app = URLRouter([re_path(outer, gateway)])
+    assert (await get(app, f"{root}/public/x")).text == "public"
+    assert (await get(app, f"{root}/admin/secret")).status_code == 401
+    assert (await get(app, f"{root}/elsewhere")).status_code == 403
 
 
 def test_another_configured_root(application: Any) -> None:

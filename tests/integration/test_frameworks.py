@@ -57,7 +57,7 @@ def test_challenges(server: Process, path: str, auth: tuple[str, str] | None) ->
     """Without right credentials the answer is 401 with the realm's challenge, and the application is not entered."""
     response = get(server, path, auth)
     assert response.status_code == 401
-    assert response.headers["www-authenticate"] == 'Basic realm="demo"'
+    assert response.headers["www-authenticate"] == 'Basic realm="demo", charset="UTF-8"'
 
 
 def test_gateway_requires_roles(server: Process) -> None:

@@ -169,7 +169,7 @@ def test_ticket_or_password(server: Process, alice: str, path: str) -> None:
     bare = get(server, path)
     assert (bare.status_code, bare.headers.get_list("www-authenticate")) == (
         401,
-        ["Negotiate", f'Basic realm="{path.strip("/").replace("locked", "mixed")}"'],
+        ["Negotiate", f'Basic realm="{path.strip("/").replace("locked", "mixed")}", charset="UTF-8"'],
     )
     assert get(server, path, negotiate(alice)).json()["name"] == "alice@EXAMPLE.COM"
     assert get(server, path, basic("alice", "alicepw")).json()["name"] == "alice@EXAMPLE.COM"
@@ -187,7 +187,9 @@ def test_two_challenges_on_a_handshake(server: Process) -> None:
     """A refused handshake carries both challenges in one line, which every server can send."""
     with pytest.raises(InvalidStatus) as refused:
         connect(server, "/either/echo")
-    assert refused.value.response.headers.get_all("www-authenticate") == ['Negotiate, Basic realm="either"']
+    assert refused.value.response.headers.get_all("www-authenticate") == [
+        'Negotiate, Basic realm="either", charset="UTF-8"'
+    ]
 
 
 def test_trusted_realm(server: Process, kdc: Kdc) -> None:

@@ -15,8 +15,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets import Origin
 from websockets.exceptions import InvalidHandshake
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tests.integration.process import LOOPBACK, Process, free_port, running
 
@@ -94,7 +96,7 @@ class Site:
             f"wss://{HOST}:{self.port}/echo",
             sock=socket.create_connection((LOOPBACK, self.port), timeout=10),
             ssl=self._tls,
-            origin=origin,  # type: ignore[arg-type]
+            origin=Origin(origin),
             additional_headers=BASIC,
             proxy=None,
         ) as connection:

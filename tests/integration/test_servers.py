@@ -35,7 +35,7 @@ def test_http(server: Process) -> None:
         for headers in ({}, WRONG):
             refused = client.get("/who", headers=headers)
             assert refused.status_code == 401
-            assert refused.headers.get_list("www-authenticate") == ['Basic realm="demo"']
+            assert refused.headers.get_list("www-authenticate") == ['Basic realm="demo", charset="UTF-8"']
         assert client.get("/who", headers=RIGHT).json()["name"] == "alice"
 
 
@@ -83,7 +83,7 @@ def test_handshake_refused(server: Process, headers: dict[str, str]) -> None:
         assert response.status_code == 403
     else:
         assert response.status_code == 401
-        assert response.headers.get_all("www-authenticate") == ['Basic realm="demo"']
+        assert response.headers.get_all("www-authenticate") == ['Basic realm="demo", charset="UTF-8"']
 
 
 def test_handshake_with_two_challenges(server: Process) -> None:

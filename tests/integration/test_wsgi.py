@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import httpx
@@ -25,6 +29,22 @@ flask = Flask(__name__)
 @flask.get("/public")
 def who() -> dict[str, Any]:
     return {"environ": request.environ.get("REMOTE_USER"), "flask": request.remote_user}
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "how-to" / "frameworks.md").read_text()
+
+
+async def test_documented(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example of docs/how-to/frameworks.md works as it stands."""
+    (tmp_path / "gateway.yaml").write_text(json.dumps(CONFIG))
+    monkeypatch.chdir(tmp_path)
+    (text,) = re.findall(r"^```python wsgi\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+    module = ModuleType("main")
+    exec(text, module.__dict__)
+    module.__dict__["api"].add_url_rule("/who", "who", who)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(module.__dict__["app"]), base_url="http://a") as client:
+        answer = await client.get("/who", auth=("alice", "wonderland"))
+    assert answer.json() == {"environ": "alice", "flask": "alice"}
 
 
 def mounted(bridge: Callable[[Any], Any]) -> Starlette:

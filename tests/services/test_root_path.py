@@ -98,6 +98,43 @@ def test_configured_empty(given_root: str) -> None:
     assert settled.scope["root_path"] == ""
 
 
+@pytest.mark.parametrize(
+    ("path", "root", "remaining", "below"),
+    [
+        ("/ws/admin", "", "admin", "/admin"),
+        ("/ws/admin", None, "admin", "/admin"),
+        ("/api/ws/admin", "/api", "admin", "/admin"),
+        ("/ws/", "", "", "/"),
+        ("/admin", "", "admin", "/admin"),
+        ("/a/b/a/b", "", "a/b", "/a/b"),
+    ],
+)
+def test_below_a_router_of_channels(path: str, root: str | None, remaining: str, below: str) -> None:
+    """What an outer URLRouter took off the path is the root, for the gateway and for each application inside."""
+    settled = RootPath().settle(scope(path, root, path_remaining=remaining))
+    assert settled.refusal is None
+    assert path_below_root(settled.scope) == below
+    assert "path_remaining" not in settled.scope
+    configured = RootPath("").settle(scope(path, root, path_remaining=remaining))
+    assert path_below_root(configured.scope) == path
+    assert "path_remaining" not in configured.scope
+
+
+@pytest.mark.parametrize(("path", "remaining"), [("/wsadmin", "admin"), ("/a//admin", "admin"), ("/../admin", "admin")])
+def test_half_a_segment_of_a_router(path: str, remaining: str) -> None:
+    """An outer URLRouter that took off half a segment, or something ambiguous, refuses the request."""
+    assert RootPath().settle(scope(path, path_remaining=remaining)).refusal is not None
+
+
+def test_router_of_channels_behind_a_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What an outer URLRouter made of a root that a client chose does not count."""
+    monkeypatch.setattr("asgi_gateway.services.root_path.clients_choose_root", lambda: True)
+    settled = RootPath().settle(scope("/public/admin", "/public", path_remaining="admin"))
+    assert path_below_root(settled.scope) == "/public/admin"
+    assert "path_remaining" not in settled.scope
+    assert path_below_root(RootPath().settle(scope("/ws/admin", "", path_remaining="admin")).scope) == "/admin"
+
+
 def test_scope_is_not_changed() -> None:
     """The server's own scope stays as it is, and is handed on where nothing is to change."""
     original = scope("/api/x", "/api/", app_root_path="/api/")
@@ -113,7 +150,7 @@ def test_scope_is_not_changed() -> None:
 def test_client_chooses(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     """Under daphne the root of the scope is the client's: it is ignored, with one warning that names the setting."""
     monkeypatch.setitem(sys.modules, "daphne.server", sys)
-    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=True))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=True))
     root = RootPath()
     with caplog.at_level(logging.WARNING):
         for chosen in ("/public", "/public/", "c", "/"):
@@ -128,7 +165,7 @@ def test_client_chooses(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptu
 def test_daphne_that_does_not_serve(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where daphne is installed as a Django application and another server runs, that server's root counts."""
     monkeypatch.setitem(sys.modules, "daphne.server", sys)
-    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=False))  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "twisted.internet.reactor", SimpleNamespace(running=False))
     assert path_below_root(RootPath().settle(scope("/api/x", "/api")).scope) == "/x"
 
 

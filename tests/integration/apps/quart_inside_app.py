@@ -4,6 +4,5 @@ from __future__ import annotations
 
 from asgi_gateway import GatewayMiddleware
 from tests.integration.apps import CONFIG
-from tests.integration.apps.quart_app import quart as app
 
-app.asgi_app = GatewayMiddleware(app.asgi_app, CONFIG)  # type: ignore[method-assign]
+app.asgi_app = GatewayMiddleware(app.asgi_app, CONFIG)

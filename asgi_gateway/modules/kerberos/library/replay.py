@@ -1,4 +1,4 @@
-"""Refuse a token's second use, on any worker. Source: RFC 4120 section 3.2.3."""
+"""A token lets its bearer in once, whichever worker it is shown to. Source: RFC 4120 section 3.2.3."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _MARGIN = 60
 
 
 class ReplayGuard:
-    """A memory of accepted tokens, kept for as long as libkrb5 would accept them again.
+    """Remembers the tokens that were accepted for as long as the library would accept them again.
 
-    libkrb5 accepts a token whose time differs from this host's by at most the clock skew, so that a token of a fast
-    clock is accepted for twice the skew. A ticket may live longer; a token does not.
+    The library accepts a token while the time in it is within the clock skew, either way, of this host's: for twice
+    the skew at the longest, if the client's clock is fast. A ticket may live longer than that; a token does not.
 
     Args:
-        state: the store of the tokens, shared by all workers.
-        clock_skew: seconds, from krb5.conf.
+        state: where tokens are remembered, shared by all workers.
+        clock_skew: seconds, as krb5.conf has it.
     """
 
     def __init__(self, state: ExpiringState, clock_skew: float) -> None:
@@ -26,15 +26,15 @@ class ReplayGuard:
         self.ttl = 2 * clock_skew + _MARGIN
 
     async def refuse_replay(self, fingerprint: str, principal: str) -> None:
-        """Record a token's use.
+        """Remember a token.
 
         Args:
-            fingerprint: identifies the token.
+            fingerprint: what tells the token from all others.
             principal: the client, for the log.
 
         Raises:
-            Replayed: the token was used before.
-            StateError: the store cannot be used, so the login must be refused.
+            Replayed: it was used before.
+            StateError: the store cannot tell, so the login must be refused.
         """
         if await self._state.put_if_absent(f"asgi_gateway.gss:{fingerprint}", "used", self.ttl) is not None:
             raise Replayed(f"replay: a token of {principal} was used before")
