@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from asgi_gateway.model import Headers, RevocationKey
+from asgi_gateway.telemetry.outages import Outages
 from asgi_gateway.websockets.closable import (
     POLICY_VIOLATION,
     ClosableWebSocket,
@@ -29,6 +30,8 @@ __all__ = ["CloseReason", "LiveSocket", "LiveSockets", "SocketOwner", "SocketRen
 
 logger = logging.getLogger("asgi_gateway.sockets")
 
+_outages = Outages(logger=logger)
+"""One for all sockets: when a store is down, each of them asks it."""
 _RECENT = 1024
 """The number of revocations that are remembered for sockets whose login is still being decided."""
 
@@ -234,7 +237,7 @@ class LiveSocket(ClosableWebSocket):
         try:
             seconds = await renewal.ask(self)
         except Exception as error:
-            logger.warning("cannot check reauthorization of a WebSocket: %s", error)
+            _outages.report(str(error), "cannot check reauthorization of a WebSocket")
             seconds = 0.0
         if seconds > 0:
             self.extend_authorization(seconds)
