@@ -75,7 +75,12 @@ def test_one_line(clock: ManualClock, caplog: pytest.LogCaptureFixture, cause: s
 def test_threads(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
     """Threads that report the same cause at once write one warning."""
     outages = Outages(clock)
-    threads = [threading.Thread(target=lambda: [outages.report("down") for _ in range(200)]) for _ in range(8)]
+
+    def work() -> None:
+        for _ in range(200):
+            outages.report("down")
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
