@@ -103,7 +103,7 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
         return _DURATION
     if name == "require-valid-user":
         return {"anyOf": [*_BOOLEAN["anyOf"], {"type": "null"}]}
-    if name in ("match-host", "allow-encoded-slash", "same-user"):
+    if model.get("type") == "boolean":
         return _BOOLEAN
     if model.get("type") == "integer":
         bounds = {key: model[key] for key in ("minimum", "maximum", "type")}

@@ -6,7 +6,7 @@ import functools
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from pydantic import field_validator
@@ -35,10 +35,10 @@ class Options(ModuleOptions):
 class Plugin(LoginModule):
     """Lets everybody in who has a token; its option says how it behaves when it is built."""
 
-    Options = Options
+    Options: ClassVar[type[ModuleOptions]] = Options
     cacheable = True
 
-    def __init__(self, options: Options, context: ModuleContext) -> None:
+    def __init__(self, options: Any, context: ModuleContext) -> None:
         super().__init__(options, context)
         if options.mood == "config":
             raise ConfigError([Problem("no such file"), Problem("line 3 is bad", Path("users.xml"), 3, 1)])
@@ -122,7 +122,7 @@ async def test_services() -> None:
 
 def test_a_realm_of_everything() -> None:
     """What the configuration says of a realm is what the realm has."""
-    more = {
+    more: dict[str, Any] = {
         "http-challenge-scheme": ["Application Token", "Basic"],
         "http-header": ["X-A"],
         "http-query-parameter": ["b"],
@@ -513,17 +513,17 @@ def test_roles_of_other_modules_are_not_known() -> None:
 
 
 class NotAsync(LoginModule):
-    def login(self, attempt: Any) -> Any:  # type: ignore[override]
+    def login(self, attempt: Any) -> Any:
         return None
 
 
 class NotAsyncClose(Plugin):
-    def close(self) -> Any:  # type: ignore[override]
+    def close(self) -> Any:
         return None
 
 
 class Generator(Plugin):
-    async def login(self, attempt: Any) -> Any:  # type: ignore[override]
+    async def login(self, attempt: Any) -> Any:
         yield None
 
 
@@ -536,7 +536,7 @@ class NoAuthenticate(PasswordLoginModule):
 
 
 class NotAsyncAuthenticate(PasswordLoginModule):
-    def authenticate(self, attempt: Any, username: str, password: str) -> Any:  # type: ignore[override]
+    def authenticate(self, attempt: Any, username: str, password: str) -> Any:
         return None
 
 

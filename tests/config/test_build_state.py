@@ -27,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _gateway(mode: str = "recycle", **security: Any) -> Gateway:
+def _gateway(mode: str = "recycle", /, **security: Any) -> Gateway:
     modules = [{"type": "file", "success": "required", "options": {"file": "users.yaml"}}]
     authentication = {"http-challenge-scheme": "Basic", "authorization-mode": mode, "login-modules": modules}
     return load_config({"security": {**security, "realms": [{"name": "demo", "authentication": authentication}]}})

@@ -14,13 +14,17 @@ BASE += "login-module: {type: grant, success: required, options: {name: x}}}}}\n
 
 
 def described(
-    text: str, properties: str = "", *, given: dict[str, str] | None = None, **environment: str
+    text: str,
+    properties: str = "",
+    *,
+    given: dict[str, str] | None = None,
+    environment: dict[str, str] | None = None,
 ) -> LoadedConfig:
-    return loads(properties + BASE % text, "yaml", environment=environment, properties=given)
+    return loads(properties + BASE % text, "yaml", environment=environment or {}, properties=given)
 
 
 def description(text: str, properties: str = "", **environment: str) -> str:
-    return described(text, properties, **environment).config.security.realms[0].description
+    return described(text, properties, environment=environment).config.security.realms[0].description
 
 
 @pytest.mark.parametrize(
@@ -54,7 +58,7 @@ def test_outside_before_inside(
     given: dict[str, str], environment: dict[str, str], properties: str, value: str, source: str
 ) -> None:
     """A definition on the command line wins, then a variable of exactly that name, then the file; it is told which."""
-    found = described("${port}", properties, given=given, **environment)
+    found = described("${port}", properties, given=given, environment=environment)
     assert found.config.security.realms[0].description == value
     assert found.sources == {"port": source}
 

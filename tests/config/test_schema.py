@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 
 import asgi_gateway.config.schema
@@ -21,7 +21,7 @@ SHIPPED = Path(asgi_gateway.config.schema.__file__).with_name("gateway.schema.js
 
 
 def valid(source: Any) -> bool:
-    return jsonschema.Draft202012Validator(json_schema()).is_valid(source)
+    return bool(jsonschema.Draft202012Validator(json_schema()).is_valid(source))
 
 
 def test_shipped_schema_is_current() -> None:

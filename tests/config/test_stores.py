@@ -63,6 +63,7 @@ def test_modules_get_both(tmp_path: Path) -> None:
     """Login modules find the opened stores in their context, and the gateway has the keystore for its server."""
     gateway = load_config(write(tmp_path))
     context = gateway.realms[0].chain.entries[0].module.context
+    assert gateway.keystore is not None
     assert context.keystore is gateway.keystore
     assert context.keystore.aliases()
     assert b"BEGIN CERTIFICATE" in context.truststore.pem_bundle()
