@@ -6,12 +6,12 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from gssapi.raw.ext_rfc6680 import get_name_attribute
 
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.model import Grant
 from asgi_gateway.modules.kerberos.gss import GssLoginModule
 from asgi_gateway.modules.kerberos.kerberos5 import Kerberos5LoginModule
-from asgi_gateway.modules.kerberos.library import acceptor as library
 from tests import helpers
 from tests.integration.samba import PASSWORD, REALM, USERS, SambaDomain, samba
 from tests.integration.tickets import KRB5, SPNEGO, Client, acceptor, login, module
@@ -78,8 +78,10 @@ async def test_a_name_without_signature(
     samba: SambaDomain, keytab: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An account name that the KDC did not sign changes nothing: a client can add such data to its token."""
-    original = library.get_name_attribute
-    monkeypatch.setattr(library, "get_name_attribute", lambda *values: original(*values)._replace(authenticated=False))
+    monkeypatch.setattr(
+        "asgi_gateway.modules.kerberos.library.acceptor.get_name_attribute",
+        lambda *values: get_name_attribute(*values)._replace(authenticated=False),
+    )
     cache = kinit(samba, f"ALICE@{REALM}")
     gss: GssLoginModule = module(GssLoginModule, tmp_path)
     assert await login(acceptor(keytab), gss, Client(cache).token()) == Grant.user(f"ALICE@{REALM}")
