@@ -29,7 +29,6 @@ def document(
         "authorization-mode": "recycle",
         "login-modules": [{"type": "file", "success": "required", "options": {"file": "users.yaml"}}, module],
     }
-    security = {name.replace("_", "-"): value for name, value in security.items()}
     if state is not None:
         security |= {"state": state, "session-keys": {"file": "keys"}}
     return {"security": {"realms": [{"name": "demo", "authentication": authentication, **(realm or {})}], **security}}
@@ -93,7 +92,9 @@ async def test_names_of_gateways_that_share_a_store(folders: list[Path], monkeyp
 
 async def test_configured_name(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A configured name is what cookies begin with, wherever the configuration is."""
-    names = {await cookie_name(each, monkeypatch, document(session_cookie="shop")) for each in folders}
+    names = {
+        await cookie_name(each, monkeypatch, document(None, None, **{"session-cookie": "shop"})) for each in folders
+    }
     (name,) = names
     assert name.startswith("__Host-shop-")
 

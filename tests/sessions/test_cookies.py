@@ -64,8 +64,8 @@ class Host:
         self.revocations = Revocations(self.state)
 
     def worker(self, realm: str = "demo", **changed: Any) -> Sessions[Session]:
-        values: dict[str, Any] = {"realm": realm, "life": 3600.0, "idle": 600.0, "keys": [KEY]} | changed
-        settings = SessionSettings(**values)
+        values: dict[str, Any] = {"realm": realm, "life": 3600.0, "idle": 600.0, "keys": [KEY]}
+        settings = SessionSettings(**(values | changed))
         sessions: Sessions[Session] = Sessions(settings, self.state, self.clock, lambda session, left: session)
         self.revocations.subscribe(sessions.invalidate)
         return sessions

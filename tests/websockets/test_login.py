@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from pathlib import Path
-from typing import Any, TypeAlias
+from types import CoroutineType
+from typing import Any
 
 import pytest
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asgi_gateway import GatewayMiddleware
 from asgi_gateway.http.http1 import ResponseHead, parse_response
+from asgi_gateway.model import Decision, Headers
 from asgi_gateway.websockets.kaazing_handshake import LoginLimits
 from asgi_gateway.websockets.login import SocketLogin
 from asgi_gateway.websockets.pending import PendingLogins
-
-App: TypeAlias = Callable[[Any, Any, Any], Awaitable[None]]
-Make: TypeAlias = Callable[..., GatewayMiddleware]
 
 USERS = """<jaas-config>
   <user><name>joe</name><password>welcome</password><role-name>USER</role-name></user>
@@ -44,14 +44,14 @@ class Socket:
 
     def __init__(
         self,
-        app: App,
+        app: ASGIApp,
         path: str = "/echo",
         query: bytes = b".kl=Y",
         headers: Iterable[tuple[bytes, bytes]] = (),
         protocols: Iterable[str] = ("x-kaazing-handshake",),
         **scope: Any,
     ) -> None:
-        self.scope: dict[str, Any] = {
+        self.scope: Scope = {
             "type": "websocket",
             "path": path,
             "raw_path": path.encode(),
@@ -63,16 +63,19 @@ class Socket:
             "extensions": {"websocket.http.response": {}},
             **scope,
         }
-        self.inward: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.outward: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
+        self.inward: asyncio.Queue[Message] = asyncio.Queue()
+        self.outward: asyncio.Queue[Message] = asyncio.Queue()
         self.inward.put_nowait({"type": "websocket.connect"})
-        self.task = asyncio.ensure_future(app(self.scope, self.inward.get, self.outward.put))
+        self.task = asyncio.create_task(self._run(app))
+
+    async def _run(self, app: ASGIApp) -> None:
+        await app(self.scope, self.inward.get, self.outward.put)
 
     def say(self, message: str | bytes) -> None:
         key = "text" if isinstance(message, str) else "bytes"
         self.inward.put_nowait({"type": "websocket.receive", key: message})
 
-    async def next(self) -> dict[str, Any]:
+    async def next(self) -> Message:
         return await asyncio.wait_for(self.outward.get(), 5)
 
     async def opened(self) -> Socket:
@@ -96,16 +99,20 @@ class Socket:
         message = await self.next()
         assert message["type"] == "websocket.close"
         await asyncio.wait_for(self.task, 5)
-        return int(message["code"])
+        code: int = message["code"]
+        return code
+
+
+Make = Callable[..., GatewayMiddleware]
 
 
 class Echo:
     """An application that records its scope, accepts with the first subprotocol offered, and echoes."""
 
     def __init__(self) -> None:
-        self.scopes: list[Any] = []
+        self.scopes: list[Scope] = []
 
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scopes.append(scope)
         if scope["type"] == "http":
             await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -123,12 +130,12 @@ async def make(tmp_path: Path) -> AsyncIterator[Make]:
     """Make a gateway in front of an application; it is closed after the test."""
     made: list[GatewayMiddleware] = []
 
-    def gateway(app: App, **more: Any) -> GatewayMiddleware:
+    def gateway(app: ASGIApp, **more: object) -> GatewayMiddleware:
         (tmp_path / "users.xml").write_text(USERS)
         modules = [{"type": "file", "success": "required", "options": {"file": str(tmp_path / "users.xml")}}]
 
-        def realm(name: str, **different: Any) -> dict[str, Any]:
-            scheme = {"http-challenge-scheme": "Application Basic", "login-modules": modules}
+        def realm(name: str, **different: str) -> dict[str, Any]:
+            scheme: dict[str, Any] = {"http-challenge-scheme": "Application Basic", "login-modules": modules}
             return {"name": name, "authentication": {**scheme, **different}}
 
         realms = [realm("demo", **{"http-header": "X-Token"}), realm("brief", **{"session-timeout": "1 ms"})]
@@ -187,11 +194,11 @@ async def test_a_login_inside_the_socket(make: Make, echo: Echo) -> None:
 async def test_once_open_nothing_stands_between(make: Make, echo: Echo) -> None:
     """After the login the application's calls are the server's own: no coroutine is added to any message."""
     socket = await Socket(make(echo)).opened()
-    put: Any = socket.outward.put
-    login = SocketLogin(b"", socket.inward.get, put)
+    login = SocketLogin(b"", socket.inward.get, socket.outward.put)
     login._connected = login._open = True
-    sent: Any = login.send({"type": "x"})
-    received: Any = login.receive()
+    sent, received = login.send({"type": "x"}), login.receive()
+    assert isinstance(sent, CoroutineType)
+    assert isinstance(received, CoroutineType)
     assert sent.cr_code is asyncio.Queue.put.__code__
     assert received.cr_code is asyncio.Queue.get.__code__
     sent.close()
@@ -314,11 +321,16 @@ async def test_a_client_that_leaves(make: Make, echo: Echo) -> None:
 async def test_a_client_that_says_nothing() -> None:
     """A login that takes too long ends, and the socket is closed."""
 
-    async def run(scope: Any, receive: Any, send: Any) -> None:
+    async def decide(scope: Scope) -> Decision:
+        raise AssertionError("there is no request to decide on")
+
+    def answer(decision: Decision) -> tuple[int, Headers, bytes]:
+        raise AssertionError("there is no decision to answer with")
+
+    async def run(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         login = SocketLogin(b"", receive, send, limits=LoginLimits(first=0.01))
-        unused: Any = None
-        assert await login.run(scope, unused, unused) is None
+        assert await login.run(scope, decide, answer) is None
 
     socket = await Socket(run, query=b"").opened()
     assert await socket.closed() == 1008
@@ -346,10 +358,10 @@ async def test_a_client_that_says_nothing() -> None:
         ),
     ],
 )
-async def test_an_application_that_refuses(make: Make, answer: Any, status: int, code: int) -> None:
+async def test_an_application_that_refuses(make: Make, answer: list[Message], status: int, code: int) -> None:
     """What the application answers to the opening becomes a response inside the socket, which is then closed."""
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         for message in answer:
             await send(message)
@@ -364,7 +376,7 @@ async def test_an_application_that_refuses(make: Make, answer: Any, status: int,
 async def test_an_application_that_fails(make: Make) -> None:
     """An exception before the answer reaches the server, which closes the socket as it does any other."""
 
-    async def app(scope: Any, receive: Any, send: Any) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.send", "text": "too early"})
 
     socket = await Socket(make(app)).opened()
@@ -385,15 +397,18 @@ async def test_nobody_connects(make: Make, echo: Echo) -> None:
     assert socket.outward.empty()
 
 
-async def get(app: App, path: str, method: str = "GET") -> tuple[int, bytes]:
-    sent: list[Any] = []
+async def get(app: ASGIApp, path: str, method: str = "GET") -> tuple[int, bytes]:
+    sent: list[Message] = []
 
-    async def send(message: Any) -> None:
+    async def receive() -> Message:
+        raise AssertionError("nothing is to be received")
+
+    async def send(message: Message) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": [(b"cookie", b"secret=1")], "scheme": "http"}
     with contextlib.suppress(StopIteration):
-        await app({**scope, "query_string": b".krn=0.5&.kl=Y"}, None, send)
+        await app({**scope, "query_string": b".krn=0.5&.kl=Y"}, receive, send)
     return sent[0]["status"], sent[-1]["body"]
 
 
@@ -457,19 +472,19 @@ async def test_subprotocols_of_the_opening(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/kept", "/kept/below"])
-async def test_no_session_begins_inside(make: Make, echo: Echo, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_session_begins_inside(make: Make, echo: Echo, path: str) -> None:
     """A login inside a socket sets no cookie and begins no session; a session from before opens the socket."""
     app = make(echo)
     (realm,) = (realm for realm in app.gateway.realms if realm.name == "kept")
-    begun: list[Any] = []
     assert realm.sessions is not None
+    begun: list[object] = []
     begin = realm.sessions.begin
 
     async def counting(*args: Any, **more: Any) -> bytes:
         begun.append(more)
         return await begin(*args, **more)
 
-    monkeypatch.setattr(realm.sessions, "begin", counting)
+    realm.sessions.begin = counting  # type: ignore[method-assign]
     socket = await Socket(app, path).opened()
     assert b"set-cookie" not in dict((await socket.ask(request())).headers)
     response = await socket.ask(request(basic()))
@@ -484,7 +499,7 @@ async def test_no_session_begins_inside(make: Make, echo: Echo, path: str, monke
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("more", [{"extended-handshake": False}, {"extended-handshake": "false"}])
-async def test_off_unless_configured(make: Make, echo: Echo, more: dict[str, Any]) -> None:
+async def test_off_unless_configured(make: Make, echo: Echo, more: dict[str, bool | str]) -> None:
     """Without the setting no socket is accepted before its login, and the subprotocol is one like others."""
     socket = Socket(make(echo, **more))
     assert (await socket.next())["status"] == 401
