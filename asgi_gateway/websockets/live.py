@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Protocol
 
 from asgi_gateway.model import Headers, RevocationKey
+from asgi_gateway.telemetry.outages import Outages
 from asgi_gateway.websockets.closable import (
     POLICY_VIOLATION,
     ClosableWebSocket,
@@ -30,6 +31,8 @@ __all__ = ["CloseReason", "LiveSocket", "LiveSockets", "SocketOwner", "SocketRen
 
 logger = logging.getLogger("asgi_gateway.sockets")
 
+_outages = Outages(logger=logger)
+"""One for all sockets: when a store is down, each of them asks it."""
 _RECENT = 1024
 """The number of revocations that are remembered for sockets whose login is still being decided."""
 
@@ -236,7 +239,7 @@ class LiveSocket(ClosableWebSocket):
         try:
             seconds = await renewal.ask(self)
         except Exception as error:
-            logger.warning("cannot check reauthorization of a WebSocket: %s", error)
+            _outages.report(str(error), "cannot check reauthorization of a WebSocket")
             seconds = 0.0
         if seconds > 0:
             self.extend_authorization(seconds)
