@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from asgi_gateway import GatewayMiddleware
 from tests.integration.apps import CONFIG
-from tests.integration.apps.quart_app import quart as app
 
+app: Any = quart
 app.asgi_app = GatewayMiddleware(app.asgi_app, CONFIG)
