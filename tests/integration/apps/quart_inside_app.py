@@ -5,4 +5,5 @@ from __future__ import annotations
 from asgi_gateway import GatewayMiddleware
 from tests.integration.apps import CONFIG
 
+app: Any = quart
 app.asgi_app = GatewayMiddleware(app.asgi_app, CONFIG)
