@@ -57,7 +57,7 @@ def test_expansion(text: str, expanded: str) -> None:
 def test_outside_before_inside(
     given: dict[str, str], environment: dict[str, str], properties: str, value: str, source: str
 ) -> None:
-    """A definition on the command line wins, then a variable of exactly that name, then the file; the source is known."""
+    """A definition on the command line wins, then the variable of that name, then the file; the source is known."""
     found = described("${port}", properties, given=given, environment=environment)
     assert found.config.security.realms[0].description == value
     assert found.sources == {"port": source}

@@ -43,7 +43,7 @@ def test_cdata_is_literal_and_known() -> None:
 
 
 def test_end_tag_without_its_slash() -> None:
-    """The element that is not closed is named, with the position of its start, at the position where its end was meant."""
+    """The error is where the end tag was meant, and names the element with the position of its start."""
     with pytest.raises(ConfigError) as caught:
         read_xml(SLASH_FORGOTTEN)
     (problem,) = caught.value.problems
