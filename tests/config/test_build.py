@@ -320,7 +320,7 @@ def test_load_config(tmp_path: Path) -> None:
     assert load_config(tmp_path / "gateway.yaml", clock=clock).clock is clock
 
 
-# ------------------------------------------------------------------------------------------- problems and their positions
+# --------------------------------------------------------------------------------------- problems and their positions
 
 FILE = """\
 security:

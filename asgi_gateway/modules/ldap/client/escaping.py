@@ -1,4 +1,4 @@
-"""What a client typed, made safe to stand in a search filter or in a distinguished name."""
+"""Escape what a client typed for a search filter or a distinguished name."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asgi_gateway.passwords import MAX_PASSWORD_BYTES
 __all__ = ["MAX_NAME_LENGTH", "Template", "check_name", "check_password", "escape_dn", "escape_filter"]
 
 MAX_NAME_LENGTH = 1024
-"""No directory has a longer name, and the server need not be asked for one."""
+"""The longest user name in characters; directories have no longer ones."""
 
 _FILTER_SPECIAL = re.compile(r"[\\*()\x00]")
 _DN_SPECIAL = re.compile(r'[\\,+"<>;=]')
@@ -19,12 +19,12 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z]+)\}")
 
 
 def escape_filter(value: str) -> str:
-    """A value as it stands in a search filter (RFC 4515 section 3)."""
+    """Return a value escaped for a search filter (RFC 4515 section 3)."""
     return _FILTER_SPECIAL.sub(lambda match: f"\\{ord(match[0]):02x}", value)
 
 
 def escape_dn(value: str) -> str:
-    """An attribute value as it stands in a distinguished name (RFC 4514 section 2.4)."""
+    """Return an attribute value escaped for a distinguished name (RFC 4514 section 2.4)."""
     escaped = _DN_SPECIAL.sub(r"\\\g<0>", value).replace("\0", r"\00")
     if escaped.startswith(("#", " ")):
         escaped = "\\" + escaped
@@ -34,31 +34,31 @@ def escape_dn(value: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Refuse, without asking any server, a name that no directory entry can have.
+    """Check, without asking a server, that a directory entry can have a name.
 
     Raises:
-        LoginFailed: it is empty, too long, no Unicode text, or holds control characters.
+        LoginFailed: it is empty, too long, not Unicode text, or has control characters.
     """
     if not name.strip():
         raise LoginFailed("the user name is empty")
     if len(name) > MAX_NAME_LENGTH:
         raise LoginFailed(f"the user name is longer than {MAX_NAME_LENGTH} characters")
     if not name.isprintable():  # lone surrogates are not printable either
-        raise LoginFailed("the user name holds characters that cannot be printed")
+        raise LoginFailed("the user name has control characters or other unprintable ones")
 
 
 def check_password(password: str) -> None:
-    """Refuse, without a bind, what no password can be. An empty one would make the bind an anonymous one.
+    """Check, without a bind, that a text can be a password. An empty one would make the bind anonymous.
 
     Raises:
-        LoginFailed: it is empty, too long, no Unicode text, or holds a NUL.
+        LoginFailed: it is empty, too long, not Unicode text, or has a NUL.
     """
     try:
         size = len(password.encode())
     except UnicodeEncodeError:
-        raise LoginFailed("the password is no Unicode text") from None
+        raise LoginFailed("the password is not Unicode text") from None
     if not 0 < size <= MAX_PASSWORD_BYTES or "\0" in password:
-        raise LoginFailed("the password is empty, too long, or holds a NUL")
+        raise LoginFailed("the password is empty, too long, or has a NUL")
 
 
 class Template:
@@ -66,11 +66,11 @@ class Template:
 
     Args:
         text: the text.
-        known: the placeholders it may have.
-        escape: how values are escaped.
+        known: the placeholders that it may have.
+        escape: escapes a value.
 
     Raises:
-        ValueError: it has another placeholder.
+        ValueError: it has an unknown placeholder.
     """
 
     def __init__(self, text: str, known: Iterable[str], escape: Callable[[str], str]) -> None:
@@ -81,10 +81,10 @@ class Template:
         allowed = sorted(known)
         if unknown := sorted(self.names.difference(allowed)):
             choices = ", ".join(f"{{{name}}}" for name in allowed)
-            raise ValueError(f"{{{unknown[0]}}} is not known here; what can be filled in is {choices}")
+            raise ValueError(f"unknown placeholder {{{unknown[0]}}}; write one of {choices}")
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """The text with every placeholder replaced by its value, escaped; a value is never looked into again."""
+        """Return the text with every placeholder replaced by its escaped value; placeholders in values stay."""
         parts = self._parts.copy()
         for index in range(1, len(parts), 2):
             parts[index] = self._escape(values[parts[index]])
