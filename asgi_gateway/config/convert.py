@@ -193,7 +193,7 @@ def _block(name: str, lines: list[str], indent: int) -> Iterator[str]:
 
 
 def _text(name: str, text: str, indent: int) -> str:
-    # a reader collapses white space unless it is told not to, and turns a bare carriage return into a line feed
+    # without xml:space a reader collapses white space; it turns a bare carriage return into a line feed
     keep = "" if text == collapse(text) else ' xml:space="preserve"'
     escaped = escape(text, {"\r": "&#13;"})
     return f"{' ' * indent}<{name}{keep}>{escaped}</{name}>" if text else f"{' ' * indent}<{name}/>"
