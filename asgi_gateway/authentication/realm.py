@@ -35,6 +35,7 @@ from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
 from asgi_gateway.sessions.cookies import DEPENDS_ON_COOKIE, Sessions
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.telemetry.audit import Audit
+from asgi_gateway.telemetry.outages import Outages
 
 __all__ = ["SESSION_LIFE", "LoginOptions", "Realm", "RealmServices", "RealmSettings", "Trace"]
 
@@ -170,6 +171,7 @@ class Realm:
         self._checked: BoundedCache[str, bool] = BoundedCache(
             _CHECKED, ttl=settings.recheck, monotonic=services.clock.monotonic
         )
+        self._outages = Outages(services.clock)
         self._invalidation_handlers: list[Callable[[str], object]] = []
 
     def challenge_headers(self, data: Sequence[str] = (), scheme: ChallengeScheme | None = None) -> Headers:
@@ -423,7 +425,7 @@ class Realm:
                     if not await entry.module.recheck(subject, data):
                         return False
             except (LoginUnavailable, StateError, TimeoutError) as error:
-                self._recheck_failures.warn("cannot check logins of realm %s with %s: %s", self.name, entry.name, error)
+                self._outages.report(f"cannot check logins with {entry.name}: {error}", f"realm {self.name}")
         return True
 
     async def _still_holds(self, request: AuthRequest, service: str, result: AuthenticationResult) -> bool:

@@ -304,7 +304,7 @@ class LiveSockets:
             missed = 0 if revocation_epoch is None else self.revocation_epoch - revocation_epoch
             recent = list(self._recent)[-missed:] if missed else []
             self._count += 1
-            if socket.name:
+            if isinstance(socket, LiveSocket) and socket.name:
                 self._by_name[socket.name] = socket
             for key in socket.revocation_keys:
                 present = self._by_key.setdefault(key, socket)
@@ -366,7 +366,7 @@ class LiveSockets:
 
 
 def _sockets(present: Revocable | Collection[Revocable]) -> Collection[Revocable]:
-    return present if isinstance(present, set) else (present,)
+    return present if isinstance(present, Collection) else (present,)
 
 
 def _reason_of(revocation: RevocationKey | None) -> CloseReason:
