@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from asgi_gateway.model import Headers, RevocationKey
 from asgi_gateway.telemetry.outages import Outages
@@ -46,6 +47,7 @@ class CloseReason(Enum):
     USER_REVOKED = (4004, "user revoked")
     TOKEN_REVOKED = (4005, "token revoked")
     UNCERTAIN = (4006, "log in again")
+    LOGIN_ENDED = (4007, "login no longer valid")
 
     @property
     def code(self) -> int:
@@ -253,6 +255,25 @@ def _on_timer(socket: LiveSocket) -> None:
     socket._on_timer()
 
 
+class Revocable(Protocol):
+    """What a revocation closes: a WebSocket, or an HTTP response that goes on for long."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Its event loop."""
+
+    @property
+    def name(self) -> str:
+        """The name by which a client authenticates again for it; empty for none."""
+
+    @property
+    def revocation_keys(self) -> tuple[RevocationKey, ...]:
+        """The revocations that close it."""
+
+    def close(self, reason: CloseReason) -> None:
+        """Close it; called in its own event loop."""
+
+
 class LiveSockets:
     """All authenticated WebSockets of a process, in whichever event loop they run.
 
@@ -261,7 +282,7 @@ class LiveSockets:
     """
 
     def __init__(self) -> None:
-        self._by_key: dict[RevocationKey, LiveSocket | set[LiveSocket]] = {}  # most keys have one socket
+        self._by_key: dict[RevocationKey, Revocable | set[Revocable]] = {}  # most keys have one socket
         self._by_name: dict[str, LiveSocket] = {}
         self._recent: deque[RevocationKey | None] = deque(maxlen=_RECENT)
         self._lock = threading.Lock()
@@ -272,7 +293,7 @@ class LiveSockets:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, socket: LiveSocket, revocation_epoch: int | None = None) -> None:
+    def add(self, socket: Revocable, revocation_epoch: int | None = None) -> None:
         """Add a socket. Close it at once if it was revoked while its login was being decided.
 
         Args:
@@ -283,7 +304,7 @@ class LiveSockets:
             missed = 0 if revocation_epoch is None else self.revocation_epoch - revocation_epoch
             recent = list(self._recent)[-missed:] if missed else []
             self._count += 1
-            if socket.name:
+            if isinstance(socket, LiveSocket) and socket.name:
                 self._by_name[socket.name] = socket
             for key in socket.revocation_keys:
                 present = self._by_key.setdefault(key, socket)
@@ -297,7 +318,7 @@ class LiveSockets:
             if revocation is None or revocation in socket.revocation_keys:
                 self._close((socket,), _reason_of(revocation))
 
-    def discard(self, socket: LiveSocket) -> None:
+    def discard(self, socket: Revocable) -> None:
         """Remove a socket whose application has returned."""
         with self._lock:
             self._count -= 1
@@ -334,8 +355,8 @@ class LiveSockets:
         return self._close(sockets, _reason_of(revocation))
 
     @staticmethod
-    def _close(sockets: Collection[LiveSocket], reason: CloseReason) -> int:
-        by_loop: dict[asyncio.AbstractEventLoop, list[LiveSocket]] = {}
+    def _close(sockets: Collection[Revocable], reason: CloseReason) -> int:
+        by_loop: dict[asyncio.AbstractEventLoop, list[Revocable]] = {}
         for socket in sockets:
             by_loop.setdefault(socket.loop, []).append(socket)
         for loop, concerned in by_loop.items():
@@ -344,8 +365,8 @@ class LiveSockets:
         return len(sockets)
 
 
-def _sockets(present: LiveSocket | Collection[LiveSocket]) -> Collection[LiveSocket]:
-    return (present,) if isinstance(present, LiveSocket) else present
+def _sockets(present: Revocable | Collection[Revocable]) -> Collection[Revocable]:
+    return present if isinstance(present, Collection) else (present,)
 
 
 def _reason_of(revocation: RevocationKey | None) -> CloseReason:
@@ -353,6 +374,6 @@ def _reason_of(revocation: RevocationKey | None) -> CloseReason:
     return CloseReason.UNCERTAIN if revocation is None else _REASONS[revocation.kind]
 
 
-def _close_all(sockets: Collection[LiveSocket], reason: CloseReason) -> None:
+def _close_all(sockets: Collection[Revocable], reason: CloseReason) -> None:
     for socket in sockets:
         socket.close(reason)

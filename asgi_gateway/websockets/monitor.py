@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import Protocol
 
-from asgi_gateway.websockets.live import CloseReason
+from asgi_gateway.model import LoginCheck
+from asgi_gateway.websockets.live import CloseReason, Revocable
 
-__all__ = ["LoginCheck", "LoginMonitor", "Monitored"]
+__all__ = ["LoginMonitor"]
 
 logger = logging.getLogger("asgi_gateway.monitor")
 
@@ -24,39 +24,11 @@ _AT_ONCE = 8
 """Logins that are checked at the same time."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoginCheck:
-    """How the login behind a socket is checked.
-
-    Args:
-        realm: the name of the realm that authenticated it.
-        key: equal for equal logins of the realm, which are checked together.
-        interval: seconds between two checks.
-        holds: returns whether the login still holds.
-    """
-
-    realm: str
-    key: Hashable
-    interval: float
-    holds: Callable[[], Awaitable[bool]] = field(compare=False)
-
-
-class Monitored(Protocol):
-    """What is closed when its login no longer holds: a socket or a stream."""
-
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Its event loop."""
-
-    def close(self, reason: CloseReason) -> None:
-        """Close it; called in its own event loop."""
-
-
 @dataclass(slots=True)
 class _Login:
     check: LoginCheck
     due: float
-    sockets: set[Monitored] = field(default_factory=set)
+    sockets: set[Revocable] = field(default_factory=set)
 
 
 class LoginMonitor:
@@ -84,7 +56,7 @@ class LoginMonitor:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def add(self, socket: Monitored, check: LoginCheck) -> None:
+    def add(self, socket: Revocable, check: LoginCheck) -> None:
         """Check a socket's login from now on."""
         login = self._logins.get((check.realm, check.key))
         if login is None:
@@ -92,7 +64,7 @@ class LoginMonitor:
             self._logins[check.realm, check.key] = login
         login.sockets.add(socket)
 
-    def discard(self, socket: Monitored, check: LoginCheck) -> None:
+    def discard(self, socket: Revocable, check: LoginCheck) -> None:
         """Check a socket's login no longer; do nothing if it was not added."""
         login = self._logins.get((check.realm, check.key))
         if login is not None:

@@ -7,10 +7,10 @@ which are nearly all, cost no more than the headers that the gateway adds to the
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from asgi_gateway.model import Allow
+from asgi_gateway.model import Allow, RevocationKey
 from asgi_gateway.websockets.closable import ConnectionEnded
 from asgi_gateway.websockets.live import CloseReason
 
@@ -43,6 +43,7 @@ class LiveStream:
         "_ended",
         "_live",
         "_receive",
+        "_received",
         "_register",
         "_send",
         "_timer",
@@ -68,14 +69,17 @@ class LiveStream:
         self._discard = discard
         self._bodies = 0
         self._live = False
+        self._received = False
         self._ended: asyncio.Event | None = None
         self._timer: asyncio.TimerHandle | None = None
 
-    name = ""
-    """Streams have no name: no client authenticates again for one."""
+    @property
+    def name(self) -> str:
+        """Empty: no client authenticates again for a response."""
+        return ""
 
     @property
-    def revocation_keys(self) -> Iterable[Any]:
+    def revocation_keys(self) -> tuple[RevocationKey, ...]:
         """The revocations that end it."""
         return self.allow.revocation_keys
 
@@ -101,6 +105,10 @@ class LiveStream:
         """Return the server's next message, or ``http.disconnect`` once the gateway ended the response."""
         if self.reason is not None:
             return {"type": _DISCONNECT}
+        if not self._received:  # the request's body cannot be what the application waits for the end with
+            message = await self._receive()
+            self._received = message["type"] != "http.request" or not message.get("more_body", False)
+            return message
         if self._ended is None:
             self._ended = asyncio.Event()
         received = asyncio.ensure_future(self._receive())
