@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -116,6 +116,8 @@ class Grant:
         data: for the module's own second phase; nobody else reads it.
         expires: when the credentials cease to be good, in seconds since the epoch; what was opened ends then.
         authenticates: False if this one grant says nothing of who the client is, such as a login of the gateway's own.
+        recheck_data: what the module's ``recheck`` needs later to tell whether the login still holds: JSON values
+            without secrets, since it is kept with the session.
     """
 
     principals: tuple[Principal, ...] = ()
@@ -124,6 +126,7 @@ class Grant:
     data: Any = field(default=None, repr=False, compare=False)
     expires: float | None = None
     authenticates: bool = True
+    recheck_data: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
     def user(cls, name: str, roles: Iterable[str] = (), **credentials: Any) -> Grant:

@@ -109,8 +109,14 @@ class _Builder:
             return None
         if self._session_keys is None:
             security = self._loaded.config.security
+
+            def warn(message: str) -> None:
+                self._report.problem(("security", "session-keys"), message, severity="warning")
+
             try:
-                self._session_keys = session_keys(security.session_keys, self._loaded.directory, self._state.shared)
+                self._session_keys = session_keys(
+                    security.session_keys, self._loaded.directory, self._state.shared, warn
+                )
             except ConfigError as error:
                 self._report.adopt(error, ("security", "session-keys"))
                 return None

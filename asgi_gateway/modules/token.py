@@ -7,17 +7,15 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from asgi_gateway.errors import LoginFailed, LoginUnavailable, Replayed, StateError
+from asgi_gateway.errors import LoginFailed
 from asgi_gateway.model import Grant, RevocationKey
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_duration
+from asgi_gateway.plugins.replay import ReplayGuard
 from asgi_gateway.sessions.signing import load_keys
 from asgi_gateway.sessions.tokens import Token, TokenIssuer
 
-__all__ = ["CLOCK_MARGIN", "TokenLoginModule", "TokenOptions"]
-
-CLOCK_MARGIN = 3600.0
-"""Seconds that a used token is remembered beyond its life: a clock that far behind does not make it good again."""
+__all__ = ["TokenLoginModule", "TokenOptions"]
 
 
 class TokenOptions(ModuleOptions):
@@ -64,10 +62,9 @@ class TokenLoginModule(LoginModule):
     def __init__(self, options: TokenOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
         file = context.path(options.keyFile) if options.keyFile is not None else None
-        self.issuer = TokenIssuer(load_keys(file, options.keyEnvironment), options.audience)
+        self.issuer = TokenIssuer(load_keys(file, options.keyEnvironment, context.warn), options.audience)
         self.replay_protected = options.singleUse != "refused" or options.revocable
-        if file is not None and file.stat().st_mode & 0o077:
-            context.warn(f"{file} holds signing keys and can be read by other users: chmod 600 {file}")
+        self._replays = ReplayGuard(context.state)
 
     @property
     def takes_tickets(self) -> bool:
@@ -84,10 +81,13 @@ class TokenLoginModule(LoginModule):
         token = self.issuer.read(text, realm=attempt.realm, now=now, leeway=options.leeway)
         if token.service and token.service != attempt.service:
             raise LoginFailed("the token is for another service")
+        key = RevocationKey("token", token.id).key
         if token.single_use or options.singleUse == "required":
-            await self._use(token, now)
+            if options.singleUse == "refused":
+                raise LoginFailed("single-use tokens are refused: singleUse is refused")
+            await self._replays.use(key, token.expires - now + options.leeway)
         elif options.revocable:
-            await self._check_revoked(token)
+            await self._replays.check_revoked(key)
         if token.revocation_keys:
             await self._check_login(token)
         until = token.until
@@ -98,43 +98,15 @@ class TokenLoginModule(LoginModule):
         ended_by = (RevocationKey("token", token.id), *(revocation for revocation, _ in token.revocation_keys))
         return Grant.user(token.user, token.roles, public_credentials=(token, *ended_by), expires=until)
 
-    async def _use(self, token: Token, now: float) -> None:
-        """Take a token's one use.
-
-        Raises:
-            LoginFailed: it is taken already, none is allowed, or the token was revoked.
-            LoginUnavailable: nobody can say now.
-        """
-        if self.options.singleUse == "refused":
-            raise LoginFailed("tokens to be used once are refused here")
-        ttl = max(token.expires - now, 0) + self.options.leeway + CLOCK_MARGIN
-        try:
-            used = await self.context.state.put_if_absent(RevocationKey("token", token.id).key, "used", ttl)
-        except StateError as error:
-            raise LoginUnavailable(f"whether the token was used before cannot be told: {error}") from error
-        if used is not None:
-            raise LoginFailed("the token was revoked") if used == "revoked" else Replayed("the token was used before")
-
-    async def _check_revoked(self, token: Token) -> None:
-        try:
-            revoked = await self.context.state.get(RevocationKey("token", token.id).key)
-        except StateError as error:
-            raise LoginUnavailable(f"whether the token was revoked cannot be told: {error}") from error
-        if revoked is not None:
-            raise LoginFailed("the token was revoked")
-
     async def _check_login(self, token: Token) -> None:
-        """Whether the login that a ticket was had for still stands.
+        """Check that the login which a ticket was issued for has not ended.
 
         Raises:
-            LoginFailed: it was ended.
-            LoginUnavailable: nobody can say now.
+            LoginFailed: it has ended.
+            LoginUnavailable: the state cannot be asked.
         """
         for revocation, seen in token.revocation_keys:
-            try:
-                there = await self.context.state.get(revocation.key)
-            except StateError as error:
-                raise LoginUnavailable(f"whether the login behind a ticket stands cannot be told: {error}") from error
-            stands = {"user": (there or "") == seen, "session": there is not None, "token": there != "revoked"}
-            if not stands[revocation.kind]:
-                raise LoginFailed(f"the login behind the ticket was ended: {revocation.kind}")
+            found = await self._replays.state_of(revocation.key)
+            active = {"user": (found or "") == seen, "session": found is not None, "token": found != "revoked"}
+            if not active[revocation.kind]:
+                raise LoginFailed(f"the login behind the ticket has ended: {revocation.kind}")

@@ -224,6 +224,21 @@ class LoginModule:
     async def logout(self, subject: Subject) -> None:
         """The subject's login ended."""
 
+    async def recheck(self, subject: Subject, data: Any) -> bool | None:
+        """Check whether a login still holds, without its password (``recheck``); called while its session lives.
+
+        Args:
+            subject: whom the chain logged in; its principals alone, since credentials are not kept.
+            data: the ``recheck_data`` of this module's Grant; None if it gave none.
+
+        Returns:
+            True if the login still holds with the same roles, False if it must end, None if this module cannot say.
+
+        Raises:
+            LoginUnavailable: the back end cannot be asked now; the login holds until it can be.
+        """
+        return None
+
     async def check(self) -> list[str]:
         """Try the back end for ``asgi-gateway check --connect``; each string returned names something that fails."""
         return []

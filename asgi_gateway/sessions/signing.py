@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 
+from asgi_gateway._runtime.secret_files import ignore_warning, read_secret_text
 from asgi_gateway.errors import ConfigError
 
 __all__ = ["KEY_BYTES", "Signer", "load_keys"]
@@ -53,7 +54,9 @@ class Signer:
         return data if isinstance(data, dict) else None
 
 
-def load_keys(file: Path | None = None, variable: str | None = None) -> tuple[bytes, ...]:
+def load_keys(
+    file: Path | None = None, variable: str | None = None, warn: Callable[[str], None] = ignore_warning
+) -> tuple[bytes, ...]:
     """Signing keys from a file or an environment variable, one a line; empty lines and lines with ``#`` are left out.
 
     A key is the line's text as it stands, such as the output of ``openssl rand -base64 32``.
@@ -61,6 +64,7 @@ def load_keys(file: Path | None = None, variable: str | None = None) -> tuple[by
     Args:
         file: the file.
         variable: the variable's name, if there is no file.
+        warn: called with a sentence if other users can read or write the file.
 
     Returns:
         The keys in their order, at least one.
@@ -72,10 +76,7 @@ def load_keys(file: Path | None = None, variable: str | None = None) -> tuple[by
         raise ConfigError("signing keys come either from a file or from an environment variable")
     if file is not None:
         where = str(file)
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"the keys file {file} cannot be read: {type(error).__name__}") from None
+        text = read_secret_text(file, warn, "keys file")
     else:
         where = f"the environment variable {variable}"
         text = os.environ.get(str(variable), "")
