@@ -14,10 +14,12 @@ from pathlib import Path
 
 from asgi_gateway.errors import ConfigError, Problem
 
-__all__ = ["MAX_BYTES", "ignore_warning", "permission_problem", "read_secret", "read_secret_text"]
+__all__ = ["MAX_BYTES", "MAX_SECRET_BYTES", "ignore_warning", "permission_problem", "read_secret", "read_secret_text"]
 
 MAX_BYTES = 65_536
 """The largest secret file in bytes; anything larger is some other file."""
+MAX_SECRET_BYTES = 4096
+"""The largest secret in bytes."""
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _LINE_END = re.compile(r"\r?\n\Z")
 _SECRET_MODE = stat.S_IRWXG | stat.S_IRWXO
@@ -43,6 +45,8 @@ def read_secret(file: Path, warn: Callable[[str], None] = ignore_warning, what: 
     secret = _LINE_END.sub("", read_secret_text(file, warn, what))
     if not secret:
         raise _error(file, what, "is empty", "write the secret into its first line")
+    if len(secret.encode()) > MAX_SECRET_BYTES:
+        raise _error(file, what, f"is larger than {MAX_SECRET_BYTES} bytes")
     if "\n" in secret or "\r" in secret:
         raise _error(file, what, "has several lines", "leave only the secret in it")
     if _CONTROL.search(secret):
@@ -64,7 +68,7 @@ def read_secret_text(file: Path, warn: Callable[[str], None] = ignore_warning, w
     """
     data, status = _read(file, what)
     if (problem := permission_problem(status.st_mode, file, what)) is not None:
-        warn(problem)
+        warn(f"{problem.message}: {problem.hint}")
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -74,8 +78,8 @@ def read_secret_text(file: Path, warn: Callable[[str], None] = ignore_warning, w
     return text
 
 
-def permission_problem(mode: int, file: Path, what: str, forbidden: int = _SECRET_MODE) -> str | None:
-    """Return a sentence about permissions that are too wide, or None.
+def permission_problem(mode: int, file: Path, what: str, forbidden: int = _SECRET_MODE) -> Problem | None:
+    """Return a warning about permissions that are too wide, or None.
 
     Args:
         mode: the file's mode, as ``os.stat`` returns it.
@@ -88,11 +92,9 @@ def permission_problem(mode: int, file: Path, what: str, forbidden: int = _SECRE
         return None
     actions = [verb for verb, bits in (("read", 0o044), ("written", 0o022), ("executed", 0o011)) if wide & bits]
     users = "every user of this machine" if wide & stat.S_IRWXO else "other users of its group"
-    return f"the {what} {file} can be {' and '.join(actions)} by {users}: run chmod {_without(mode, forbidden)} {file}"
-
-
-def _without(mode: int, forbidden: int) -> str:
-    return f"{stat.S_IMODE(mode) & ~forbidden:03o}"
+    message = f"the {what} {file} can be {' and '.join(actions)} by {users}"
+    hint = f"run chmod {stat.S_IMODE(mode) & ~forbidden:03o} {file}"
+    return Problem(message, hint=hint, severity="warning")
 
 
 def _read(file: Path, what: str) -> tuple[bytes, os.stat_result]:

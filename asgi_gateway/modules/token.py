@@ -1,4 +1,4 @@
-"""The ``token`` login module: the gateway's own signed tokens, from wherever the realm looks for credentials."""
+"""Define the ``token`` login module: the gateway's own signed tokens, from any place of credentials."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class TokenOptions(ModuleOptions):
         audience: which application the tokens are for.
         component: the header, query parameter or cookie that holds the token, by its configured name; by default the
             first of the request's credentials, the Authorization header before all.
-        singleUse: ``as-issued``: the token says whether it can be used once or many times; ``required``: every token is
-            good for one login; ``refused``: tokens to be used once are refused, and no shared store is needed.
-        revocable: whether each login looks if the token was revoked, for tokens to be used many times; those to be used
-            once always do. Needs the shared store.
+        singleUse: ``as-issued``: the token says whether it can be used once or many times; ``required``: every token
+            can be used once; ``refused``: single-use tokens are refused, and no shared store is needed.
+        revocable: whether each login checks if a token for many uses was revoked; for single-use tokens that is always
+            checked. Needs the shared store.
         leeway: how far the clocks of issuer and gateway may differ.
     """
 
@@ -50,10 +50,10 @@ class TokenOptions(ModuleOptions):
 
 
 class TokenLoginModule(LoginModule):
-    """Lets in who bears a token of the gateway (see ``asgi-gateway token issue``).
+    """Takes the gateway's own tokens (see ``asgi-gateway token issue``).
 
-    What is opened with a token ends when it expires; what is opened with one that can be used once ends when the token
-    says so, which may be much later than its own end.
+    What is opened with a token ends when it expires; what is opened with a single-use token ends when the token says
+    so, which may be much later than its own end.
     """
 
     Options = TokenOptions
@@ -68,7 +68,7 @@ class TokenLoginModule(LoginModule):
 
     @property
     def takes_tickets(self) -> bool:
-        """Whether tokens that can be used once are taken."""
+        """Whether single-use tokens are taken."""
         options: TokenOptions = self.options
         return options.singleUse != "refused"
 

@@ -16,6 +16,7 @@ from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOpt
 from asgi_gateway.plugins.replay import CLOCK_MARGIN, ReplayGuard
 from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
 from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, PositionLost, StateStore
+from asgi_gateway.plugins.user_names import user_name_problem
 
 __all__ = [
     "CLOCK_MARGIN",
@@ -41,4 +42,5 @@ __all__ = [
     "UserNamePassword",
     "parse_boolean",
     "parse_duration",
+    "user_name_problem",
 ]

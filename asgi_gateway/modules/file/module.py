@@ -202,8 +202,8 @@ class FileLoginModule(PasswordLoginModule):
                 mode = path.stat().st_mode
             except OSError:  # gone again, which the next check of the files finds
                 continue
-            if (message := permission_problem(mode, path, what, forbidden)) is not None:
-                found.append(Problem(message, path, severity="warning"))
+            if (problem := permission_problem(mode, path, what, forbidden)) is not None:
+                found.append(problem)
         return found
 
     def _changed(self, users: Users) -> None:

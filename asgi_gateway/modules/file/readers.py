@@ -107,7 +107,7 @@ class _Xml:
         found = element.find(name)
         if len(found) != 1:
             place = found[1].mark if found else element.mark
-            self.error(place, f"<{element.name}> needs one <{name}>, it has {len(found)}")
+            self.error(place, f"<{element.name}> needs one <{name}>, it has {len(found) or 'none'}")
             return None
         return found[0]
 

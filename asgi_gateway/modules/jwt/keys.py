@@ -27,7 +27,7 @@ import jwt
 
 from asgi_gateway._runtime.polling import PolledFile
 from asgi_gateway._runtime.secret_files import permission_problem
-from asgi_gateway.errors import ConfigError, LoginUnavailable
+from asgi_gateway.errors import ConfigError, LoginUnavailable, Problem
 from asgi_gateway.modules.jwt.algorithms import ALGORITHMS, OCTETS
 from asgi_gateway.plugins.clock import Clock
 
@@ -129,7 +129,7 @@ class FileKeys:
         self._keys = PolledFile((file,), self._read, monotonic=monotonic, logger=logger, changed=self._changed)
 
     @property
-    def warning(self) -> str | None:
+    def warning(self) -> Problem | None:
         """A warning if other users can read the secrets in the file; None without secrets."""
         if not self._keys.value.symmetric:
             return None
