@@ -108,7 +108,7 @@ def test_read_again_when_changed(tmp_path: Path) -> None:
 def test_bad_version_is_read_and_logged_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, error: Exception
 ) -> None:
-    """A version that cannot be used, for whatever error, changes nothing, is read once and logged once without secrets."""
+    """A version that cannot be used, for whatever error, changes nothing, is read and logged once, without secrets."""
     made, read, clock, changes = _polled(tmp_path)
     read.file.write_text("bad")
     read.error = error

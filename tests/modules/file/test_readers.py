@@ -184,7 +184,7 @@ XML_MISTAKES = {
     "<jaas-config><user><name>a</name><name>b</name><password>b</password></user></jaas-config>": "has 2",
     "<jaas-config><user><name> </name><password>b</password></user></jaas-config>": "empty name",
     "<jaas-config><user><name>a</name><password> </password></user></jaas-config>": "an empty password",
-    "<jaas-config><user><name>a</name><password>b</password><role-name>R1</role-name></user></jaas-config>": "role 'R1'",
+    "<jaas-config><user><name>a</name><password>b</password><role-name>X</role-name></user></jaas-config>": "role 'X'",
     "<jaas-config><role><name>R</name><role-name>S</role-name></role></jaas-config>": "unknown role 'S'",
     "<jaas-config><role><name>R</name></role><role><name>R</name></role></jaas-config>": "duplicate role 'R'",
     "<jaas-config><user name='a'><name>a</name><password>b</password></user></jaas-config>": "no attributes",
