@@ -89,7 +89,7 @@ def elements(cls: type[Element] = GatewayConfig) -> set[type[Element]]:
 
 def test_every_element_is_documented() -> None:
     """Every field of the model, and every element that is ignored, stands in the reference by its name in files."""
-    text = documented("configuration.md")
+    text = documented("reference/configuration.md")
     wanted = {name for cls in elements() for name in fields(cls)} | set().union(*IGNORED.values())
     assert sorted(name for name in wanted if f"`{name}`" not in text) == []
 
@@ -105,7 +105,7 @@ def test_every_option_is_documented(name: str) -> None:
 
 def test_status_names_everything() -> None:
     """Everything that the original's two documents name stands in the status table."""
-    text = documented("status.md")
+    text = documented("reference/status.md")
     assert [name for name in ORIGINALS.split() if f"`{name}`" not in text] == []
     assert "`Application Token`" in text
     assert "`Application Negotiate`" in text
@@ -113,7 +113,7 @@ def test_status_names_everything() -> None:
 
 def test_status_says_what_is_there() -> None:
     """Modules and schemes work, by the status table, if and only if this release knows them."""
-    rows = [line.split("|")[1:3] for line in documented("status.md").splitlines() if line.startswith("| ")]
+    rows = [line.split("|")[1:3] for line in documented("reference/status.md").splitlines() if line.startswith("| ")]
     states = {name.strip(): state.strip() for name, state in rows}
     assert set(states.values()) == {"state", "works", "elsewhere"}
     modules = {f"`{name}` (module)" for name in ("file", "ldap", "jndi", "keystore", "kerberos5", "gss")}
@@ -182,7 +182,7 @@ def test_samples_of_check(sample: str, form: str, capsys: pytest.CaptureFixture[
     out, err = capsys.readouterr()
     lines = (err + out).splitlines()
     assert len(lines) == 3
-    assert "\n".join(lines) in documented("command-line.md")
+    assert "\n".join(lines) in documented("reference/command-line.md")
 
 
 @pytest.mark.parametrize("form", ["text", "json"])
@@ -193,7 +193,7 @@ def test_samples_of_explain(
     Path("gateway.yaml").write_text(sample)
     monkeypatch.setattr("sys.stdin", io.StringIO("wrong"))
     assert main(["explain", "gateway.yaml", "GET", "/chat", "--user", "joe", "--format", form]) == 1
-    assert capsys.readouterr().out in documented("command-line.md")
+    assert capsys.readouterr().out in documented("reference/command-line.md")
 
 
 def test_python_can_be_compiled() -> None:
@@ -209,12 +209,12 @@ def test_python_can_be_compiled() -> None:
 
 @pytest.fixture
 def tickets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
-    """The module of docs/login-modules.md, importable as ``tickets``, in a folder with its configuration and key."""
+    """The module of docs/how-to/login-modules.md, importable as ``tickets``, in a folder with its configuration and key."""
     module = ModuleType("tickets")
-    source = next(block.text for block in blocks(DOCS / "login-modules.md") if block.language == "python")
-    exec(compile(source, "docs/login-modules.md", "exec"), module.__dict__)
+    source = next(block.text for block in blocks(DOCS / "how-to" / "login-modules.md") if block.language == "python")
+    exec(compile(source, "docs/how-to/login-modules.md", "exec"), module.__dict__)
     monkeypatch.setitem(sys.modules, "tickets", module)
-    gateway = next(block.text for block in blocks(DOCS / "login-modules.md") if block.language == "yaml")
+    gateway = next(block.text for block in blocks(DOCS / "how-to" / "login-modules.md") if block.language == "yaml")
     (tmp_path / "gateway.yaml").write_text(gateway)
     (tmp_path / "ticket.key").write_bytes(b"k" * 32)
     return module
@@ -291,12 +291,12 @@ def test_commands_can_be_parsed() -> None:
     commands = [line for line in lines if line.startswith("asgi-gateway ")]
     used = {parser().parse_args(shlex.split(command)[1:]).command for command in commands}
     assert used == {"check", "run", "explain", "hash-password", "token", "revoke", "sessions", "convert", "schema"}
-    headings = documented("command-line.md").splitlines()
+    headings = documented("reference/command-line.md").splitlines()
     assert {name for name in used if f"## {name}" not in headings} == set()
 
 
 def test_tests_named_in_security_exist() -> None:
-    """Every test that docs/security.md names is there."""
-    named = re.findall(r"`([\w/]+\.py)::(\w+)`", documented("security.md"))
+    """Every test that docs/explanation/security.md names is there."""
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", documented("explanation/security.md"))
     assert len(named) > 20
     assert [name for name in named if f"def {name[1]}(" not in (ROOT / "tests" / name[0]).read_text()] == []

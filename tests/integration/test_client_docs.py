@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, expect
 from tests.integration.process import LOOPBACK, Process
 from tests.integration.servers import serve
 
-DOCS = Path(__file__).parents[2] / "docs"
+DOCS = Path(__file__).parents[2] / "docs" / "how-to"
 
 
 def blocks(file: str, language: str) -> list[str]:
@@ -36,7 +36,7 @@ def test_python(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch:
         at = f"{LOOPBACK}:{server.port}"
         names: dict[str, Any] = {"URL": f"http://{at}", "WS_URL": f"ws://{at}", "__name__": "docs"}
         for block in blocks("client-python.md", "python"):
-            exec(compile(block, "docs/client-python.md", "exec"), names)
+            exec(compile(block, "docs/how-to/client-python.md", "exec"), names)
         asyncio.run(names["talk"]())
     printed = capsys.readouterr().out
     assert '"user":"joe"' in printed

@@ -17,7 +17,7 @@ from tests.integration.process import free_port, running
 
 pytestmark = pytest.mark.anyio
 
-RECIPES = Path(__file__).parents[2] / "docs" / "recipes"
+RECIPES = Path(__file__).parents[2] / "docs" / "how-to"
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 

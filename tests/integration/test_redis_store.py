@@ -31,7 +31,7 @@ from tests.stores.listing_contract import ListingContract
 
 pytestmark = pytest.mark.anyio
 
-DEPLOYMENT = Path(__file__).parents[2] / "docs" / "deployment.md"
+DEPLOYMENT = Path(__file__).parents[2] / "docs" / "how-to" / "deployment.md"
 
 
 @dataclass
@@ -371,7 +371,7 @@ async def test_password_file(tmp_path: Path) -> None:
 
 
 async def test_least_privilege(server: RedisServer) -> None:
-    """A Redis user that may do just what docs/deployment.md lists can do all that the store needs."""
+    """A Redis user that may do just what docs/how-to/deployment.md lists can do all that the store needs."""
     listed = re.search(r"A Redis user needs `([^`]*)` on the keys `([^`]*)`", DEPLOYMENT.read_text())
     assert listed is not None
     server.ask("ACL", "SETUSER", "gateway", "on", ">pw", f"~{listed[2]}", *listed[1].split())

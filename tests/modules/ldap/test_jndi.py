@@ -32,6 +32,6 @@ def test_missing_library(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_every_option_is_documented() -> None:
     """The page about the module names every option there is."""
-    page = Path(__file__).parents[3].joinpath("docs/modules/jndi.md").read_text()
+    page = Path(__file__).parents[3].joinpath("docs/reference/modules/jndi.md").read_text()
     missing = [name for name, f in JndiOptions.model_fields.items() if f"`{f.alias or name}`" not in page]
     assert missing == []
