@@ -10,7 +10,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -39,8 +39,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _RFC2307 = re.compile(r"\{([A-Za-z0-9._-]+)\}(.*)", re.DOTALL)
 _MODULAR = re.compile(r"\$([A-Za-z0-9._-]+)\$")
 _DJANGO = re.compile(r"(argon2|bcrypt|bcrypt_sha256|md5|pbkdf2_sha1|pbkdf2_sha256|scrypt|sha1)\$")
-_ARGON2 = re.compile(r"\$argon2(?:id|i|d)\$(?:v=\d+\$)?m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
-_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{53}")
+_ARGON2 = re.compile(r"\$argon2(?:id|i|d)\$(?:v=(?:16|19)\$)?m=\d+,t=\d+,p=\d+\$[A-Za-z0-9+/]+\$[A-Za-z0-9+/]+")
+_BCRYPT = re.compile(r"\$2[aby]\$(0[4-9]|[12]\d|3[01])\$[./A-Za-z0-9]{21}[.Oeu][./A-Za-z0-9]{30}[.CGKOSWaeimquy26]")
 _UNKNOWN_FORM = re.compile(
     r"(?:argon2\w*|bcrypt\w*|crypt|hmac[\w-]*|md[245]\w*|pbkdf2[\w:.-]*|scram-sha-\d+|scrypt[\w:.-]*|s?sha\d*|unsalted_\w+)"
     r"\$[^$]*\$.+"
@@ -52,9 +52,20 @@ _LOCK_MARKS = re.compile(r"[!*]+|x|NP|LK|\*(?:LK|NP|NOLOGIN)\*.*", re.DOTALL)
 _DES = re.compile(r"[./0-9A-Za-z]{13}")
 _DES_BYTES = 8
 _BCRYPT_BYTES = 72
+_CRYPT_FORMS = {
+    "md5_crypt": re.compile(r"\$1\$[./0-9A-Za-z]{0,8}\$[./0-9A-Za-z]{22}"),
+    "apr_md5_crypt": re.compile(r"\$apr1\$[./0-9A-Za-z]{0,8}\$[./0-9A-Za-z]{22}"),
+    "sha256_crypt": re.compile(r"\$5\$(?:rounds=[1-9]\d{3,8}\$)?[./0-9A-Za-z]{0,16}\$[./0-9A-Za-z]{43}"),
+    "sha512_crypt": re.compile(r"\$6\$(?:rounds=[1-9]\d{3,8}\$)?[./0-9A-Za-z]{0,16}\$[./0-9A-Za-z]{86}"),
+    "des_crypt": re.compile(r"[./0-9A-Za-z]{13}"),
+}
+"""What crypt(3) itself would print: it compares texts, so that no other text is ever the right hash."""
 _COSTS = ("rounds", "block_size", "parallelism")
 _MAX_MEMORY = 1 << 30
-_MAX_WORK = 10_000_000  # rounds, or KiB times passes: some ten seconds of work
+_MAX_WORK = 10_000_000  # rounds, or KiB times passes: at most some ten seconds
+_MAX_BCRYPT_COST = 17
+_MAX_LANES = 64
+_MIN_ARGON2_SALT = 8
 _MIN_ARGON2_BYTES = 16  # argon2 itself takes 4, which a cut-off hash still has
 
 _DIGESTS = {
@@ -265,10 +276,12 @@ def _read_argon2(stored: str) -> PasswordHash:
         parameters = extract_parameters(stored)
         if parameters.hash_len < _MIN_ARGON2_BYTES or parameters.memory_cost < 8 * parameters.parallelism:
             raise InvalidHashError
-        for part in stored.split("$")[-2:]:  # salt and digest, base64 without padding
-            b64decode(part + "=" * (-len(part) % 4), validate=True)
+        if min(map(_base64_size, stored.split("$")[-2:])) < _MIN_ARGON2_SALT:
+            raise InvalidHashError
     except (InvalidHashError, ValueError):
         raise ValueError("the argon2 hash is malformed") from None
+    if parameters.parallelism > _MAX_LANES:
+        raise ValueError("the argon2 hash would cost too much to verify")
     _check_cost("argon2", parameters.memory_cost * 1024, parameters.memory_cost * parameters.time_cost)
 
     def matches(password: bytes) -> bool:
@@ -281,10 +294,24 @@ def _read_argon2(stored: str) -> PasswordHash:
     return PasswordHash(f"argon2{parameters.type.name.lower()}", cost, matches)
 
 
+def _base64_size(text: str) -> int:
+    """Return how many bytes a canonical base64 text without padding has.
+
+    Raises:
+        ValueError: it is not one.
+    """
+    decoded = b64decode(text + "=" * (-len(text) % 4), validate=True)
+    if b64encode(decoded).decode().rstrip("=") != text:
+        raise ValueError("not canonical")
+    return len(decoded)
+
+
 def _read_bcrypt(stored: str) -> PasswordHash:
     match = _BCRYPT.fullmatch(stored)
     if match is None:
         raise ValueError("the bcrypt hash is malformed")
+    if int(match[1]) > _MAX_BCRYPT_COST:
+        raise ValueError("the bcrypt hash would cost too much to verify")
     try:
         import bcrypt
     except ImportError:
@@ -303,6 +330,8 @@ def _read_libpass(name: str, stored: str) -> PasswordHash:
 
     handler: Any = get_crypt_handler(name)
     scheme = name.replace("_", "-")
+    if name in _CRYPT_FORMS and not _CRYPT_FORMS[name].fullmatch(stored):
+        raise ValueError(f"the {scheme} hash is malformed")
     try:
         parsed = handler.from_string(stored)
     except Exception:  # the parsers of malformed hashes raise errors of many kinds
@@ -323,7 +352,7 @@ def _check_scrypt(rounds: int, block_size: int, parallelism: int) -> None:
     if not (1 <= rounds <= 63 and block_size >= 1 and 1 <= parallelism <= (2**30 - 1) // block_size):
         raise ValueError("the scrypt hash is malformed")
     work = block_size * parallelism << rounds
-    _check_cost("scrypt", 128 * (block_size << rounds), work // 8)
+    _check_cost("scrypt", 128 * (block_size << rounds), work)
 
 
 def _check_cost(scheme: str, memory: int, work: int) -> None:

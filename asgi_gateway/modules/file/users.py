@@ -180,7 +180,7 @@ class _Check:
             self.plain.append(entry.name)
             return plain(explicit[1] if explicit else text)
         except ValueError as error:
-            hint = _PLAIN_HINT if explicit is None and text[:1] not in ("$", "{") else _HASH_HINT
+            hint = _HASH_HINT if explicit is not None or is_hash(text) else _PLAIN_HINT
             self.error(entry.name, f"the password of the user {entry.name.text!r}: {error}", hint)
             return None
 
