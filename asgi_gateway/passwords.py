@@ -13,6 +13,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from argon2 import PasswordHasher, extract_parameters
@@ -218,7 +219,12 @@ def decoy(hashes: Iterable[PasswordHash]) -> PasswordHash:
     kinds: dict[tuple[str, str], list[PasswordHash]] = {}
     for entry in hashes:
         kinds.setdefault((entry.scheme, entry.cost), []).append(entry)
-    return max(kinds.values(), key=len)[0] if kinds else read_hash(_HASHER.hash("nobody"))
+    return max(kinds.values(), key=len)[0] if kinds else _default_decoy()
+
+
+@cache
+def _default_decoy() -> PasswordHash:
+    return read_hash(_HASHER.hash("decoy"))
 
 
 def _read_rfc2307(scheme: str, rest: str) -> PasswordHash:
