@@ -60,6 +60,8 @@ def _decrypted_here(encoded: bytes, alias: str, password: str, error: ValueError
     except ConfigError:
         raise
     except (UnknownAlgorithm, UnsupportedAlgorithm) as unknown:
+        if not str(error).startswith("Unknown"):  # cryptography knows the cipher, and so the password is wrong
+            raise WrongPassword(f"does not give the key {alias!r} for this password") from None
         message = f"has a key {alias!r} that is encrypted, or of a kind, that is not supported: {unknown}"
         raise fault(message, _CONVERT) from error
     except Exception:  # pyasn1 raises errors of many kinds; a wrong password makes nonsense of the key

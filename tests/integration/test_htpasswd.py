@@ -17,7 +17,7 @@ from tests.integration.htpasswd_peers import Judges, judges
 
 PASSWORD = "pw1"
 SEED = 11
-LINES = 500
+LINES = 250
 NOT_HERE = ("$y$", "$gy$", "$7$", "$sm3$", "$md5", "$2x$", "$3$", "_")
 """Forms that the C library of this system knows and the gateway does not; they stop the start, with their name."""
 
