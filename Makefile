@@ -3,11 +3,13 @@
 PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$name; break; }; done)
 PORT ?= 8000
+WORKERS ?= 2
 
 SETUP := tools/virtual-environment
 FULL := .venv/.ready
 CHECK := .venv-check/.ready
 DEMO := .venv-demo/.ready
+PARALLEL := -n $(WORKERS) --dist loadgroup
 
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -23,14 +25,17 @@ demo: $(DEMO) ## the reference application on its embedded defaults, on port 800
 	@.venv-demo/bin/python -m example_app --port $(PORT)
 
 test: system-packages check install ## everything, against real servers too; installs what it needs on Debian and Ubuntu
-	.venv/bin/python -m pytest
+	PYTHONOPTIMIZE=1 .venv/bin/python -m pytest $(PARALLEL) -m "not integration and not timing" \
+		-W "ignore:assertions not in test modules:pytest.PytestConfigWarning"
+	.venv/bin/python -m pytest $(PARALLEL) -m "integration and not timing"
+	.venv/bin/python -m pytest -m timing
 
 check: $(CHECK) ## format, lint, types, layers and unit tests; needs no system packages
 	.venv-check/bin/ruff format --check .
 	.venv-check/bin/ruff check .
 	.venv-check/bin/mypy
 	.venv-check/bin/lint-imports
-	.venv-check/bin/python -m pytest --ignore=tests/integration -m "not integration" -W error
+	.venv-check/bin/python -m pytest --ignore=tests/integration $(PARALLEL) -m "not integration and not timing"
 
 bench: install ## ratios against peers measured in the same run
 	.venv/bin/python -m bench

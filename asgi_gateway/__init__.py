@@ -1,8 +1,13 @@
 """A security gateway in front of any ASGI application: realms, challenge schemes and JAAS login chains.
 
-from asgi_gateway import GatewayMiddleware
+For FastAPI and Starlette::
 
-app = GatewayMiddleware(app, "gateway.yaml")
+    app = FastAPI()
+    app.add_middleware(GatewayMiddleware, config="gateway.yaml")
+
+For any other ASGI application::
+
+    app = GatewayMiddleware(application, "gateway.yaml")
 """
 
 from __future__ import annotations
@@ -26,6 +31,7 @@ if TYPE_CHECKING:
     from asgi_gateway.errors import StateUnavailable as StateUnavailable
     from asgi_gateway.gateway import Gateway as Gateway
     from asgi_gateway.http.redaction import MaskCredentials as MaskCredentials
+    from asgi_gateway.keystores import KeyStore as KeyStore
     from asgi_gateway.keystores import load_keystore as load_keystore
     from asgi_gateway.keystores import uvicorn_tls as uvicorn_tls
     from asgi_gateway.middleware import GatewayMiddleware as GatewayMiddleware
@@ -49,6 +55,9 @@ if TYPE_CHECKING:
     from asgi_gateway.services.identity import GatewayContext as GatewayContext
     from asgi_gateway.services.identity import GatewayCredentials as GatewayCredentials
     from asgi_gateway.services.identity import GatewayUser as GatewayUser
+    from asgi_gateway.services.remote_user import RemoteUser as RemoteUser
+    from asgi_gateway.sessions.tokens import Token as Token
+    from asgi_gateway.sessions.tokens import TokenIssuer as TokenIssuer
 
 _NAMES = {
     "asgi_gateway.config": "load_config",
@@ -56,12 +65,14 @@ _NAMES = {
     "LoginUnavailable Problem Replayed StateError StateFull StateUnavailable",
     "asgi_gateway.gateway": "Gateway",
     "asgi_gateway.http.redaction": "MaskCredentials",
-    "asgi_gateway.keystores": "load_keystore uvicorn_tls",
+    "asgi_gateway.keystores": "KeyStore load_keystore uvicorn_tls",
     "asgi_gateway.middleware": "GatewayMiddleware",
     "asgi_gateway.model": "AuthenticationToken Grant GroupPrincipal Principal RolePrincipal Subject UserPrincipal",
     "asgi_gateway.plugins": "ChallengeScheme ControlFlag ExpiringState LoginAttempt LoginModule ModuleContext "
     "ModuleOptions PasswordLoginModule PasswordOptions UserNamePassword",
     "asgi_gateway.services.identity": "GatewayContext GatewayCredentials GatewayUser",
+    "asgi_gateway.services.remote_user": "RemoteUser",
+    "asgi_gateway.sessions.tokens": "Token TokenIssuer",
 }
 _HOMES = {name: module for module, names in _NAMES.items() for name in names.split()}
 """The module that defines each public name. Imported on first use, so that the client does not load the server."""

@@ -1,27 +1,34 @@
-"""ASGI in, ASGI out: the gateway in front of an application. The only room that writes answers."""
+"""Put the gateway in front of an ASGI application. The only module that sends ASGI responses."""
 
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import sniffio
-
+from asgi_gateway.authentication.realm import LoginOptions
 from asgi_gateway.config import load_config
+from asgi_gateway.config.unusable import unusable_gateway
 from asgi_gateway.endpoints.browser_client import BrowserClient
-from asgi_gateway.endpoints.service import TEXT, Endpoints, Reply
-from asgi_gateway.errors import HeaderError
+from asgi_gateway.endpoints.responses import response_to
+from asgi_gateway.endpoints.service import Endpoints
+from asgi_gateway.errors import ConfigError, HeaderError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.subprotocols import without_credentials
-from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Forbid, Headers, Unavailable
-from asgi_gateway.services.identity import SCOPE_KEY
-from asgi_gateway.services.paths import confusion, path_below_root
-from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
-from asgi_gateway.websockets.live import LiveSocket, Owner
+from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Refusal, Response, Unavailable
+from asgi_gateway.services.identity import SCOPE_KEY, application_scope
+from asgi_gateway.services.inspection import application_roots
+from asgi_gateway.services.origins import without_cors
+from asgi_gateway.services.paths import ambiguity, path_below_root
+from asgi_gateway.services.remote_user import with_remote_user
+from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
+from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST
+from asgi_gateway.websockets.live import LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
+from asgi_gateway.websockets.pending import PendingLogins
 
 __all__ = ["GatewayMiddleware"]
 
@@ -34,12 +41,32 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 logger = logging.getLogger("asgi_gateway.middleware")
 
-_KINDS = ("http", "websocket")
-_PLAIN = (b"content-type", TEXT.encode())
+_PROTOCOLS = ("http", "websocket")
 _OPENING = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 _NO_STORE = (b"cache-control", b"no-store")
+_BODILESS = (204, 304)
+"""Responses without a Content-Length (RFC 9110 section 8.6)."""
 SOCKET_HEADER = b"gateway-socket"
-"""Tells a client by what name to authenticate again for its WebSocket."""
+"""Names a WebSocket to its client, which authenticates again by that name."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Entry:
+    """A request that enters the application.
+
+    Args:
+        scope: the scope that was decided on.
+        receive: the application's ``receive``.
+        send: the application's ``send``.
+        allow: the decision.
+        revocation_epoch: the number of revocations before the decision began.
+    """
+
+    scope: Scope
+    receive: Receive
+    send: Send
+    allow: Allow
+    revocation_epoch: int
 
 
 class GatewayMiddleware:
@@ -54,60 +81,79 @@ class GatewayMiddleware:
     """
 
     def __init__(self, app: App, config: str | Path | Mapping[str, Any] | Gateway) -> None:
-        self.app = app
-        self.gateway = config if isinstance(config, Gateway) else load_config(config)
+        self.app: App = with_remote_user(app)
+        self.gateway = config if isinstance(config, Gateway) else _gateway_of(config)
+        """The gateway that decides."""
         self._endpoints = Endpoints(self.gateway)
+        self._pending_logins = PendingLogins()
         path = self.gateway.browser_client
         self._browser_client = BrowserClient(path) if path is not None else None
-        self._recall = self.gateway.recall if path is None else self._recall_but_for_module
+        self._cached_decision = self.gateway.cached_decision if path is None else self._cached_decision_beside_client
         self._open = False
+        self._root_path = RootPath(self.gateway.root_path, application_roots(app))
+        self._settles_every_root = self._root_path.concerns_every_scope
+        for warning in self._root_path.warnings:
+            logger.warning("%s", warning)
         for problem in self.gateway.problems:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        allow = self._recall(scope)
+        if self._settles_every_root or scope.get("root_path") or PATH_REMAINING in scope:
+            settled = self._root_path.settle(scope)
+            scope = settled.scope
+            if settled.refusal is not None:
+                refusal = self.gateway.deny(request_of(scope), settled.refusal)
+                return await send_response(scope, receive, send, response_to(refusal))
+        allow = self._cached_decision(scope)
         if allow is not None:
             if allow.headers:
                 send = _adding(send, allow.headers)
-            return await self.app({**scope, **allow.additions}, receive, send)
-        entered = await self._decide(scope, receive, send)
-        if entered is not None:  # awaited here, so that an open socket holds no frame of the decision
-            await entered
-        return None
+            return await self.app(application_scope(scope, allow.additions), receive, send)
+        if scope["type"] not in _PROTOCOLS:
+            return await self._other(scope, receive, send)
+        outcome = await self._decide(scope, receive, send)
+        if outcome is None:
+            return None
+        if isinstance(outcome, Response):
+            return await send_response(scope, receive, send, outcome)
+        running = self._enter(outcome)
+        del outcome  # an open socket holds neither the decision nor what led to it
+        return await running
 
-    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
-        """Decide; what is left to be awaited is the application, if it is entered."""
-        if scope["type"] not in _KINDS:
-            return self._other(scope, receive, send)
+    async def _decide(self, scope: Scope, receive: Receive, send: Send) -> Response | _Entry | None:
+        """Return the response to a request, or its entry into the application; None if its client is gone."""
         request = request_of(scope)
-        ended = self.gateway.sockets.ended
-        if (preflight := self.gateway.preflight(request)) is not None:
-            return _answer(send, 204, preflight, b"")
-        module = self._browser_client
-        if module is not None and request.path == module.path and request.kind == "http":
-            return _answer_file(send, *module.answer(request))
-        if scope["type"] == "websocket" and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
-            return await self._log_in_inside(scope, receive, send)
-        if request.path.endswith(COOKIE_REQUEST) and self._serves_sockets(request):
-            return _answer(send, 200, (), b"")
-        if request.kind == "http" and "/;" in request.path:
-            reply = await self._guarded(request, self._endpoints.answer)
-            if isinstance(reply, Reply):
-                return _answer(send, reply.status, reply.headers, reply.body, reply.content_type)
-            if reply is not None:
-                return _answer(send, *_status_headers_body(reply))
+        epoch = self.gateway.sockets.revocation_epoch
+        if scope["type"] == "websocket":
+            if self.gateway.logs_in_inside(scope):
+                return await self._log_in_inside(scope, receive, send)
+        elif (response := await self._own_response(request)) is not None:
+            return response
         decision = await self._guarded(request, self.gateway.decide)
         if isinstance(decision, Allow):
-            return self._enter(scope, receive, send, decision, ended)
-        if scope["type"] == "websocket":
-            return _deny_websocket(scope, receive, send, decision)
-        return _answer(send, *_status_headers_body(decision))
+            return _Entry(scope=scope, receive=receive, send=send, allow=decision, revocation_epoch=epoch)
+        return response_to(decision)
 
-    def _recall_but_for_module(self, scope: Scope) -> Allow | None:
+    async def _own_response(self, request: AuthRequest) -> Response | None:
+        """Return the response to an HTTP request that the gateway answers itself; None if it does not."""
+        if (preflight := self.gateway.preflight(request)) is not None:
+            return Response(status=204, headers=preflight)
+        client = self._browser_client
+        if client is not None and request.path == client.path:
+            return client.answer(request)
+        if "/;" not in request.path:
+            return None
+        if request.path.endswith(COOKIE_REQUEST) and self._serves_sockets(request):
+            return Response(status=200)
+        answer = await self._guarded(request, self._endpoints.answer)
+        return answer if answer is None or isinstance(answer, Response) else response_to(answer)
+
+    def _cached_decision_beside_client(self, scope: Scope) -> Allow | None:
         own = scope["type"] == "http" and path_below_root(scope) == self.gateway.browser_client
-        return None if own else self.gateway.recall(scope)
+        return None if own else self.gateway.cached_decision(scope)
 
     async def _guarded(self, request: AuthRequest, decide: Callable[[AuthRequest], Awaitable[T]]) -> T | Unavailable:
+        """Return what ``decide`` returns; Unavailable if it raises or the server stops meanwhile."""
         try:
             if not self._open:  # a server without lifespan
                 await self._open_gateway()
@@ -116,50 +162,70 @@ class GatewayMiddleware:
             logger.exception("an unexpected error while deciding; the request is refused")
             return self.gateway.unavailable(request, "unexpected error")
 
-    def _enter(self, scope: Scope, receive: Receive, send: Send, allow: Allow, ended: int) -> Awaitable[None]:
-        """Run the application; ``ended`` is how often something was revoked when the decision began."""
-        scope = {**scope, **allow.additions}  # whatever stood under these keys before is gone
+    def _enter(self, entry: _Entry) -> Awaitable[None]:
+        """Return the coroutine that runs the application."""
+        allow = entry.allow
+        scope = application_scope(entry.scope, allow.additions)
         if scope["type"] == "websocket":
             if allow.subprotocols:
                 scope.update(without_credentials(scope, allow.subprotocols))
-            endless = allow.session_timeout is None and allow.authorization_timeout is None and allow.expires is None
-            if allow.subject is not None and not (endless and sniffio.current_async_library() != "asyncio"):
-                return self._live(scope, self._live_socket(scope, receive, send, allow), ended)
-        if allow.headers:
-            send = _adding(send, allow.headers)
-        return self.app(scope, receive, send)
+            if allow.subject is not None:
+                socket = self._live_socket(scope, entry.receive, entry.send, allow)
+                return self._live(scope, socket, entry.revocation_epoch)
+        send = _adding(entry.send, allow.headers) if allow.headers else entry.send
+        return self.app(scope, entry.receive, send)
 
-    async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None] | None:
-        """The extended handshake; what it decides, it decides as for a plain one."""
-        service = self.gateway.locate(request_of(scope))
-        if isinstance(service, Forbid):
-            return _deny_websocket(scope, receive, send, service)
+    async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send) -> Response | _Entry | None:
+        """Hold the extended handshake; each request inside it is decided on like a plain one."""
+        request = request_of(scope)
+        route = self.gateway.route_for(request)
+        if isinstance(route, Forbid):
+            return response_to(route)
+        if (refused := route.refuse_origin(request)) is not None:
+            return response_to(refused)
+        with self._pending_logins.place(request.remote_address) as allowed:
+            if not allowed:
+                reason = "too many WebSockets whose clients have not logged in"
+                return response_to(self.gateway.unavailable(request, reason))
+            return await self._hold_login(scope, receive, send, route.service.credential_headers)
+
+    async def _hold_login(
+        self, scope: Scope, receive: Receive, send: Send, credential_headers: frozenset[bytes]
+    ) -> _Entry | None:
         if (await receive())["type"] != "websocket.connect":
             return None
-        ended = 0
+        epoch = 0
 
         async def decide(inner: Scope) -> Decision:
-            nonlocal ended
-            ended = self.gateway.sockets.ended
-            return await self._guarded(request_of(inner), self.gateway.decide)
+            nonlocal epoch
+            epoch = self.gateway.sockets.revocation_epoch
+            return await self._guarded(request_of(inner), self._decide_inside)
 
         login = SocketLogin(scope.get("query_string", b""), receive, send)
-        entered = await login.run(scope, decide, _status_headers_body, service.credential_headers)
-        return None if entered is None else self._enter(entered[0], login.receive, login.send, entered[1], ended)
+        entered = await login.run(scope, decide, _status_and_headers, credential_headers)
+        if entered is None:
+            return None
+        inner_scope, allow = entered
+        return _Entry(scope=inner_scope, receive=login.receive, send=login.send, allow=allow, revocation_epoch=epoch)
+
+    async def _decide_inside(self, request: AuthRequest) -> Decision:
+        """Decide on a request inside a WebSocket. It begins no session: the browser would not keep its cookie."""
+        return await self.gateway.decide(request, LoginOptions(begin_session=False))
 
     def _serves_sockets(self, request: AuthRequest) -> bool:
-        """Whether a path that ends as the Java client's request for cookies begins with that of a service's sockets."""
+        """Return whether the Java client's request for cookies is for a path that accepts WebSockets."""
         path = request.path.removesuffix(COOKIE_REQUEST)
-        if request.method != "GET" or confusion(path, request.raw_path) is not None:
+        if request.method != "GET" or ambiguity(path, request.raw_path) is not None:
             return False
         try:
-            return self.gateway.find(AuthRequest("websocket", "GET", path, headers=request.headers)) is not None
+            route = self.gateway.match(request.replace(protocol="websocket", path=path))
         except HeaderError:
             return False
+        return route is not None and not route.service.refusal
 
-    async def _live(self, scope: Scope, socket: LiveSocket, ended: int) -> None:
+    async def _live(self, scope: Scope, socket: LiveSocket, epoch: int) -> None:
         """Run the application until the socket or its login ends."""
-        self.gateway.sockets.add(socket, ended)
+        self.gateway.sockets.add(socket, epoch)
         try:
             await self.app(scope, socket.receive, socket.send)
         except OSError:
@@ -167,20 +233,19 @@ class GatewayMiddleware:
                 raise  # the application's own
         finally:
             self.gateway.sockets.discard(socket)
-            await socket.finish()
+            await socket.wait_closed()
 
     def _live_socket(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> LiveSocket:
-        """The authenticated socket, its timer set."""
-        owner = Owner(allow.service, allow.realm, allow.subject.name if allow.subject is not None else "")
-        headers, name = allow.headers, ""
+        """Return the authenticated socket, its timer set."""
+        owner = SocketOwner(allow.service, allow.realm, allow.subject.name if allow.subject is not None else "")
+        headers, renewal = allow.headers, None
         if allow.authorization_timeout is not None:
-            name = self.gateway.reauthorizations.new_name(owner)
-            headers = (*headers, (SOCKET_HEADER, name.encode("ascii")))
-            scope[SCOPE_KEY] = replace(scope[SCOPE_KEY], socket=name)
-        socket = LiveSocket(receive, send, owner, allow.revocation_keys, name, headers)
+            renewal = self.gateway.reauthorizations.new_renewal(owner)
+            headers = (*headers, (SOCKET_HEADER, renewal.name.encode("ascii")))
+            scope[SCOPE_KEY] = replace(scope[SCOPE_KEY], socket=renewal.name)
+        socket = LiveSocket(receive, send, owner, allow.revocation_keys, headers, renewal)
         expires = None if allow.expires is None else max(0.0, allow.expires - self.gateway.clock.time())
-        socket.limit(allow.session_timeout, expires, allow.authorization_timeout)
-        socket.renewal = self.gateway.reauthorizations.renewal if name else None
+        socket.set_deadlines(allow.session_timeout, expires, allow.authorization_timeout)
         return socket
 
     async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -209,13 +274,20 @@ class _Lifespan:
         self._failed = False
 
     async def run(self, scope: Scope) -> None:
+        """Run the application's lifespan; the gateway's alone if the application has none."""
         try:
             await self._middleware.app(scope, self.receive, self.send)
-        except Exception:
+        except Exception as error:
             if self._asked:
                 raise
+            if not _means_no_lifespan(error):
+                self._failed = True
+                message = f"the application failed to start: {type(error).__name__}: {error}"
+                await self._receive()
+                await self._send({"type": "lifespan.startup.failed", "message": message})
+                raise
         if not self._asked:
-            await self._alone()  # the application knows no lifespan; the gateway does
+            await self._alone()
 
     async def receive(self) -> Message:
         self._asked = True
@@ -245,61 +317,87 @@ class _Lifespan:
                 return
 
 
+def _means_no_lifespan(error: Exception) -> bool:
+    """Return whether an application raised because it knows no lifespan, as the ASGI specification has it do.
+
+    Such applications assert the scope's type, look up a key that the scope lacks, or name the type they do not know.
+    Any other error is a failure to start, as it is without the gateway.
+    """
+    return isinstance(error, AssertionError | KeyError | NotImplementedError) or "lifespan" in str(error)
+
+
+def _gateway_of(config: str | Path | Mapping[str, Any]) -> Gateway:
+    """Return the Gateway of a configuration.
+
+    After ``add_middleware`` Starlette builds its middlewares when the server starts the lifespan. Servers take an
+    exception there for an application without lifespan, go on, and answer every request with 500. So the Gateway of
+    an invalid configuration is built all the same and fails to open, which ends the start.
+
+    Raises:
+        ConfigError: the configuration cannot be used, and Starlette does not build the middleware.
+    """
+    try:
+        return load_config(config)
+    except ConfigError as error:
+        builder = sys._getframe(2).f_code.co_name  # whoever called GatewayMiddleware()
+        if builder != "build_middleware_stack":
+            raise
+        return unusable_gateway(error)
+
+
 def request_of(scope: Mapping[str, Any]) -> AuthRequest:
-    """The request that an ASGI scope describes."""
+    """Return the request that an ASGI scope describes."""
     client = scope.get("client")
     return AuthRequest(
         scope["type"],
         scope.get("method", "GET"),
         path_below_root(scope),
-        scope.get("query_string", b""),
-        scope["headers"],
-        client[0] if client else None,
-        scope.get("scheme", "http"),
-        scope.get("raw_path"),
-        client[1] if client else None,
+        query=scope.get("query_string", b""),
+        headers=scope["headers"],
+        remote_address=client[0] if client else None,
+        remote_port=client[1] if client else None,
+        scheme=scope.get("scheme", ""),
+        raw_path=scope.get("raw_path"),
     )
 
 
-def _status_headers_body(decision: Challenge | Forbid | Unavailable) -> tuple[int, Headers, bytes]:
-    """The answer to a refused request: one body for each status, whatever the reason."""
-    if isinstance(decision, Challenge):
-        return 401, decision.headers, b"Unauthorized\n"
-    if isinstance(decision, Unavailable):
-        return 503, ((b"retry-after", str(decision.retry_after).encode()), *decision.headers), b"Service Unavailable\n"
-    return 403, decision.headers, b"Forbidden\n"
+async def send_response(scope: Scope, receive: Receive, send: Send, response: Response) -> None:
+    """Send a response to an HTTP request, or refuse a WebSocket handshake with it.
+
+    A server that cannot answer a handshake with a response closes the socket, which clients see as 403: sending a
+    response that the server did not offer would hang the client.
+    """
+    prefix = "http.response"
+    if scope["type"] == "websocket":
+        if (await receive())["type"] != "websocket.connect":
+            return None
+        if "websocket.http.response" not in (scope.get("extensions") or {}):
+            return await send({"type": "websocket.close", "code": 1008})
+        prefix = "websocket.http.response"
+    headers = _message_headers(response)
+    # granian cannot send two lines of one name in answer to a handshake
+    lines = _joined(headers) if scope["type"] == "websocket" else headers
+    await send({"type": f"{prefix}.start", "status": response.status, "headers": lines})
+    body = b"" if scope.get("method") == "HEAD" else response.body
+    return await send({"type": f"{prefix}.body", "body": body})
 
 
-async def _answer(send: Send, status: int, headers: Headers, body: bytes, content_type: str = TEXT) -> None:
-    # RFC 9110 section 8.6: a 204 has no Content-Length
-    length = (b"content-length", str(len(body)).encode())
-    content = ((b"content-type", content_type.encode()), length) if body else ()
-    await send({"type": "http.response.start", "status": status, "headers": [*content, _NO_STORE, *headers]})
-    await send({"type": "http.response.body", "body": body})
+def _message_headers(response: Response) -> list[tuple[bytes, bytes]]:
+    headers = [] if any(name == b"cache-control" for name, _ in response.headers) else [_NO_STORE]
+    if response.body:
+        headers.append((b"content-type", response.content_type.encode()))
+    if response.status not in _BODILESS:
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    return [*headers, *response.headers]
 
 
-async def _answer_file(send: Send, status: int, headers: Headers, body: bytes) -> None:
-    await send({"type": "http.response.start", "status": status, "headers": list(headers)})
-    await send({"type": "http.response.body", "body": body})
+def _status_and_headers(refusal: Refusal) -> tuple[int, Headers, bytes]:
+    response = response_to(refusal)
+    return response.status, response.headers, response.body
 
 
-async def _deny_websocket(
-    scope: Scope, receive: Receive, send: Send, decision: Challenge | Forbid | Unavailable
-) -> None:
-    if (await receive())["type"] != "websocket.connect":
-        return
-    if "websocket.http.response" not in (scope.get("extensions") or {}):
-        # The server answers 403. Sending a response unoffered would hang the client.
-        await send({"type": "websocket.close", "code": 1008})
-        return
-    status, headers, body = _status_headers_body(decision)
-    joined = _joined((_PLAIN, _NO_STORE, (b"content-length", str(len(body)).encode()), *headers))
-    await send({"type": "websocket.http.response.start", "status": status, "headers": joined})
-    await send({"type": "websocket.http.response.body", "body": body})
-
-
-def _joined(headers: Headers) -> list[tuple[bytes, bytes]]:
-    """Headers with lines of one name joined by a comma (RFC 9110 section 5.3): granian cannot send two of a name."""
+def _joined(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return headers with lines of one name joined by a comma (RFC 9110 section 5.3)."""
     lines: dict[bytes, bytes] = {}
     for name, value in headers:
         lines[name] = lines[name] + b", " + value if name in lines else value
@@ -307,11 +405,16 @@ def _joined(headers: Headers) -> list[tuple[bytes, bytes]]:
 
 
 def _adding(send: Send, headers: Headers) -> Send:
-    """A ``send`` that adds headers to the application's response, or to the answer of the handshake."""
+    """Return a ``send`` that adds headers to the application's response, or to its answer to the handshake.
+
+    The gateway's headers of CORS replace the application's: browsers refuse a response that has both.
+    """
+    cors = any(name == b"access-control-allow-origin" for name, _ in headers)
 
     def adding(message: Message) -> Awaitable[None]:
         if message["type"] in _OPENING:
-            message = {**message, "headers": [*message.get("headers", ()), *headers]}
+            given = message.get("headers", ())
+            message = {**message, "headers": [*(without_cors(given) if cors else given), *headers]}
         return send(message)
 
     return adding

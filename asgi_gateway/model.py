@@ -1,6 +1,6 @@
-"""The data that travels through the gateway: requests, tokens, principals, subjects, grants, decisions.
+"""Define the data that travels through the gateway: requests, tokens, principals, subjects, grants, decisions.
 
-Everything here is immutable once built, and nothing prints a secret.
+Everything here is immutable once built, and no ``repr`` shows a secret.
 """
 
 from __future__ import annotations
@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from copy import copy
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from asgi_gateway.errors import HeaderError
+from asgi_gateway.http.headers import single_header
 
 __all__ = [
     "Allow",
@@ -24,6 +25,9 @@ __all__ = [
     "GroupPrincipal",
     "Headers",
     "Principal",
+    "Protocol",
+    "Refusal",
+    "Response",
     "RevocationKey",
     "RolePrincipal",
     "Subject",
@@ -32,7 +36,7 @@ __all__ = [
 ]
 
 Headers: TypeAlias = tuple[tuple[bytes, bytes], ...]
-Kind: TypeAlias = Literal["http", "websocket"]
+Protocol: TypeAlias = Literal["http", "websocket"]
 
 
 # ---------------------------------------------------------------------------------------------------------- principals
@@ -82,6 +86,7 @@ class Subject:
     public_credentials: tuple[Any, ...] = field(default=(), compare=False)
     private_credentials: tuple[Any, ...] = field(default=(), compare=False, repr=False)
     roles: frozenset[str] = field(init=False, compare=False, repr=False)
+    """The names of the role and group principals."""
 
     def __post_init__(self) -> None:
         roles = frozenset([p.name for p in self.principals if isinstance(p, (RolePrincipal, GroupPrincipal))])
@@ -96,7 +101,11 @@ class Subject:
         return self.principals[0].name if self.principals else ""
 
     def merged(self, *others: Subject) -> Subject:
-        """This subject with the principals and credentials of others added, first come first."""
+        """Return a subject with the principals and credentials of others added, without repeats of principals.
+
+        Args:
+            *others: the others, whose principals and credentials follow this one's.
+        """
         subjects = (self, *others)
         return Subject(
             tuple(dict.fromkeys(p for s in subjects for p in s.principals)),
@@ -106,59 +115,89 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
+class RevocationKey:
+    """Name what can end a login before its time.
+
+    Args:
+        kind: ``user``: every login of the user; ``session``: one session; ``token``: one token.
+        name: the user's name, or the session's or token's id.
+        realm: the user's realm; the issuer of a JSON Web Token; empty for the others, whose ids are unique.
+    """
+
+    kind: Literal["user", "session", "token"]
+    name: str
+    realm: str = ""
+
+    @property
+    def key(self) -> str:
+        """The key in ExpiringState that records the revocation."""
+        return json.dumps([self.kind, self.name, self.realm])
+
+
+@dataclass(frozen=True, slots=True)
 class Grant:
-    """What a login module returns when the login succeeded; nothing else counts as success.
+    """A login module returns a Grant when the login succeeded; nothing else counts as success.
 
     Args:
         principals: what the subject becomes if the whole chain succeeds.
         public_credentials: passed on to later modules and the application.
         private_credentials: passed on, never printed.
-        data: for the module's own second phase; nobody else reads it.
-        expires: when the credentials cease to be good, in seconds since the epoch; what was opened ends then.
+        data: for the module's own second phase; no other code reads it.
+        expires: when the credentials expire, in seconds since the epoch; what was opened with them ends then.
         authenticates: False if this one grant says nothing of who the client is, such as a login of the gateway's own.
+        revocation_keys: what ends the login before its time, besides revoking its user.
         recheck_data: what the module's ``recheck`` needs later to tell whether the login still holds: JSON values
             without secrets, since it is kept with the session.
     """
 
     principals: tuple[Principal, ...] = ()
     public_credentials: tuple[Any, ...] = field(default=(), repr=False)
+    _: KW_ONLY
     private_credentials: tuple[Any, ...] = field(default=(), repr=False)
     data: Any = field(default=None, repr=False, compare=False)
     expires: float | None = None
     authenticates: bool = True
+    revocation_keys: tuple[RevocationKey, ...] = ()
     recheck_data: Mapping[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @classmethod
-    def user(cls, name: str, roles: Iterable[str] = (), **credentials: Any) -> Grant:
-        """A grant for one user with roles, the common case."""
-        return cls((UserPrincipal(name), *map(RolePrincipal, roles)), **credentials)
+    def user(cls, name: str, roles: Iterable[str] = (), **fields: Any) -> Grant:
+        """Return a Grant for one user with roles.
+
+        Args:
+            name: the user's name.
+            roles: the names of the roles; a single string is one role.
+            fields: further fields of the Grant.
+        """
+        each = (roles,) if isinstance(roles, str) else roles
+        return cls((UserPrincipal(name), *map(RolePrincipal, each)), **fields)
 
 
 # ------------------------------------------------------------------------------------------------------------- request
 
 
 class AuthRequest:
-    """What an authentication may know of a request; made from the ASGI scope, without parsing anything.
+    """Describe a request to what decides on it; made from the ASGI scope, without parsing anything.
 
     Args:
-        kind: ``http`` or ``websocket``.
+        protocol: ``http`` or ``websocket``.
         method: the HTTP method, ``GET`` for a WebSocket.
         path: the path as the application sees it below its ``root_path``, percent-decoded.
         query: the raw query string.
         headers: the raw headers, names in lower case.
         remote_address: the peer's address as the server reports it, or None.
-        scheme: ``http``, ``https``, ``ws`` or ``wss``.
-        raw_path: the path as it was sent, if the server tells.
         remote_port: the peer's port as the server reports it, or None.
-        known_as: what the audit log calls it; random if empty.
+        scheme: ``http``, ``https``, ``ws`` or ``wss``; empty if the server does not report it.
+        raw_path: the path as it was sent, if the server reports it.
+        request_id: the audit log's id of the request; random if empty.
     """
 
     __slots__ = (
         "_id",
         "headers",
-        "kind",
         "method",
         "path",
+        "protocol",
         "query",
         "raw_path",
         "remote_address",
@@ -166,54 +205,60 @@ class AuthRequest:
         "scheme",
     )
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts of an HTTP request, all but three by name)
         self,
-        kind: Kind,
+        protocol: Protocol,
         method: str,
         path: str,
+        *,
         query: bytes = b"",
         headers: Iterable[tuple[bytes, bytes]] = (),
         remote_address: str | None = None,
+        remote_port: int | None = None,
         scheme: str = "http",
         raw_path: bytes | None = None,
-        remote_port: int | None = None,
-        known_as: str = "",
+        request_id: str = "",
     ) -> None:
-        self._id = known_as
-        self.kind = kind
+        self._id = request_id
+        self.protocol = protocol
         self.method = method
         self.path = path
         self.query = query
         self.headers = headers
         self.remote_address = remote_address
+        self.remote_port = remote_port
         self.scheme = scheme
         self.raw_path = raw_path
-        self.remote_port = remote_port
+
+    def replace(self, **changes: Any) -> AuthRequest:
+        """Return the same request, with the same id, with some attributes changed."""
+        copied = copy(self)
+        copied._id = self.id
+        for name, value in changes.items():
+            setattr(copied, name, value)
+        return copied
 
     @property
     def id(self) -> str:
-        """What the audit log calls the request; made when it is first asked for."""
+        """The audit log's id of the request; made on first use."""
         self._id = self._id or secrets.token_hex(8)
         return self._id
 
     @property
     def connection(self) -> tuple[str, int] | None:
-        """The peer's address and port, which no other connection has at this moment; None if the server tells none."""
+        """The peer's address and port, unique among open connections; None if the server does not report them."""
         return (self.remote_address, self.remote_port) if self.remote_address and self.remote_port else None
 
     def header(self, name: bytes) -> bytes | None:
-        """The value of a header that may stand once.
+        """Return the value of a header that may occur once; None if it is missing.
 
         Raises:
-            HeaderError: it is there twice.
+            HeaderError: the header is a duplicate.
         """
-        values = [value for key, value in self.headers if key == name]
-        if len(values) > 1:
-            raise HeaderError(f"header {name.decode('latin-1')} occurs twice")
-        return values[0] if values else None
+        return single_header(self.headers, name)
 
     def __repr__(self) -> str:  # headers and query may hold credentials
-        return f"AuthRequest({self.kind} {self.method} {self.path!r} from {self.remote_address})"
+        return f"AuthRequest({self.protocol} {self.method} {self.path!r} from {self.remote_address})"
 
 
 class AuthenticationToken:
@@ -247,7 +292,11 @@ class AuthenticationToken:
         return name in self._names
 
     def get(self, key: int | str = 0) -> str | None:
-        """The component at an index, or of a configured name; None when there is none. ``get()`` is the first."""
+        """Return a component; None if it is missing.
+
+        Args:
+            key: its index, or its configured name; ``get()`` returns the first component.
+        """
         if isinstance(key, str):
             return self._names.get(key)
         return self._components[key][1] if 0 <= key < len(self._components) else None
@@ -265,38 +314,18 @@ class AuthenticationToken:
 # ------------------------------------------------------------------------------------------------------------ decisions
 
 
-@dataclass(frozen=True, slots=True)
-class RevocationKey:
-    """What can end a login before its time. A login module grants one as a public credential to be ended by it.
-
-    Args:
-        kind: ``user``: every login of the user; ``session``: one session; ``token``: one token.
-        name: the user's name, or the session's or token's id.
-        realm: the user's realm; the issuer of a JSON Web Token; empty for the others, whose ids are unique.
-    """
-
-    kind: Literal["user", "session", "token"]
-    name: str
-    realm: str = ""
-
-    @property
-    def key(self) -> str:
-        """Where ExpiringState says of it."""
-        return json.dumps([self.kind, self.name, self.realm])
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Allow:
     """Run the application.
 
     Args:
         subject: who it is; None for a public service.
-        headers: to be added to the application's response (a final token, a cookie, CORS).
+        headers: added to the application's response (a final token, a cookie, CORS).
         service: the service's name.
         realm: the realm's name, empty for a public service.
         session_timeout: seconds after which a WebSocket is closed, or None.
         authorization_timeout: seconds within which a WebSocket must authenticate again, or None.
-        additions: what the application finds in its scope; immutable values.
+        additions: what the application finds in its scope beside the user; immutable values.
         revocation_keys: what ends a WebSocket before its time.
         expires: when a WebSocket is closed because its credentials expire, in seconds since the epoch, or None.
         subprotocols: names of credentials among the subprotocols, not to be shown to the application.
@@ -314,7 +343,7 @@ class Allow:
     subprotocols: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
     """Ask for credentials: 401 with these headers, at least one ``WWW-Authenticate``. The reason is for the log."""
 
@@ -324,7 +353,7 @@ class Challenge:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Forbid:
     """Refuse: 403. The reason is for the log and for ``explain``, never for the client."""
 
@@ -334,20 +363,38 @@ class Forbid:
     realm: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unavailable:
-    """Say that a back end cannot be asked now: 503.
+    """Report that a back end cannot be asked now: 503.
 
     Args:
-        retry_after: seconds, sent as ``Retry-After``.
         reason: for the log.
+        retry_after: seconds, sent as ``Retry-After``.
     """
 
-    retry_after: int
-    reason: str = ""
+    reason: str
+    retry_after: int = 5
     headers: Headers = ()
     service: str = ""
     realm: str = ""
 
 
+Refusal: TypeAlias = Challenge | Forbid | Unavailable
 Decision: TypeAlias = Allow | Challenge | Forbid | Unavailable
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """A response of the gateway's own, to an HTTP request or to a WebSocket handshake that is refused.
+
+    Args:
+        status: the HTTP status.
+        headers: besides the content's type and length.
+        body: the content.
+        content_type: the content's type; not sent with an empty body.
+    """
+
+    status: int
+    headers: Headers = ()
+    body: bytes = field(default=b"", repr=False)
+    content_type: str = "text/plain; charset=utf-8"

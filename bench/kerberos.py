@@ -38,7 +38,8 @@ class Peer:
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         value = next(value for name, value in scope["headers"] if name == b"authorization")
         context = self.gssapi.SecurityContext(creds=self.credentials, usage="accept")
         final = context.step(base64.b64decode(value[10:]))
@@ -52,7 +53,7 @@ class Peer:
                 message = {**message, "headers": [*message["headers"], header]}
             await send(message)
 
-        return await self.app(scope, receive, adding)
+        await self.app(scope, receive, adding)
 
 
 def peer_with_replay_cache() -> Peer:

@@ -12,7 +12,7 @@ from typing import Any
 
 from asgi_gateway.model import RevocationKey
 from asgi_gateway.websockets.closable import ClosableWebSocket
-from asgi_gateway.websockets.live import LiveSocket, LiveSockets, Owner
+from asgi_gateway.websockets.live import LiveSocket, LiveSockets, SocketOwner
 
 SOCKETS, USERS, MESSAGES, ROUNDS = 5_000, 500, 20_000, 15
 MESSAGE = {"type": "websocket.send", "text": "hello"}
@@ -28,7 +28,7 @@ async def _send(message: Any) -> None:
 
 def _socket(index: int) -> LiveSocket:
     user = f"user{index % USERS}"
-    return LiveSocket(_receive, _send, Owner("chat", "demo", user), (RevocationKey("user", user, "demo"),))
+    return LiveSocket(_receive, _send, SocketOwner("chat", "demo", user), (RevocationKey("user", user, "demo"),))
 
 
 def _bytes(action: Callable[[int], object]) -> float:
@@ -61,7 +61,7 @@ async def main() -> None:
     print(f"\nLive WebSockets: {SOCKETS} of {USERS} users in one process")
     each = _bytes(lambda index: held.append(_socket(index)))
     known = _bytes(lambda index: sockets.add(held[index]))
-    timer = _bytes(lambda index: held[index].limit(3600, None, None))
+    timer = _bytes(lambda index: held[index].set_deadlines(3600, None, None))
     print(f"  {'bytes for a timer':<62} {timer:6.0f}  {'':>10}   at most 300")
     print(f"  {'bytes for a socket, and for being found by its user':<62} {each:6.0f} + {known:.0f}")
     plain, timed = _socket(0), held[0]
@@ -78,7 +78,7 @@ async def main() -> None:
         f"  {f'milliseconds to end the {ended} sockets of a user':<62} {took:6.2f}  {'':>10}   at most 2000 everywhere"
     )
     for socket in held:
-        await socket.finish()
+        await socket.wait_closed()
         sockets.discard(socket)
 
 

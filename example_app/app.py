@@ -6,7 +6,7 @@ from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route, WebSocketRoute
 from starlette.staticfiles import StaticFiles
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -23,8 +23,13 @@ async def home(request: Request) -> Response:
     return FileResponse(HERE / "static" / "index.html")
 
 
+async def home_without_scripts(request: Request) -> Response:
+    """Lead back to the public page: without scripts its forms come here, and no password is in a URL."""
+    return RedirectResponse("/", status_code=303)
+
+
 async def who(request: Request) -> Response:
-    """Who you are, and why you may be here."""
+    """Tell the user who they are, and why they were let in."""
     gateway = request.scope["asgi_gateway"]
     return JSONResponse(
         {
@@ -44,7 +49,7 @@ async def ticket(request: Request) -> Response:
 
 
 async def echo(socket: WebSocket) -> None:
-    """Say back what was said."""
+    """Send each message back."""
     await socket.accept()
     try:
         while True:
@@ -54,7 +59,7 @@ async def echo(socket: WebSocket) -> None:
 
 
 async def chat(socket: WebSocket) -> None:
-    """Say to everybody what one said."""
+    """Send each message to everyone in the chat."""
     await socket.accept()
     CHAT.add(socket)
     try:
@@ -81,9 +86,10 @@ async def inside(request: Request) -> Response:
     return FileResponse(HERE / "static" / "inside.html")
 
 
-bare = Starlette(
+api = Starlette(
     routes=[
         Route("/", home),
+        Route("/", home_without_scripts, methods=["POST"]),
         Route("/basic", who),
         Route("/basic/ticket", ticket, methods=["POST"]),
         Route("/admin", who),
@@ -101,4 +107,4 @@ bare = Starlette(
     ]
 )
 
-app = GatewayMiddleware(bare, HERE / "gateway.yaml")
+app = GatewayMiddleware(api, HERE / "gateway.yaml")

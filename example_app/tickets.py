@@ -15,7 +15,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from pydantic import BeforeValidator, Field
 
 from asgi_gateway import Grant, LoginAttempt, LoginFailed, LoginModule, ModuleContext, ModuleOptions, Replayed
-from asgi_gateway.plugins.option_types import parse_duration
+from asgi_gateway.plugins import parse_duration
 
 __all__ = ["TicketLoginModule", "issue_ticket"]
 

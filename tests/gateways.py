@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import anyio
 
-from asgi_gateway.authentication.attempt import ThreadPools
+from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.authentication.realm import SESSION_LIFE, Realm, RealmServices, RealmSettings
+from asgi_gateway.authentication.result import result_from_session
 from asgi_gateway.errors import LoginFailed
-from asgi_gateway.gateway import Gateway
+from asgi_gateway.gateway import Gateway, GatewayServices
 from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.model import AuthRequest, Grant
 from asgi_gateway.plugins.login_module import ControlFlag, LoginModule
@@ -22,8 +23,9 @@ from asgi_gateway.plugins.scheme import ChallengeScheme
 from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.schemes import BasicScheme
 from asgi_gateway.services.authorization import Authorization
+from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import OriginRules
-from asgi_gateway.services.table import Accept, Service
+from asgi_gateway.sessions.cookies import Sessions, SessionSettings
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.telemetry.audit import Audit
 from tests.helpers import ManualClock
@@ -34,6 +36,9 @@ Login = Callable[[Any], Awaitable[Grant | None]]
 
 class Module(LoginModule):
     """A login module that runs a function and counts its calls."""
+
+    roles: dict[str, str]
+    """The users that it knows, where it is one of ``users``."""
 
     def __init__(self, login: Login, **attributes: Any) -> None:
         self._login = login
@@ -91,7 +96,7 @@ class World:
     """What the parts of one gateway share."""
 
     clock: ManualClock = field(default_factory=ManualClock)
-    pool: ThreadPools = field(default_factory=ThreadPools)
+    pools: ThreadPools = field(default_factory=ThreadPools)
     records: Records = field(default_factory=Records)
     state: ExpiringState | None = None
 
@@ -105,28 +110,42 @@ class World:
         name: str = "demo",
         schemes: Iterable[ChallengeScheme] | None = None,
         reader: CredentialReader | None = None,
-        **more: Any,
+        recycle: tuple[ExpiringState, Sequence[bytes]] | None = None,
+        **settings: Any,
     ) -> Realm:
+        """A realm with these modules, all required; ``recycle`` gives it sessions in a store, signed with keys."""
         entries = [ChainEntry(module, ControlFlag.REQUIRED, f"module{i}") for i, module in enumerate(modules)]
         return Realm(
             name,
             tuple(schemes or (BasicScheme(),)),
-            reader or CredentialReader(),
-            Chain(entries),
-            pool=self.pool,
-            clock=self.clock,
-            audit=self.audit,
-            **more,
+            reader=reader or CredentialReader(),
+            chain=Chain(entries),
+            services=RealmServices(pools=self.pools, clock=self.clock, audit=self.audit),
+            settings=RealmSettings(**settings),
+            sessions=None if recycle is None else self.sessions(name, *recycle, **settings),
         )
+
+    def sessions(self, realm: str, state: ExpiringState, keys: Sequence[bytes], **settings: Any) -> Sessions[Any]:
+        """The sessions of a realm."""
+        session_settings = SessionSettings(
+            realm=realm,
+            keys=keys,
+            life=settings.get("session_timeout") or SESSION_LIFE,
+            idle=settings.get("authorization_timeout"),
+        )
+        return Sessions(session_settings, state, self.clock, result_from_session)
 
     def gateway(self, *services: Service) -> Gateway:
         assert self.state is not None
-        return Gateway(services, state=self.state, pool=self.pool, clock=self.clock, audit=self.audit)
+        runtime = GatewayServices(state=self.state, pools=self.pools, clock=self.clock, audit=self.audit)
+        return Gateway(services, runtime)
 
 
 def service(name: str, path: str, *realms: Realm, roles: str = "", origins: OriginRules | None = None) -> Service:
     """A service at one path."""
-    return Service(name, (Accept(path),), realms, Authorization(roles.split()), origins or OriginRules())
+    return Service(
+        name, (Mount(path),), realms, Authorization(roles.split()), OriginRules() if origins is None else origins
+    )
 
 
 def basic(name: str, password: str | None = None) -> tuple[bytes, bytes]:
@@ -142,7 +161,13 @@ def request(path: str, *headers: tuple[bytes, bytes], kind: str = "http", **more
 
 def scope(path: str, *headers: tuple[bytes, bytes], kind: str = "http", **more: Any) -> dict[str, Any]:
     """An ASGI scope."""
-    common = {"type": kind, "path": path, "headers": list(headers), "client": ["192.0.2.1", 1], "query_string": b""}
+    common: dict[str, Any] = {
+        "type": kind,
+        "path": path,
+        "headers": list(headers),
+        "client": ["192.0.2.1", 1],
+        "query_string": b"",
+    }
     if kind == "http":
         common |= {"method": "GET", "scheme": "http"}
     else:
@@ -204,7 +229,7 @@ DISCONNECT = {"type": "websocket.disconnect", "code": 1001}
 
 async def ask(app: Any, scope: dict[str, Any]) -> Server:
     """One request; a WebSocket client connects and goes away."""
-    messages = [] if scope["type"] == "http" else [CONNECT.copy(), DISCONNECT.copy()]
+    messages: list[dict[str, Any]] = [] if scope["type"] == "http" else [CONNECT.copy(), DISCONNECT.copy()]
     server = Server(*messages)
     await app(scope, server.receive, server.send)
     return server

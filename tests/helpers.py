@@ -13,7 +13,8 @@ import anyio.to_thread
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.model import AuthenticationToken, Principal, Subject
 from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
-from asgi_gateway.plugins.state_store import ExpiringState
+from asgi_gateway.plugins.state_store import ExpiringState, Partition
+from asgi_gateway.stores.memory import MemoryState
 
 T = TypeVar("T")
 
@@ -45,6 +46,13 @@ class EmptyState(ExpiringState):
 
     async def remove(self, key: str, value: str) -> bool:
         raise AssertionError(f"unexpected remove of {key}")
+
+
+class OnePartState(MemoryState):
+    """A memory store without partitions, so that a test that overrides its methods sees all entries."""
+
+    def partition(self, kind: Partition) -> ExpiringState:
+        return self
 
 
 @dataclass

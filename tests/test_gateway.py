@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
+from asgi_gateway.authentication.realm import LoginOptions
 from asgi_gateway.errors import LoginUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import request_of
 from asgi_gateway.model import Allow, Challenge, Forbid, Unavailable
+from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules
-from asgi_gateway.services.table import Accept, Service
 from asgi_gateway.telemetry.audit import Audit
 from tests.gateways import Module, World, basic, request, scope, service, users
 
@@ -20,11 +21,6 @@ pytestmark = pytest.mark.anyio
 
 ORIGIN = (b"origin", b"https://a.example")
 LISTED = OriginRules([CrossSite(frozenset(("https://a.example",)), ("PUT",))])
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 def site(world: World) -> Gateway:
@@ -98,10 +94,10 @@ async def test_missing_roles_are_logged(world: World) -> None:
 async def test_encoded_separators(world: World) -> None:
     """A separator that was sent encoded is refused, public or not, by the first request and by every other."""
     gateway = site(world)
-    assert gateway.recall(scope("/public/x", raw_path=b"/public/x")) is not None
+    assert gateway.cached_decision(scope("/public/x", raw_path=b"/public/x")) is not None
     for raw in (b"/public%2fx", b"/public/x%00", b"/public/%2e"):
         asked = scope("/public/x", raw_path=raw)
-        assert gateway.recall(asked) is None
+        assert gateway.cached_decision(asked) is None
         assert isinstance(await gateway.decide(request_of(asked)), Forbid)
 
 
@@ -194,13 +190,13 @@ def test_no_preflight(world: World, path: str, headers: Any, more: Any) -> None:
 async def test_hosts(world: World) -> None:
     """A service that matches the host takes only its own requests; two Host headers are refused."""
     realm = world.realm(users(joe=""))
-    named = Service("named", (Accept("", frozenset(("http",)), "h"),))
+    named = Service("named", (Mount("", frozenset(("http",)), "h"),))
     gateway = world.gateway(named, service("rest", "", realm))
     assert isinstance(await gateway.decide(request("/", (b"host", b"H"))), Allow)
     assert isinstance(await gateway.decide(request("/", (b"host", b"g"))), Challenge)
     assert isinstance(await gateway.decide(request("/")), Challenge)
     assert isinstance(await gateway.decide(request("/", (b"host", b"h"), (b"host", b"g"))), Forbid)
-    assert gateway.recall(scope("/", (b"host", b"h"))) is None
+    assert gateway.cached_decision(scope("/", (b"host", b"h"))) is None
     asked = request(
         "/", ORIGIN, (b"host", b"h"), (b"host", b"h"), (b"access-control-request-method", b"PUT"), method="OPTIONS"
     )
@@ -218,14 +214,16 @@ def test_two_services_of_one_place(world: World) -> None:
 
 async def test_unavailable(world: World) -> None:
     """What could not be decided is refused with one event."""
-    assert site(world).unavailable(request("/a"), "unexpected error") == Unavailable(5, "unexpected error")
+    assert site(world).unavailable(request("/a"), "unexpected error") == Unavailable(reason="unexpected error")
     assert [event["outcome"] for event in events(world)] == ["unavailable"]
 
 
 async def test_observed(world: World) -> None:
     """An observer is told what each module did."""
     seen: list[Any] = []
-    await site(world).decide(request("/a", basic("joe")), lambda realm, steps: seen.append((realm.name, len(steps))))
+    await site(world).decide(
+        request("/a", basic("joe")), LoginOptions(trace=lambda realm, steps: seen.append((realm.name, len(steps))))
+    )
     assert seen == [("demo", 2)]
 
 

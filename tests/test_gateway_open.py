@@ -7,15 +7,10 @@ import pytest
 
 from asgi_gateway.errors import StateUnavailable
 from asgi_gateway.gateway import Gateway
-from asgi_gateway.stores.memory import MemoryState
 from tests.gateways import Module, World, service, tokens, users
+from tests.helpers import OnePartState
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
 
 
 class Part(Module):
@@ -94,7 +89,7 @@ def test_needs_shared_state(world: World) -> None:
     ]
     assert world.gateway(service("b", "/b", other)).needs_shared_state() == []
 
-    class Shared(MemoryState):
+    class Shared(OnePartState):
         shared = True
 
     world.state = Shared()

@@ -14,11 +14,6 @@ from tests.gateways import App, Module, Server, World, ask, basic, scope, servic
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 class Part(Module):
     """A module that counts its openings, and may fail to open."""
 

@@ -14,11 +14,6 @@ from tests.gateways import CONNECT, Server, World, basic, scope, service, users,
 pytestmark = pytest.mark.anyio
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 def site(world: World) -> Gateway:
     """A service whose sessions are short."""
     return world.gateway(service("short", "/short", world.realm(users(joe=""), name="short", session_timeout=0.01)))

@@ -54,7 +54,7 @@ def verify(password, stored):
 
 
 @pytest.mark.parametrize("stored", RECORDED)
-def test_recorded(stored):
+def test_recorded(stored: str) -> None:
     """A hash that another program made matches its password and no other."""
     assert verify("secret", stored)
     assert not verify("Secret", stored)
@@ -63,14 +63,14 @@ def test_recorded(stored):
 
 
 @pytest.mark.parametrize("stored", RECORDED)
-def test_odd_passwords_never_match(stored):
+def test_odd_passwords_never_match(stored: str) -> None:
     """Empty, over-long, NUL-bearing and unencodable passwords are refused by every scheme, and raise nothing."""
     for password in ("", "secret\0", "\0", "x" * 5000, "é" * 2049, "\ud800", "x" * 100):
         assert not verify(password, stored)
 
 
 @pytest.mark.parametrize("stored", RECORDED)
-def test_truncated(stored):
+def test_truncated(stored: str) -> None:
     """A hash that was cut short is an error when it is read."""
     shorter = stored[: -30 if "argon2" in stored else -5]
     for cut in (shorter, stored[: len(stored) // 2], stored + "!"):
@@ -79,13 +79,13 @@ def test_truncated(stored):
 
 
 @pytest.mark.parametrize("stored", RECORDED)
-def test_nothing_printed(stored):
+def test_nothing_printed(stored: str) -> None:
     """What is read shows its scheme and cost, and nothing of the hash."""
     assert stored[-10:] not in repr(read_hash(stored))
 
 
 @pytest.mark.parametrize("password", ["secret", "pässwörd", "päss:wörd", ":", "密码", "x" * 4096, " "])
-def test_hash_password(password):
+def test_hash_password(password: str) -> None:
     """A new hash is argon2id with 19 MiB, 2 passes and 1 lane, and matches its password alone."""
     stored = hash_password(password)
     assert stored.startswith("$argon2id$v=19$m=19456,t=2,p=1$")
@@ -95,7 +95,7 @@ def test_hash_password(password):
 
 
 @pytest.mark.parametrize("password", ["", "a\0b", "a\nb", "a\x7fb", "x" * 4097, "é" * 2049])
-def test_hash_password_refuses(password):
+def test_hash_password_refuses(password: str) -> None:
     """A password that no client could log in with is not hashed."""
     with pytest.raises(ValueError, match="password"):
         hash_password(password)
@@ -118,28 +118,28 @@ def test_hash_password_refuses(password):
         ("$argon2id$v=19$m=64,t=2,p=1$c2FsdHNhbHQ", "malformed"),
     ],
 )
-def test_unreadable(stored, message):
+def test_unreadable(stored: str, message: str) -> None:
     """What cannot be verified is an error that names the scheme and never quotes the text."""
     with pytest.raises(ValueError, match=message) as caught:
         read_hash(stored)
     assert "hunter2" not in str(caught.value)
 
 
-def test_is_hash():
+def test_is_hash() -> None:
     """Plain text is not taken for a hash, unless it begins exactly like one."""
     assert not any(map(is_hash, ["", "secret", "$ecret", "{secret", "a$b$c", "pa{SSHA}x", "abNANd1rDfiNc"]))
     assert is_hash("{WHATEVER}x")
     assert is_hash("$y$x")
 
 
-def test_bcrypt_72_bytes():
+def test_bcrypt_72_bytes() -> None:
     """bcrypt reads 72 bytes: a longer password is refused, not taken for the first 72 of it."""
     stored = bcrypt.hashpw(b"x" * 72, bcrypt.gensalt(4)).decode()
     assert verify("x" * 72, stored)
     assert not verify("x" * 73, stored)
 
 
-def test_bcrypt_missing(monkeypatch):
+def test_bcrypt_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the bcrypt package, reading a bcrypt hash says what to install."""
     monkeypatch.setitem(sys.modules, "bcrypt", None)
     with pytest.raises(ValueError, match="pip install bcrypt"):
@@ -147,7 +147,7 @@ def test_bcrypt_missing(monkeypatch):
 
 
 @pytest.mark.parametrize("stored", ["secret", "pässwörd", "a:b", "{SSHA}x", " "])
-def test_plain(stored):
+def test_plain(stored: str) -> None:
     """Plain text matches itself, in any script, and shows nothing of itself."""
     entry = plain(stored)
     assert entry.verify(stored)
@@ -156,13 +156,13 @@ def test_plain(stored):
     assert stored == " " or stored not in repr(entry)
 
 
-def test_plain_empty():
+def test_plain_empty() -> None:
     """An empty plain password is no password."""
     with pytest.raises(ValueError, match="empty"):
         plain("")
 
 
-def test_decoy():
+def test_decoy() -> None:
     """Unknown users cost what the commonest scheme and cost among the known ones does."""
     strong, weak = read_hash(RECORDED[3]), read_hash(RECORDED[0])
     assert decoy([weak, strong, weak]) == weak
@@ -170,14 +170,14 @@ def test_decoy():
     assert decoy([]).cost == "m=19456,t=2,p=1"
 
 
-def test_cost():
+def test_cost() -> None:
     """The cost tells apart hashes of one scheme that take different times."""
     assert read_hash("$5$saltsalt$0IyaXrmV7.sGNS6tirgqHLqX/G.FBvgkYA.lpPdS5sA").cost == "5000"
     assert read_hash("$5$rounds=1000$saltsalt$eKLZU9t9OoPWrqOQsoTIKG0aYkZ5rGOoOQhiIvoSWX2").cost == "1000"
     assert read_hash(RECORDED[5]).cost == "4,8,1"
 
 
-def test_public_names():
+def test_public_names() -> None:
     """Everything that is announced exists."""
     assert all(hasattr(passwords, name) for name in passwords.__all__)
 

@@ -1,9 +1,10 @@
-"""Several workers of one server that would have to share their state, and do not: found out when they start.
+"""Finds out at start whether several workers of one server use stores that each has for itself.
 
 A gateway with the memory store that remembers used tokens must be its server's only worker. Each such gateway holds a
-lock on a file that is named for the server's process (the worker's parent) and the configuration; a second worker of
-the same server finds it taken. The system frees the lock however the process ends. What cannot be found out this way:
-servers that were started one by one, other containers and hosts, and systems without ``flock``.
+lock on a file; a second worker of the same server finds it locked. Workers of one server have one parent process, one
+command line (``sys.argv``, which servers hand on to the workers they fork or spawn) and one configuration; the file is
+named for the three. The system frees the lock however the process ends. This cannot find: servers that were started one
+by one, other containers and hosts, and systems without ``flock``.
 """
 
 from __future__ import annotations
@@ -12,8 +13,10 @@ import hashlib
 import logging
 import os
 import stat
+import sys
 import tempfile
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -25,28 +28,40 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["PATIENCE", "SHARED_STATE_CURE", "SingleWorkerLock"]
+__all__ = ["SHARED_STATE_HINT", "TIMEOUT", "SingleWorkerLock"]
 
 logger = logging.getLogger("asgi_gateway.workers")
 
-PATIENCE = 10.0
+TIMEOUT = 10.0
 """Seconds to wait for another worker to end, as the old one does when a server reloads."""
-SHARED_STATE_CURE = (
+SHARED_STATE_HINT = (
     "give security a state element: state: {type: sqlite, options: {file: state.db}} for the workers of one host, "
     "state: {type: redis, options: {url: redis://…}} for several hosts; or run one worker"
 )
 _POLL = 0.1
 
-_held: dict[Path, tuple[int, int]] = {}  # path: (file descriptor, how many gateways of this process hold it)
-_lock = threading.Lock()
+
+@dataclass(slots=True)
+class _Held:
+    """A locked file of this process: its descriptor, and the number of gateways that hold it."""
+
+    descriptor: int
+    count: int = 1
+
+
+_held: dict[Path, _Held] = {}
+_held_lock = threading.Lock()
 
 
 class SingleWorkerLock:
-    """The claim to be a server's only worker with some configuration.
+    """Lets one worker of a server use a configuration.
+
+    Several gateways in one process share one lock.
 
     Args:
-        identity: what tells the configuration from others.
-        directory: where lock files are; by default one of the user's own in the system's folder for temporary files.
+        identity: tells the configuration from others.
+        directory: the directory for lock files; by default one of this user's in the system's directory for temporary
+            files.
     """
 
     def __init__(self, identity: str, directory: Path | None = None) -> None:
@@ -54,41 +69,41 @@ class SingleWorkerLock:
         self._directory = directory
         self._path: Path | None = None
 
-    async def claim(self, needs: list[str], patience: float = PATIENCE) -> None:
+    async def acquire(self, needs: list[str], timeout: float = TIMEOUT) -> None:  # noqa: ASYNC109 (not a cancellation)
         """Become the only worker.
 
         Args:
             needs: what workers would have to share, for the message.
-            patience: seconds to wait for another worker to end.
+            timeout: seconds to wait for another worker to end.
 
         Raises:
-            ConfigError: another worker of the same server runs.
+            ConfigError: another worker of the same server is running.
         """
-        for attempt in range(max(1, round(patience / _POLL))):
-            if self._claimed():
+        for attempt in range(max(1, round(timeout / _POLL))):
+            if self._try_acquire():
                 return
             if attempt == 0:
                 logger.warning("another worker of this server has the same configuration: waiting for it to end")
             await anyio.sleep(_POLL)
         message = f"{'; '.join(needs)}: several workers must share this, and the memory store is each worker's own"
-        raise ConfigError(Problem(message, hint=SHARED_STATE_CURE))
+        raise ConfigError(Problem(message, hint=SHARED_STATE_HINT))
 
     def release(self) -> None:
-        """Let another worker be the only one."""
+        """Let another worker acquire the lock. Do nothing if it is not held."""
         path, self._path = self._path, None
         if path is not None:
-            _give_back(path)
+            _unlock(path)
 
-    def _claimed(self) -> bool:
-        """Whether there is no other worker, as far as can be told."""
+    def _try_acquire(self) -> bool:
+        """Return False if another worker holds the lock; True also where this cannot be checked."""
         if fcntl is None:
             return True
         try:
             path = self._file()
-            if not _take(path):
+            if not _lock(path):
                 return False
         except OSError as error:
-            logger.warning("whether other workers run cannot be told (%s); the memory store serves one only", error)
+            logger.warning("cannot check for other workers (%s); the memory store serves one worker only", error)
             return True
         self._path = path
         return True
@@ -99,15 +114,16 @@ class SingleWorkerLock:
         status = directory.lstat()
         if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
             raise PermissionError(f"{directory} is not this user's alone")
-        name = hashlib.sha256(repr((os.getppid(), self._identity)).encode()).hexdigest()[:32]
+        server = repr((os.getppid(), sys.argv, self._identity))
+        name = hashlib.sha256(server.encode("utf-8", "surrogateescape")).hexdigest()[:32]
         return directory / f"{name}.lock"
 
 
-def _take(path: Path) -> bool:
-    with _lock:
-        if path in _held:  # a second gateway of this process is no second worker
-            descriptor, count = _held[path]
-            _held[path] = (descriptor, count + 1)
+def _lock(path: Path) -> bool:
+    """Lock a file; return False if another process has locked it."""
+    with _held_lock:
+        if (held := _held.get(path)) is not None:
+            held.count += 1
             return True
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -120,26 +136,27 @@ def _take(path: Path) -> bool:
         except OSError:
             os.close(descriptor)
             raise
-        _held[path] = (descriptor, 1)
+        _held[path] = _Held(descriptor)
         return True
 
 
-def _give_back(path: Path) -> None:
-    with _lock:
-        descriptor, count = _held.pop(path)
-        if count > 1:
-            _held[path] = (descriptor, count - 1)
-            return
-        path.unlink(missing_ok=True)
-        os.close(descriptor)
+def _unlock(path: Path) -> None:
+    """Give back one hold on a locked file; the last one removes the file."""
+    with _held_lock:
+        held = _held[path]
+        held.count -= 1
+        if held.count == 0:
+            del _held[path]
+            path.unlink(missing_ok=True)
+            os.close(held.descriptor)
 
 
-def _forget() -> None:
-    """In a forked child: the claims are its parent's."""
-    for descriptor, _ in _held.values():
-        os.close(descriptor)
+def _after_fork() -> None:
+    """Drop the locks in a forked child: they are its parent's."""
+    for held in _held.values():
+        os.close(held.descriptor)
     _held.clear()
 
 
 if fcntl is not None:
-    os.register_at_fork(after_in_child=_forget)
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,4 +1,4 @@
-"""The JAAS walk over a chain of login modules. Source: ``javax.security.auth.login.LoginContext``, as the JDK runs it.
+"""Run a chain of login modules as JAAS does. Source: ``javax.security.auth.login.LoginContext``, as the JDK runs it.
 
 The rules, for each of the two phases (login, then commit), modules asked in order:
 
@@ -12,68 +12,78 @@ A phase that comes to its end fails with the first required error; else, if noth
 error; else, if nothing failed either, with AllModulesIgnored. An empty chain has nothing that succeeds, so it fails.
 
 Only modules that granted are asked to commit. If either phase fails, or the attempt is cancelled, every module that
-was asked to log in is asked to abort; errors of an abort are logged and never replace the reported one.
+was asked to log in is asked to abort. Errors of an abort are logged and never replace the reported one.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import anyio
 
 from asgi_gateway.authentication.attempt import Attempt, Step, subject_of_grants
-from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, Replayed, StateError
+from asgi_gateway.errors import (
+    AllModulesIgnored,
+    LoginError,
+    LoginFailed,
+    LoginUnavailable,
+    Replayed,
+    StateError,
+)
 from asgi_gateway.model import Grant, Subject
 from asgi_gateway.plugins.login_module import ControlFlag, LoginModule
-from asgi_gateway.plugins.password_login import PasswordLoginModule
 
-__all__ = ["Chain", "ChainEntry", "phase"]
+__all__ = ["Chain", "ChainEntry", "Phase"]
 
 logger = logging.getLogger("asgi_gateway.chain")
 
-Answer = bool | Exception
+Outcome = bool | Exception
+"""What a module did in one phase: True (succeeded), False (ignored), or the exception it failed with."""
 ABORT_LIMIT = 5.0
 """Seconds that a module's abort may take, shielded from cancellation."""
-_COMMITS_AT_ONCE = (LoginModule.commit, PasswordLoginModule.commit)
-"""Those that modules inherit; they wait for nothing."""
 
 
-def phase(flags: Sequence[ControlFlag]) -> Generator[int, Answer, None]:
-    """Walk one phase, without doing any of it: yields the index to ask, is sent True, False (ignored) or the error.
+class Phase:
+    """Record what one phase, login or commit, has come to so far."""
 
-    Returns normally if the phase succeeds.
+    __slots__ = ("_other_error", "_required_error", "_succeeded")
 
-    Raises:
-        Exception: the error to report.
-    """
-    required_error: Exception | None = None
-    other_error: Exception | None = None
-    succeeded = False
-    for index, flag in enumerate(flags):
-        answer = yield index
-        if isinstance(answer, Exception):
+    def __init__(self) -> None:
+        self._succeeded = False
+        self._required_error: Exception | None = None
+        self._other_error: Exception | None = None
+
+    def record(self, flag: ControlFlag, outcome: Outcome) -> bool:
+        """Count one module's outcome; return True if the phase ends here."""
+        if isinstance(outcome, Exception):
             if flag is ControlFlag.REQUIRED or flag is ControlFlag.REQUISITE:
-                required_error = required_error if required_error is not None else answer
-                if flag is ControlFlag.REQUISITE:
-                    break
-            elif other_error is None:
-                other_error = answer
-        elif answer is True:
-            succeeded = True
-            if flag is ControlFlag.SUFFICIENT and required_error is None:
-                return
-    if required_error is not None:
-        raise required_error
-    if not succeeded:
-        raise other_error if other_error is not None else AllModulesIgnored("no login module had an opinion")
+                if self._required_error is None:
+                    self._required_error = outcome
+                return flag is ControlFlag.REQUISITE
+            if self._other_error is None:
+                self._other_error = outcome
+            return False
+        self._succeeded = self._succeeded or outcome
+        return outcome and flag is ControlFlag.SUFFICIENT and self._required_error is None
+
+    def error(self) -> Exception | None:
+        """Return the error that the phase ends with; None if it succeeded."""
+        if self._required_error is not None:
+            return self._required_error
+        if self._succeeded:
+            return None
+        if self._other_error is not None:
+            return self._other_error
+        return AllModulesIgnored("all login modules ignored the login")
 
 
 @dataclass(frozen=True, slots=True)
 class ChainEntry:
-    """One place in a chain.
+    """Hold one place in a chain.
 
     Args:
         module: the login module.
@@ -87,14 +97,9 @@ class ChainEntry:
     name: str = ""
     time_limit: float = 30.0
 
-    @property
-    def keeps_its_limit(self) -> bool:
-        """Whether the module's login ends within the limit by itself."""
-        return self.module.ends_within is not None and self.module.ends_within <= self.time_limit
-
 
 class Chain:
-    """A chain of login modules.
+    """Decide on a login with a list of login modules.
 
     Args:
         entries: the modules in order.
@@ -102,36 +107,25 @@ class Chain:
 
     def __init__(self, entries: Sequence[ChainEntry]) -> None:
         self.entries = tuple(entries)
-        self._flags = tuple(entry.flag for entry in self.entries)
-        # A time limit takes longer to set than many a module takes, and a module may keep one of its own.
-        self._limits_login = tuple(entry.module.waits and not entry.keeps_its_limit for entry in self.entries)
-        self._limits_commit = tuple(
-            entry.module.waits and type(entry.module).commit not in _COMMITS_AT_ONCE for entry in self.entries
-        )
 
     @property
     def cacheable(self) -> bool:
-        """Whether a success may be remembered: every module allows it."""
+        """Whether a success may be cached: every module allows it."""
         return all(entry.module.cacheable for entry in self.entries)
 
     @property
     def needs_credentials(self) -> bool:
-        """Whether nothing can come of asking the chain without credentials."""
+        """Whether no module can do anything for a request without credentials."""
         return all(entry.module.needs_credentials for entry in self.entries)
 
     def opens_by_itself(self) -> bool:
-        """Whether the chain would let somebody in whom every authenticating module refused: a configuration error."""
-        walk = phase(self._flags)
-        try:
-            index = next(walk)
-            while True:
-                module = self.entries[index].module
-                refused = module.authenticates or module.requires_subject
-                index = walk.send(LoginFailed("refused") if refused else True)
-        except StopIteration:
-            return True
-        except LoginError:
-            return False
+        """Return whether the chain succeeds although every authenticating module refuses: a configuration error."""
+        phase = Phase()
+        for entry in self.entries:
+            refused = entry.module.authenticates or entry.module.requires_subject
+            if phase.record(entry.flag, LoginFailed("refused") if refused else True):
+                break
+        return phase.error() is None
 
     async def authenticate(self, attempt: Attempt) -> Subject:
         """Run both phases.
@@ -140,9 +134,9 @@ class Chain:
             the subject that the committed grants make.
 
         Raises:
-            LoginError: the error that JAAS reports; any other exception of a module counts as a LoginFailed.
+            LoginError: the error that JAAS reports. Any other exception of a module counts as a LoginFailed.
         """
-        asked: list[int] = []
+        asked: list[ChainEntry] = []
         done = False
         try:
             await self._login(attempt, asked)
@@ -151,99 +145,104 @@ class Chain:
             return subject
         finally:
             if not done:
-                await self._abort(attempt, asked)
+                await _abort(attempt, asked)
 
     async def logout(self, subject: Subject) -> None:
         """Tell every module that the subject's login ended."""
         for entry in self.entries:
             try:
-                with anyio.move_on_after(ABORT_LIMIT):
+                async with asyncio.timeout(ABORT_LIMIT):
                     await entry.module.logout(subject)
             except Exception:
                 logger.exception("login module %s failed to log out", entry.name)
 
-    async def _login(self, attempt: Attempt, asked: list[int]) -> None:
-        walk = phase(self._flags)
-        try:
-            index = next(walk)
-            while True:
-                asked.append(index)
-                entry = self.entries[index]
-                answer = await self._ask(entry, self._limits_login[index], entry.module.login, attempt)
-                if isinstance(answer, Grant):
-                    attempt.grants[index] = answer
-                    answer = True
-                elif answer is None:
-                    answer = False
-                elif not isinstance(answer, Exception):
-                    name = type(answer).__name__
-                    logger.error("login module %s: login() must return a Grant or None, not %s", entry.name, name)
-                    answer = LoginFailed("unexpected TypeError")
-                index = walk.send(_noted(attempt, entry, "login", answer))
-        except StopIteration:
-            self._require_authentication(attempt.grants)
+    async def _login(self, attempt: Attempt, asked: list[ChainEntry]) -> None:
+        phase = Phase()
+        for index, entry in enumerate(self.entries):
+            asked.append(entry)
+            answer = await _ask(entry, entry.module.login, attempt)
+            if isinstance(answer, Grant):
+                attempt.grants[index] = answer
+                outcome: Outcome = True
+            elif answer is None:
+                outcome = False
+            elif isinstance(answer, Exception):
+                outcome = answer
+            else:
+                name = type(answer).__name__
+                logger.error("login module %s: login() must return a Grant or None, not %s", entry.name, name)
+                outcome = LoginFailed("unexpected TypeError")
+            _note(attempt, entry, "login", outcome)
+            if phase.record(entry.flag, outcome):
+                break
+        self._conclude(phase, attempt, attempt.grants)
 
     async def _commit(self, attempt: Attempt) -> Subject:
-        granted = sorted(attempt.grants)
+        phase = Phase()
         committed: dict[int, Grant] = {}
-        walk = phase([self._flags[index] for index in granted])
-        try:
-            index = granted[next(walk)]
-            while True:
-                entry, grant = self.entries[index], attempt.grants[index]
-                answer = await self._ask(entry, self._limits_commit[index], entry.module.commit, attempt, grant)
-                if answer is True:
-                    committed[index] = grant
-                elif not isinstance(answer, Exception):
-                    answer = False
-                index = granted[walk.send(_noted(attempt, entry, "commit", answer))]
-        except StopIteration:
-            self._require_authentication(committed)
+        for index, grant in sorted(attempt.grants.items()):
+            entry = self.entries[index]
+            answer = await _ask(entry, entry.module.commit, attempt, grant)
+            outcome: Outcome = answer if isinstance(answer, Exception) else answer is True
+            if outcome is True:
+                committed[index] = grant
+            _note(attempt, entry, "commit", outcome)
+            if phase.record(entry.flag, outcome):
+                break
+        self._conclude(phase, attempt, committed)
         attempt.grants = committed
         return subject_of_grants(tuple(committed.values()))
 
-    def _require_authentication(self, grants: Mapping[int, Grant]) -> None:
-        # A success that rests only on modules that check nothing, such as grant, is none.
+    def _conclude(self, phase: Phase, attempt: Attempt, grants: Mapping[int, Grant]) -> None:
+        """Raise unless the phase succeeded and rests on a module that authenticates.
+
+        A success of modules that check nothing, such as ``grant``, is none. A request without credentials needs a
+        module that declares to grant without them; whatever else grants to it checked nothing of this request.
+        """
+        if (error := phase.error()) is not None:
+            raise error
         for index, grant in grants.items():
-            if grant.authenticates and self.entries[index].module.authenticates:
+            module = self.entries[index].module
+            if grant.authenticates and module.authenticates and (attempt.token or module.grants_without_credentials):
                 return
-        raise LoginFailed("no module that authenticates anyone granted the login")
+        if attempt.token:
+            raise LoginFailed("no module that authenticates granted the login")
+        raise LoginFailed("no credentials")
 
-    @staticmethod
-    async def _ask(entry: ChainEntry, limited: bool, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        """What a module answers; what it raises is an answer too."""
-        try:
-            if not limited:
-                return await call(*args)
-            with anyio.move_on_after(entry.time_limit):
-                return await call(*args)
+
+async def _ask(entry: ChainEntry, call: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    """Return a module's answer; what it raises is an answer, too."""
+    limit = asyncio.timeout(entry.time_limit)
+    try:
+        async with limit:
+            return await call(*args)
+    except LoginError as error:
+        return error
+    except StateError as error:
+        logger.error("login module %s: shared state: %s", entry.name, error)
+        return LoginUnavailable(f"shared state: {error}")
+    except Exception as error:
+        if limit.expired() and isinstance(error, TimeoutError):
             return LoginUnavailable(f"login module {entry.name} took more than {entry.time_limit:g} seconds")
-        except LoginError as error:
-            return error
-        except StateError as error:
-            logger.error("login module %s: shared state: %s", entry.name, error)
-            return LoginUnavailable(f"shared state: {error}")
-        except Exception as error:
-            logger.exception("login module %s raised an unexpected error, counted as a failed login", entry.name)
-            return LoginFailed(f"unexpected {type(error).__name__}")
-
-    async def _abort(self, attempt: Attempt, asked: Sequence[int]) -> None:
-        with anyio.CancelScope(shield=True):
-            for index in asked:
-                entry = self.entries[index]
-                try:
-                    with anyio.move_on_after(ABORT_LIMIT):
-                        await entry.module.abort(attempt)
-                except Exception:
-                    logger.exception("login module %s failed to abort", entry.name)
-        attempt.grants.clear()
+        logger.exception("login module %s raised an unexpected error, counted as a failed login", entry.name)
+        return LoginFailed(f"unexpected {type(error).__name__}")
 
 
-def _noted(attempt: Attempt, entry: ChainEntry, name: str, answer: Answer) -> Answer:
-    """The same answer, noted for the log."""
-    if isinstance(answer, Exception):
-        attempt.replayed = attempt.replayed or isinstance(answer, Replayed)
-        attempt.steps.append(Step(entry.name, name, "failed", str(answer)))
+async def _abort(attempt: Attempt, asked: Sequence[ChainEntry]) -> None:
+    with anyio.CancelScope(shield=True):
+        for entry in asked:
+            try:
+                with anyio.move_on_after(ABORT_LIMIT):
+                    await entry.module.abort(attempt)
+            except Exception:
+                logger.exception("login module %s failed to abort", entry.name)
+    attempt.grants.clear()
+
+
+def _note(attempt: Attempt, entry: ChainEntry, name: str, outcome: Outcome) -> None:
+    """Write an outcome into the attempt, for the log."""
+    if isinstance(outcome, Exception):
+        attempt.replayed = attempt.replayed or isinstance(outcome, Replayed)
+        attempt.steps.append(Step(entry.name, name, "failed", str(outcome)))
     else:
-        attempt.steps.append(Step(entry.name, name, "succeeded" if answer else "ignored"))
-    return answer
+        attempt.steps.append(Step(entry.name, name, "succeeded" if outcome else "ignored"))

@@ -1,15 +1,14 @@
-"""Reading a request's credentials from the places a realm is configured for, and remembering verified ones."""
+"""Read a request's credentials from the places that a realm is configured for, and cache verified ones."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
 import threading
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Generic, TypeVar
 
-from asgi_gateway.errors import HeaderError
-from asgi_gateway.http.headers import cookie_values, parse_authorization, query_values
+from asgi_gateway.http.headers import cookie_values, parse_authorization, query_values, single_header, store_once
 from asgi_gateway.http.subprotocols import PROTOCOL, subprotocol_values
 from asgi_gateway.model import AuthenticationToken
 from asgi_gateway.plugins.clock import Clock
@@ -19,11 +18,11 @@ __all__ = ["CredentialCache", "CredentialReader", "RawCredentials"]
 V = TypeVar("V")
 
 RawCredentials = tuple[bytes | str | None, ...]
-"""Authorization, then each configured header, query parameter, cookie and subprotocol; None where there is none."""
+"""Authorization, then each configured header, query parameter, cookie and subprotocol; None where it is missing."""
 
 
 class CredentialReader:
-    """Reads credentials: the Authorization header always, other places as configured.
+    """Read credentials: the Authorization header always, other places as configured.
 
     Args:
         headers: names of further headers, in any case.
@@ -45,50 +44,43 @@ class CredentialReader:
         self.subprotocols = tuple(subprotocols)
         self._header_names = tuple(name.lower().encode("latin-1") for name in self.headers)
         self._query_names, self._cookie_names = frozenset(self.query_parameters), frozenset(self.cookies)
-        wanted = {b"authorization", *self._header_names}
         lists = ((b"cookie", self.cookies), (PROTOCOL, self.subprotocols))
-        self._lists = frozenset(name for name, wanted_of_it in lists if wanted_of_it)
-        self._wanted = frozenset(wanted | self._lists)
-        self.plain = not (self.headers or self.query_parameters or self.cookies or self.subprotocols)
+        self._lists = frozenset(name for name, wanted in lists if wanted)
+        self.authorization_only = not (self.headers or self.query_parameters or self.cookies or self.subprotocols)
 
     def read(self, headers: Iterable[tuple[bytes, bytes]], query: bytes) -> RawCredentials:
-        """The credentials as they were sent.
+        """Return the credentials as they were sent.
 
         Raises:
-            HeaderError: one of them is there twice, or is not what strict parsing takes.
+            HeaderError: a credential is a duplicate or malformed.
         """
-        if self.plain:
-            authorization = None
-            for name, value in headers:
-                if name == b"authorization":
-                    if authorization is not None:
-                        raise HeaderError("header authorization occurs twice")
-                    authorization = value
-            return (authorization,)
-        found: dict[bytes, bytes] = {}
+        if self.authorization_only:
+            return (single_header(headers, b"authorization"),)
+        headers = tuple(headers)
         lines: dict[bytes, list[bytes]] = {}
-        wanted, lists = self._wanted, self._lists
         for name, value in headers:
-            if name in wanted:
-                if name in lists:
-                    lines.setdefault(name, []).append(value)  # HTTP/2 may send a line for each cookie
-                elif name in found:
-                    raise HeaderError(f"header {name.decode('latin-1')} occurs twice")
-                else:
-                    found[name] = value
+            if name in self._lists:
+                lines.setdefault(name, []).append(value)  # HTTP/2 may send a line for each cookie
         queried = query_values(query, self._query_names) if self._query_names and query else {}
         cookies = cookie_values(b"; ".join(lines[b"cookie"]), self._cookie_names) if b"cookie" in lines else {}
         offered = subprotocol_values(lines[PROTOCOL], self.subprotocols) if PROTOCOL in lines else {}
         return (
-            found.get(b"authorization"),
-            *(found.get(name) for name in self._header_names),
+            single_header(headers, b"authorization"),
+            *(single_header(headers, name) for name in self._header_names),
             *(queried.get(name) for name in self.query_parameters),
             *(cookies.get(name) for name in self.cookies),
             *(offered.get(name) for name in self.subprotocols),
         )
 
-    def token(self, raw: RawCredentials) -> AuthenticationToken:
-        """The authentication token that login modules see.
+    def token(self, raw: RawCredentials, schemes: Collection[str] = ()) -> AuthenticationToken:
+        """Return the authentication token that login modules see.
+
+        An Authorization header that is empty, or holds a scheme alone, carries no credentials.
+
+        Args:
+            raw: the credentials as ``read`` returns them.
+            schemes: wire names of the realm's schemes. One before a configured header's value is taken off:
+                ``X-Authorization: Basic am9l…`` is the same as ``X-Authorization: am9l…``.
 
         Raises:
             HeaderError: the Authorization header is malformed, another has a control character, or one name has values
@@ -96,29 +88,31 @@ class CredentialReader:
         """
         scheme = ""
         components: list[tuple[str | None, str]] = []
-        if isinstance(raw[0], bytes):
+        if isinstance(raw[0], bytes) and raw[0].strip(b" "):
             scheme, rest = parse_authorization(raw[0])
-            components.append((None, rest))
-        if self.plain:
+            if rest:
+                components.append((None, rest))
+        if self.authorization_only:
             return AuthenticationToken(scheme, components)
         names = (*self.headers, *self.query_parameters, *self.cookies, *self.subprotocols)
-        for name, value in zip(names, raw[1:], strict=True):
+        found: dict[str, str] = {}
+        for index, (name, value) in enumerate(zip(names, raw[1:], strict=True)):
             if value is None:
                 continue
             text = value if isinstance(value, str) else value.decode("latin-1")
-            if name in (earlier for earlier, _ in components):
-                raise HeaderError(f"credential {name} occurs in two places")
-            if any((ord(character) < 32 and character != "\t") or ord(character) == 127 for character in text):
-                raise HeaderError(f"header {name} has a control character")
-            components.append((name, text))
-        return AuthenticationToken(scheme, components)
+            if index < len(self.headers):
+                word, space, rest = text.partition(" ")
+                text = rest.lstrip(" ") if space and word.lower() in schemes else text
+            store_once(found, "credential", name, text.replace("\t", " "))  # a tab is no control character in a header
+            found[name] = text
+        return AuthenticationToken(scheme, [*components, *found.items()])
 
 
 class CredentialCache(Generic[V]):
-    """AuthenticationResult credentials of one realm, for a while, so that not every request costs a password hash.
+    """Cache verified credentials of one realm for a while, so that not every request costs a password hash.
 
-    Keys are BLAKE2b digests of the credentials under a random key of this process, so that neither the credentials nor
-    anything that could be searched for stands in memory. At the bound the oldest entry makes room.
+    Keys are BLAKE2b digests of the credentials under a random key of this process, so that memory holds neither
+    the credentials nor anything that could be searched for. At the bound the oldest entry makes room.
 
     Args:
         clock: where time comes from.
@@ -137,7 +131,8 @@ class CredentialCache(Generic[V]):
         self.generation = 0
         self._lock = threading.Lock()  # a module's thread may clear; get needs no lock, it reads one entry
 
-    def _key(self, raw: RawCredentials) -> bytes:
+    def key(self, raw: RawCredentials) -> bytes:
+        """Return the digest that stands for credentials in this process."""
         first = raw[0]
         if len(raw) == 1 and type(first) is bytes:
             digest = self._copy()
@@ -148,45 +143,24 @@ class CredentialCache(Generic[V]):
         return digest.digest()
 
     def get(self, raw: RawCredentials) -> V | None:
-        """What was remembered for these credentials, unless it expired."""
-        entry = self._entries.get(self._key(raw))
+        """Return the value for these credentials, unless it expired."""
+        entry = self._entries.get(self.key(raw))
         if entry is None or self._monotonic() >= entry[0]:
             return None
         return entry[1]
 
-    def get_plain(self, headers: Iterable[tuple[bytes, bytes]]) -> V | None:
-        """What was remembered for the headers' Authorization, where nothing else counts: most requests go this way.
-
-        The same as reading plain credentials and ``get``, in one function, since calls are what costs there.
-
-        Raises:
-            HeaderError: the Authorization header is there twice.
-        """
-        authorization = None
-        for name, value in headers:
-            if name == b"authorization":
-                if authorization is not None:
-                    raise HeaderError("header authorization occurs twice")
-                authorization = value
-        if authorization is None:
-            return None
-        digest = self._copy()
-        digest.update(authorization)
-        entry = self._entries.get(digest.digest())
-        return None if entry is None or self._monotonic() >= entry[0] else entry[1]
-
     def put(self, raw: RawCredentials, value: V, *, generation: int) -> None:
-        """Remember a value.
+        """Add a value.
 
         Args:
             raw: the credentials.
-            value: what to remember.
-            generation: the cache's generation when the login began. If the cache was cleared since, the login may have
-                been decided on old data, and nothing is remembered.
+            value: the value.
+            generation: the cache's generation when the login began. If the cache was cleared since, the login may rest
+                on old data, and nothing is added.
         """
         if self._ttl <= 0:
             return
-        key = self._key(raw)
+        key = self.key(raw)
         with self._lock:
             if generation != self.generation:
                 return
@@ -196,7 +170,7 @@ class CredentialCache(Generic[V]):
             self._entries[key] = (self._monotonic() + self._ttl, value)
 
     def clear(self) -> None:
-        """Forget everything. May be called from any thread."""
+        """Remove every entry. May be called from any thread."""
         with self._lock:
             self.generation += 1
             self._entries.clear()

@@ -1,140 +1,187 @@
-"""Several realms on one service: each must succeed, in order (a second factor).
+"""Authenticate with several realms, all of which must succeed, in order (a second factor).
 
-After realm k succeeded and realm k+1 got no credentials it takes, the client is challenged for realm k+1 and given a
-``Sec-Challenge-Identity``. Its next request carries that and credentials for realm k+1 only. The identity is random,
+After realm k succeeded and realm k+1 got no credentials that it takes, the client is challenged for realm k+1 and given
+a ``Sec-Challenge-Identity``. Its next request carries that and credentials for realm k+1 only. The identity is random,
 lives 30 seconds in ExpiringState, is bound to the service, and is used up by the request that carries it.
+
+Unless a service is configured otherwise, all realms must authenticate the same user: one person's password and another
+person's one-time code are no login.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from typing import Any, Protocol
+import unicodedata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
 
-from asgi_gateway.authentication.attempt import Step
-from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.authentication.realm import LoginOptions, Realm
 from asgi_gateway.authentication.result import AuthenticationResult
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.model import (
     AuthRequest,
     Challenge,
     Forbid,
+    GroupPrincipal,
+    Headers,
+    Refusal,
     RevocationKey,
+    RolePrincipal,
     Subject,
     Unavailable,
+    UserPrincipal,
 )
-from asgi_gateway.plugins.state_store import ExpiringState
-from asgi_gateway.sessions.records import data_of, subject_of
+from asgi_gateway.plugins.state_store import ExpiringState, Partition
+from asgi_gateway.sessions.records import subject_from_json, subject_to_json
 from asgi_gateway.telemetry.audit import Audit
 
 __all__ = ["IDENTITY_HEADER", "MultiRealmAuthenticator"]
 
 IDENTITY_HEADER = b"sec-challenge-identity"
-LIFE = 30.0
+CHALLENGE_IDENTITY_TTL = 30.0
 """Seconds between two factors."""
-TRIES = 3
-"""How often a later factor may be got wrong before the first is asked for again."""
-
-Limits = tuple[float | None, float | None, float | None]
-"""Seconds that a session, and an authorization, may last; when the credentials expire."""
-Progress = tuple[dict[str, Subject], list[Limits], list[RevocationKey], int]
-"""The subjects established, their limits, what may end them, and how many tries are left."""
+MAX_ATTEMPTS = 3
+"""Wrong answers to a later realm before the first realm is asked again."""
 
 
-class ServiceLike(Protocol):
-    """What this room needs of a service."""
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """How far the login to one service has come.
 
-    name: str
-    realms: tuple[Realm, ...]
+    Args:
+        results: what the realms so far came to, by realm.
+        attempts_left: how many wrong answers are left.
+    """
+
+    results: dict[str, AuthenticationResult] = field(default_factory=dict)
+    attempts_left: int = MAX_ATTEMPTS
 
 
 class MultiRealmAuthenticator:
     """Authenticates for services with several realms.
 
     Args:
-        state: where identities are kept between two requests; shared by all workers that serve the same clients.
-        audit: where events go.
+        state: keeps identities between two requests; shared by all workers that serve the same clients.
+        audit: takes events.
     """
 
     def __init__(self, state: ExpiringState, audit: Audit) -> None:
-        self._state = state
+        self._state = state.partition(Partition.CHALLENGES)
         self._audit = audit
 
     async def authenticate(
         self,
         request: AuthRequest,
-        service: ServiceLike,
-        observe: Callable[[Realm, Sequence[Step]], None] | None = None,
+        service: str,
+        realms: Sequence[Realm],
         *,
-        fresh: bool = False,
-    ) -> AuthenticationResult | Challenge | Forbid | Unavailable:
-        """Ask the realms that are left, in order."""
+        same_user: bool,
+        options: LoginOptions,
+    ) -> AuthenticationResult | Refusal:
+        """Ask the realms that are left, in order.
+
+        Args:
+            request: the request.
+            service: the service's name.
+            realms: the service's realms.
+            same_user: whether all of them must authenticate the same user.
+            options: how they authenticate.
+        """
         try:
-            progress = await self._take(request, service)
+            progress = await self._redeem_identity(request, service) or _Progress()
+            verified: list[Realm] = []
+            for realm in realms:
+                if realm.name in progress.results:
+                    continue
+                outcome = await self._ask(realm, request, service, progress, verified, options)
+                if not isinstance(outcome, AuthenticationResult):
+                    progress.attempts_left -= 0 if verified else 1
+                    return await self._challenge_next(service, realms, progress, outcome)
+                if same_user and (refused := self._refuse_other_user(request, service, progress, realm, outcome)):
+                    return refused
+                progress.results[realm.name] = outcome
+                verified.append(realm)
+            return await self._conclude(request, service, realms, progress, options)
         except HeaderError as error:
             self._event("denial", request, service, error)
-            return Forbid(str(error), (), service.name)
+            return Forbid(reason=str(error), service=service)
         except StateError as error:
             self._event("unavailable", request, service, error)
-            return Unavailable(5, str(error), (), service.name)
-        subjects, limits, revocation_keys, tries = progress or ({}, [], [], TRIES)
-        verified: list[AuthenticationResult] = []
-        asked: list[Realm] = []
-        for realm in service.realms:
-            if realm.name in subjects:
-                continue
-            outcome = await realm.authenticate(
-                request,
-                service.name,
-                dict(subjects),
-                without_authorization=any(_consumed(request, each) for each in asked),
-                observe=None if observe is None else lambda steps, realm=realm: observe(realm, steps),  # type: ignore[misc]
-                fresh=fresh,
-            )
-            if not isinstance(outcome, AuthenticationResult):
-                tries = tries if verified else tries - 1
-                return await self._go_on(request, service, (subjects, limits, revocation_keys, tries), outcome)
-            subjects[realm.name] = outcome.subject
-            limits.append((outcome.session_timeout, outcome.authorization_timeout, outcome.expires))
-            revocation_keys += _ends_with(realm, outcome)
-            verified.append(outcome)
-            asked.append(realm)
-        headers = tuple(header for each in verified for header in each.headers)
-        subject = Subject().merged(*(subjects[realm.name] for realm in service.realms))
-        session, authorization, expires = _smallest(limits)
-        return AuthenticationResult(subject, headers, session, authorization, tuple(revocation_keys), expires)
+            return Unavailable(reason=str(error), service=service)
 
-    async def _go_on(
-        self,
+    @staticmethod
+    async def _ask(
+        realm: Realm,
         request: AuthRequest,
-        service: ServiceLike,
-        progress: Progress,
-        outcome: Challenge | Forbid | Unavailable,
-    ) -> Challenge | Forbid | Unavailable:
-        subjects, limits, revocation_keys, tries = progress
-        if not subjects or not isinstance(outcome, Challenge):
+        service: str,
+        progress: _Progress,
+        verified: Sequence[Realm],
+        options: LoginOptions,
+    ) -> AuthenticationResult | Refusal:
+        asked = replace(
+            options,
+            subjects_by_realm={name: result.subject for name, result in progress.results.items()},
+            without_authorization=any(earlier.offers(request) for earlier in verified),
+            begin_session=False,
+        )
+        return await realm.authenticate(request, service, asked)
+
+    def _refuse_other_user(
+        self, request: AuthRequest, service: str, progress: _Progress, realm: Realm, outcome: AuthenticationResult
+    ) -> Forbid | None:
+        """Return the refusal of a login whose realms authenticated different users; None if it is one user."""
+        users = [_user(result.subject) for result in (*progress.results.values(), outcome)]
+        known = [user for user in users if user is not None]
+        if len({_canonical(user) for user in known}) <= 1:
+            return None
+        reason = f"realm {realm.name} authenticated another user than the realms before it (same-user)"
+        fields = {"service": service, "realm": realm.name, "principal": known[0], "reason": reason}
+        self._audit.event("denial", request, **fields)
+        return Forbid(reason=reason, service=service, realm=realm.name)
+
+    async def _conclude(
+        self, request: AuthRequest, service: str, realms: Sequence[Realm], progress: _Progress, options: LoginOptions
+    ) -> AuthenticationResult:
+        """Merge the realms' results, and begin the first realm's session; later factors are asked for each time."""
+        headers: Headers = ()
+        results = []
+        for realm in realms:
+            result = progress.results[realm.name]
+            if options.begin_session and realm is realms[0] and not result.from_session:
+                result = await realm.begin_session(request, service, result)
+            headers += result.headers
+            results.append(result)
+        return AuthenticationResult(
+            subject=Subject().merged(*(result.subject for result in results)),
+            headers=tuple(dict.fromkeys(headers)),
+            session_timeout=_smallest(result.session_timeout for result in results),
+            authorization_timeout=_smallest(result.authorization_timeout for result in results),
+            expires=_smallest(result.expires for result in results),
+            revocation_keys=tuple(key for realm in realms for key in _keys(realm, progress.results[realm.name])),
+            challenge=results[-1].challenge,
+        )
+
+    async def _challenge_next(
+        self, service: str, realms: Sequence[Realm], progress: _Progress, outcome: Refusal
+    ) -> Refusal:
+        """Return the challenge for the next realm, with an identity that stands for the realms so far."""
+        if not progress.results or not isinstance(outcome, Challenge):
             return outcome
-        if tries <= 0:
-            return Challenge(service.realms[0].challenge_headers(), service.name, service.realms[0].name)
+        if progress.attempts_left <= 0:
+            return Challenge(headers=realms[0].challenge_headers(), service=service, realm=realms[0].name)
         identity = secrets.token_urlsafe(32)
         record = {
-            "service": service.name,
-            "tries": tries,
-            "limits": _smallest(limits),
-            "revocation_keys": [[each.kind, each.name, each.realm] for each in revocation_keys],
-            "subjects": {name: data_of(s) for name, s in subjects.items()},
+            "service": service,
+            "attempts": progress.attempts_left,
+            "results": {name: _result_to_json(result) for name, result in progress.results.items()},
         }
-        try:
-            await self._state.put_if_absent(_key(identity), json.dumps(record), LIFE)
-        except StateError as error:
-            self._event("unavailable", request, service, error)
-            return Unavailable(5, str(error), (), service.name)
+        await self._state.put_if_absent(_key(identity), json.dumps(record), CHALLENGE_IDENTITY_TTL)
         return replace(outcome, headers=(*outcome.headers, (IDENTITY_HEADER, identity.encode("ascii"))))
 
-    async def _take(self, request: AuthRequest, service: ServiceLike) -> Progress | None:
-        """What the identity stands for, used up by being taken; None if there is none, or it is used or foreign."""
+    async def _redeem_identity(self, request: AuthRequest, service: str) -> _Progress | None:
+        """Return what the request's identity stands for, and use it up; None if it has none that is valid here."""
         identity = request.header(IDENTITY_HEADER)
         if identity is None:
             return None
@@ -143,35 +190,58 @@ class MultiRealmAuthenticator:
         if value is None or not await self._state.remove(key, value):
             return None
         record: dict[str, Any] = json.loads(value)
-        if record["service"] != service.name:
+        if record["service"] != service:
             return None
-        subjects = {name: subject_of(principals) for name, principals in record["subjects"].items()}
-        revocation_keys = [RevocationKey(*each) for each in record["revocation_keys"]]
-        return subjects, [tuple(record["limits"])], revocation_keys, record["tries"]
+        results = {name: _result_from_json(result) for name, result in record["results"].items()}
+        return _Progress(results=results, attempts_left=record["attempts"])
 
-    def _event(self, outcome: str, request: AuthRequest, service: ServiceLike, error: Exception) -> None:
-        self._audit.event(outcome, request, service=service.name, reason=str(error))
+    def _event(self, outcome: str, request: AuthRequest, service: str, error: Exception) -> None:
+        self._audit.event(outcome, request, service=service, reason=str(error))
 
 
-def _ends_with(realm: Realm, verified: AuthenticationResult) -> list[RevocationKey]:
-    """What ends one realm's login: the merged subject will not tell what it was called there."""
-    credentials = verified.subject.public_credentials
-    ended_by = [each for each in credentials if type(each) is RevocationKey]
-    return [RevocationKey("user", verified.subject.name, realm.name), *verified.revocation_keys, *ended_by]
+def _keys(realm: Realm, result: AuthenticationResult) -> tuple[RevocationKey, ...]:
+    """Return what ends one realm's login: the merged subject does not tell the user's name in that realm."""
+    return (RevocationKey("user", result.subject.name, realm.name), *result.revocation_keys)
+
+
+def _user(subject: Subject) -> str | None:
+    """Return whom a realm authenticated; None if it established roles alone, as a factor without a user of its own."""
+    people = [each for each in subject.principals if not isinstance(each, RolePrincipal | GroupPrincipal)]
+    return next((each.name for each in people if isinstance(each, UserPrincipal)), people[0].name if people else None)
+
+
+def _canonical(name: str) -> str:
+    """Return the form in which names of different realms are compared."""
+    return unicodedata.normalize("NFKC", name).casefold().strip()
 
 
 def _key(identity: str) -> str:
     return f"challenge-identity:{identity}"
 
 
-def _consumed(request: AuthRequest, earlier: Realm) -> bool:
-    """Whether the Authorization header was an earlier realm's credentials, and so is not a later one's."""
-    raw = earlier.reader.read(request.headers, request.query)
-    return raw[0] is not None and earlier.takes(earlier.reader.token(raw))
+def _smallest(values: Any) -> float | None:
+    return min((value for value in values if value is not None), default=None)
 
 
-def _smallest(limits: Sequence[Limits]) -> Limits:
-    session, authorization, expires = (
-        min((each for each in column if each is not None), default=None) for column in zip(*limits, strict=True)
+def _result_to_json(result: AuthenticationResult) -> dict[str, Any]:
+    return {
+        "subject": subject_to_json(result.subject),
+        "session_timeout": result.session_timeout,
+        "authorization_timeout": result.authorization_timeout,
+        "expires": result.expires,
+        "revocation_keys": [[key.kind, key.name, key.realm] for key in result.revocation_keys],
+        "recheck_data": dict(result.recheck_data),
+        "from_session": result.from_session,
+    }
+
+
+def _result_from_json(data: Mapping[str, Any]) -> AuthenticationResult:
+    return AuthenticationResult(
+        subject=subject_from_json(data["subject"]),
+        session_timeout=data["session_timeout"],
+        authorization_timeout=data["authorization_timeout"],
+        expires=data["expires"],
+        revocation_keys=tuple(RevocationKey(*key) for key in data["revocation_keys"]),
+        recheck_data=data["recheck_data"],
+        from_session=data["from_session"],
     )
-    return session, authorization, expires

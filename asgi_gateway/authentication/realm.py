@@ -1,42 +1,122 @@
-"""A realm: where credentials come from, how they are challenged for, and the chain that decides on them."""
+"""Authenticate requests to one realm: read credentials, challenge for them, ask the chain, keep a session."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
 
-from asgi_gateway.authentication.attempt import Attempt, Step, ThreadPools
+from asgi_gateway._runtime.threads import ThreadPools
+from asgi_gateway.authentication.attempt import Attempt, LoginContext, Step
 from asgi_gateway.authentication.chain import Chain
 from asgi_gateway.authentication.credentials import CredentialCache, CredentialReader, RawCredentials
-from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
+from asgi_gateway.authentication.result import AuthenticationResult
+from asgi_gateway.authentication.single_flight import SingleFlight
 from asgi_gateway.errors import HeaderError, LoginError, LoginUnavailable, StateError
+from asgi_gateway.http.headers import cookie_header
 from asgi_gateway.model import (
     AuthenticationToken,
     AuthRequest,
     Challenge,
     Forbid,
     Headers,
+    Refusal,
     RevocationKey,
     Subject,
     Unavailable,
 )
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
-from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.sessions.cookies import DEPENDS_ON_COOKIE, Sessions
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.telemetry.audit import Audit
 
-__all__ = ["SESSION_LIFE", "Realm"]
+__all__ = ["SESSION_LIFE", "LoginOptions", "Realm", "RealmServices", "RealmSettings", "Trace"]
 
 SESSION_LIFE = 12 * 3600.0
 """Seconds that a session lives at most if the realm says nothing."""
 _SESSIONS = 16
-"""Sessions that a remembered login may begin: for several browsers; a client that keeps no cookies fills no store."""
+"""Sessions that cached credentials may begin: for several browsers. A client that keeps no cookies fills no store."""
 _TLS = ("https", "wss")
 
 _NAMED = ("basic", "bearer", "digest", "negotiate", "ntlm", "token")
 """Schemes whose names are logged where they are not offered. Other first words may be a secret sent without one."""
+
+Trace: TypeAlias = Callable[["Realm", Sequence[Step]], None]
+"""Receives what each module of a realm did, for ``asgi-gateway explain``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealmServices:
+    """What all realms of a gateway share.
+
+    Args:
+        pools: run blocking work.
+        clock: the time.
+        audit: takes events.
+    """
+
+    pools: ThreadPools
+    clock: Clock
+    audit: Audit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RealmSettings:
+    """The settings of one realm.
+
+    Args:
+        description: shown in challenges; the realm's name if empty.
+        session_timeout: seconds a WebSocket may live, or None.
+        authorization_timeout: seconds after which a client must authenticate again, or None.
+        cache_ttl: seconds that a verified credential is cached, if the chain allows it; 0 for never.
+    """
+
+    description: str = ""
+    session_timeout: float | None = None
+    authorization_timeout: float | None = None
+    cache_ttl: float = 30.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoginOptions:
+    """How one request is authenticated where it differs from the first and only realm of a service.
+
+    Args:
+        subjects_by_realm: subjects that the service's earlier realms established for this request.
+        without_authorization: read the configured places only: the Authorization header was another realm's.
+        bypass_caches: credentials count alone, and are verified now: no session, no cached login.
+        begin_session: whether a login begins a session; False where further realms follow.
+        trace: receives what each module did.
+    """
+
+    subjects_by_realm: Mapping[str, Subject] = field(default_factory=dict)
+    without_authorization: bool = False
+    bypass_caches: bool = False
+    begin_session: bool = True
+    trace: Trace | None = None
+
+
+_DEFAULT = LoginOptions()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Credentials:
+    """The credentials of one request, read and parsed."""
+
+    raw: RawCredentials
+    token: AuthenticationToken
+    scheme: ChallengeScheme
+    user: UserNamePassword | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Login:
+    """What the chain came to: a result or an error."""
+
+    attempt: Attempt
+    result: AuthenticationResult | None = None
+    error: LoginError | None = None
 
 
 class Realm:
@@ -45,227 +125,253 @@ class Realm:
     Args:
         name: the realm's name.
         schemes: the schemes it offers, at least one; the first is its own, for credentials that name none.
-        reader: where its credentials are.
-        chain: who decides.
-        pool: where blocking work runs.
-        clock: where time comes from.
-        audit: where events go.
-        description: shown in challenges; the name if empty.
-        session_timeout: seconds a WebSocket may live, or None.
-        authorization_timeout: seconds after which to authenticate again, or None.
-        cache_ttl: seconds that a verified credential is remembered, if the chain allows it; 0 for never.
-        recycle: where sessions are kept and the keys that sign their cookies; None where every request carries its
-            credentials.
+        reader: reads its credentials.
+        chain: decides.
+        services: what all realms share.
+        settings: the realm's settings.
+        sessions: keeps its sessions; None where every request carries its credentials.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (the parts of a realm, all but two by name)
         self,
         name: str,
         schemes: Sequence[ChallengeScheme],
+        *,
         reader: CredentialReader,
         chain: Chain,
-        *,
-        pool: ThreadPools,
-        clock: Clock,
-        audit: Audit,
-        description: str = "",
-        session_timeout: float | None = None,
-        authorization_timeout: float | None = None,
-        cache_ttl: float = 30.0,
-        recycle: tuple[ExpiringState, Sequence[bytes]] | None = None,
+        services: RealmServices,
+        settings: RealmSettings = RealmSettings(),
+        sessions: Sessions[AuthenticationResult] | None = None,
     ) -> None:
         self.name = name
-        self.description = description or name
+        self.settings = settings
         self.schemes = tuple(schemes)
         self._by_wire_name = {scheme.wire_name: scheme for scheme in reversed(self.schemes)}  # the first of a name
         self.reader = reader
         self.chain = chain
-        self.cache: CredentialCache[AuthenticationResult] = CredentialCache(clock, cache_ttl)
-        self._remembers = chain.cacheable and cache_ttl > 0
-        self._pool = pool
-        self._audit = audit
-        self._limits = (session_timeout, authorization_timeout)
-        self.sessions: Sessions[AuthenticationResult] | None = None
-        if recycle is not None:
-            state, keys = recycle
-            life = session_timeout or SESSION_LIFE
-            self.sessions = Sessions(
-                name, state, clock, keys, life=life, idle=authorization_timeout, present=result_from_session
-            )
-        self._plain_challenge = self.challenge_headers()
+        self.cache: CredentialCache[AuthenticationResult] = CredentialCache(services.clock, settings.cache_ttl)
+        self.sessions = sessions
+        self._caches = chain.cacheable and settings.cache_ttl > 0
+        self._flights: SingleFlight[_Login] = SingleFlight()
+        self._pools = services.pools
+        self._audit = services.audit
+        self._challenge_headers = self.challenge_headers()
 
     def challenge_headers(self, data: Sequence[str] = (), scheme: ChallengeScheme | None = None) -> Headers:
-        """The ``WWW-Authenticate`` lines: one for each scheme, the data in the one it was asked for."""
+        """Return the ``WWW-Authenticate`` lines: one for each scheme.
+
+        Args:
+            data: challenge data of modules.
+            scheme: the scheme whose line carries the data; None for every line.
+        """
+        description = self.settings.description or self.name
         return tuple(
             (
                 b"www-authenticate",
-                offered.challenge(self.description, data if scheme in (None, offered) else ()).encode("utf-8"),
+                offered.challenge(description, data if scheme in (None, offered) else ()).encode("utf-8"),
             )
             for offered in self.schemes
         )
 
-    def takes(self, token: AuthenticationToken) -> bool:
-        """Whether the token's scheme is one that the realm offers."""
-        return self._scheme(token) is not None
+    def forbidden_headers(self) -> Headers:
+        """Return the ``WWW-Authenticate`` lines for a client that lacks a role; few schemes have one."""
+        description = self.settings.description or self.name
+        lines = (offered.forbidden(description) for offered in self.schemes)
+        return tuple((b"www-authenticate", line.encode("utf-8")) for line in lines if line is not None)
 
-    def recall(
-        self, headers: Iterable[tuple[bytes, bytes]], query: bytes, scheme: str = "http"
+    def offers(self, request: AuthRequest) -> bool:
+        """Return whether the request's Authorization header is of a scheme that the realm offers."""
+        raw = self.reader.read(request.headers, request.query)
+        if raw[0] is None:
+            return False
+        try:
+            token = self.reader.token(raw, self._by_wire_name)
+        except HeaderError:
+            return False
+        return bool(token) and self._scheme(token) is not None
+
+    def cached_result(
+        self, headers: Iterable[tuple[bytes, bytes]], query: bytes, scheme: str
     ) -> AuthenticationResult | None:
-        """What was decided a moment ago on this session or these credentials, if it may be remembered.
+        """Return the login that is remembered for a request's session or credentials; None if there is none.
+
+        Asks no store and waits for nothing: most requests are answered by this.
 
         Raises:
-            HeaderError: the credentials are not what strict parsing takes.
+            HeaderError: the credentials are malformed or a duplicate.
         """
-        if self.sessions is None:
-            if not self._remembers:
-                return None
-            plain = self.reader.plain
-            return self.cache.get_plain(headers) if plain else self.cache.get(self.reader.read(headers, query))
-        if not self.reader.plain:
-            self.reader.read(headers, query)  # refuses what is there twice; plain headers are looked at by the sessions
-        if (verified := self.sessions.recall(headers, secure=scheme in _TLS)) is not None or not self._remembers:
-            return verified
-        verified = self.cache.get(self.reader.read(headers, query))
-        return None if verified is None or verified.begun < _SESSIONS else verified
+        raw = self.reader.read(headers, query)
+        if self.sessions is not None:
+            result = self.sessions.peek(headers, secure=_is_secure(scheme))
+            if result is not None:
+                return result
+        if not self._caches:
+            return None
+        result = self.cache.get(raw)
+        if result is None or self.sessions is None or not result.may_start_session(_SESSIONS):
+            return result
+        return None  # a session begins, which the store must be told
 
     async def authenticate(
-        self,
-        request: AuthRequest,
-        service: str = "",
-        earlier: Mapping[str, Subject] | None = None,
-        *,
-        without_authorization: bool = False,
-        observe: Callable[[Sequence[Step]], None] | None = None,
-        fresh: bool = False,
-    ) -> AuthenticationResult | Challenge | Forbid | Unavailable:
+        self, request: AuthRequest, service: str = "", options: LoginOptions = _DEFAULT
+    ) -> AuthenticationResult | Refusal:
         """Decide who the request's client is.
 
         Args:
             request: the request.
             service: the service's name, for modules and logs.
-            earlier: subjects that the service's earlier realms established for this request.
-            without_authorization: look at the configured places only: the Authorization header was another realm's.
-            observe: is given what each module did.
-            fresh: only credentials count, and they are verified now: no session, and nothing that is remembered.
+            options: how to authenticate.
         """
-        remembered = not (earlier or fresh)
         try:
             raw = self.reader.read(request.headers, request.query)
-            if without_authorization:
-                raw = (None, *raw[1:])
         except HeaderError as error:
             return self._forbid(request, service, str(error))
-        if remembered and (decided := await self._session(request, service, raw)) is not None:
-            return decided
-        if remembered and self._remembers and (verified := self.cache.get(raw)) is not None:
-            return await self._begin_session(request, service, verified)
+        if options.without_authorization:
+            raw = (None, *raw[1:])
+        if not (options.subjects_by_realm or options.bypass_caches):
+            remembered = await self._remembered(request, service, raw)
+            if isinstance(remembered, AuthenticationResult):
+                return await self._finish(request, service, remembered, options)
+            if remembered is not None:
+                return remembered
+        credentials = self._parse(request, service, raw)
+        if not isinstance(credentials, _Credentials):
+            return credentials
+        return await self._verify(request, service, credentials, options)
+
+    async def _verify(
+        self, request: AuthRequest, service: str, credentials: _Credentials, options: LoginOptions
+    ) -> AuthenticationResult | Refusal:
+        """Decide on credentials by the chain."""
+        if not credentials.token and self.chain.needs_credentials:
+            return self._challenge(request, service, "no credentials")
+        login = await self._log_in(request, service, credentials, options)
+        if options.trace is not None:
+            options.trace(self, login.attempt.steps)
+        if login.result is None:
+            return self._refuse_login(request, service, credentials, login)
+        if self._audit.listening:
+            modules = login.attempt.modules("succeeded")
+            fields = {"principal": login.result.subject.name, "scheme": credentials.scheme.name, "module": modules}
+            self._audit.event("success", request, **fields, **self._fields(service))
+        return await self._finish(request, service, login.result, options)
+
+    def _parse(self, request: AuthRequest, service: str, raw: RawCredentials) -> _Credentials | Refusal:
+        """Return the parsed credentials, or the refusal of what cannot be parsed or is of another scheme."""
         try:
-            token = self.reader.token(raw)
+            token = self.reader.token(raw, self._by_wire_name)
             scheme = self._scheme(token)
-            credentials = self._credentials(scheme, token) if scheme is not None else None
+            if scheme is None and any(part is not None for part in raw[1:]):
+                # The application's own Authorization header does not hide credentials in a configured place.
+                raw = (None, *raw[1:])
+                token = self.reader.token(raw, self._by_wire_name)
+                scheme = self._scheme(token)
+            user = self._read(scheme, token) if scheme is not None and token else None
         except HeaderError as error:
-            scheme = self._scheme_of_malformed(raw)
-            return self._refuse(request, service, scheme, str(error))
+            return self._refuse(request, service, self._scheme_of_malformed(raw), str(error))
         if scheme is None:
             return self._challenge(request, service, _another(token))
-        if not token and self.chain.needs_credentials:
-            return self._challenge(request, service, "no credentials")
-        return await self._ask_chain(request, service, earlier, raw, token, scheme, credentials, observe)
+        return _Credentials(raw=raw, token=token, scheme=scheme, user=user)
 
-    async def _ask_chain(
-        self,
-        request: AuthRequest,
-        service: str,
-        earlier: Mapping[str, Subject] | None,
-        raw: RawCredentials,
-        token: AuthenticationToken,
-        scheme: ChallengeScheme,
-        credentials: UserNamePassword | None,
-        observe: Callable[[Sequence[Step]], None] | None,
-    ) -> AuthenticationResult | Challenge | Forbid | Unavailable:
+    async def _log_in(
+        self, request: AuthRequest, service: str, credentials: _Credentials, options: LoginOptions
+    ) -> _Login:
+        """Run the chain; equal credentials that are being verified already are not verified again."""
+
+        async def run() -> _Login:
+            return await self._run_chain(request, service, credentials, options)
+
+        shareable = self._caches and credentials.token and options.trace is None
+        if not shareable or options.subjects_by_realm or options.bypass_caches:
+            return await run()
+        # a login that begins after a reload does not share the outcome of one that began before
+        return await self._flights.run((self.cache.generation, self.cache.key(credentials.raw)), run)
+
+    async def _run_chain(
+        self, request: AuthRequest, service: str, credentials: _Credentials, options: LoginOptions
+    ) -> _Login:
         generation = self.cache.generation
-        attempt = Attempt(
-            token,
-            credentials,
-            self._pool,
+        context = LoginContext(
             realm=self.name,
             service=service,
             remote_address=request.remote_address,
             connection=request.connection,
-            earlier=earlier,
+            subjects_by_realm=options.subjects_by_realm,
         )
-        session_timeout, authorization_timeout = self._limits
-        if session_timeout is not None:
-            attempt.limit_session(session_timeout)
-        if authorization_timeout is not None:
-            attempt.limit_authorization(authorization_timeout)
+        attempt = Attempt(credentials.token, credentials.user, self._pools, context)
         try:
+            if self.settings.session_timeout is not None:
+                attempt.limit_session(self.settings.session_timeout)
+            if self.settings.authorization_timeout is not None:
+                attempt.limit_authorization(self.settings.authorization_timeout)
             subject = await self.chain.authenticate(attempt)
-        except LoginUnavailable as error:
-            fields = self._fields(service, str(error)) | {"module": attempt.modules("failed")}
-            self._audit.event("unavailable", request, scheme=scheme.name, **fields)
-            return Unavailable(error.retry_after, str(error), (), service, self.name)
         except LoginError as error:
-            if not token:
-                return self._challenge(request, service, "no credentials", attempt.challenge_data, scheme)
-            return self._refuse(request, service, scheme, attempt.reason(error), attempt)
-        finally:
-            if observe is not None:
-                observe(attempt.steps)
-        verified = AuthenticationResult(
-            subject, scheme.success(attempt.response_data), attempt.session_timeout, attempt.authorization_timeout
+            return _Login(attempt=attempt, error=error)
+        grants = attempt.grants.values()
+        result = AuthenticationResult(
+            subject=subject,
+            headers=credentials.scheme.success(attempt.response_data),
+            session_timeout=attempt.session_timeout,
+            authorization_timeout=attempt.authorization_timeout,
+            revocation_keys=tuple(dict.fromkeys(key for grant in grants for key in grant.revocation_keys)),
+            expires=min((grant.expires for grant in grants if grant.expires is not None), default=None),
+            challenge=self.challenge_headers(attempt.challenge_data, credentials.scheme) if attempt.challenged else (),
+            recheck_data={str(index): grant.recheck_data for index, grant in attempt.grants.items()},
         )
-        for grant in attempt.grants.values():
-            if grant.expires is not None and (verified.expires is None or grant.expires < verified.expires):
-                verified.expires = grant.expires
-        alone = not (earlier or attempt.response_data or verified.headers or verified.expires is not None)
-        if self._remembers and token and alone:
-            self.cache.put(raw, verified, generation=generation)
-        if self._audit.listening:
-            fields = {"principal": subject.name, "scheme": scheme.name, "module": attempt.modules("succeeded")}
-            self._audit.event("success", request, **fields, **self._fields(service))
-        return verified if earlier else await self._begin_session(request, service, verified)
+        alone = not (attempt.challenged or attempt.response_data or result.headers or result.expires is not None)
+        if self._caches and credentials.token and alone and not options.subjects_by_realm:
+            self.cache.put(credentials.raw, result, generation=generation)
+        return _Login(attempt=attempt, result=result)
 
-    async def _session(
+    async def _remembered(
         self, request: AuthRequest, service: str, raw: RawCredentials
-    ) -> AuthenticationResult | Forbid | Unavailable | None:
-        """What the request's session cookie decides; None if there is no good one."""
-        if self.sessions is None:
-            return None
-        secure = request.scheme in _TLS
+    ) -> AuthenticationResult | Refusal | None:
+        """Return what the request's session or the credential cache decides; None if neither does."""
+        cookie = cookie_header(request.headers) if self.sessions is not None else b""
         try:
-            cookie = _cookie(request)
-            return await self.sessions.find(cookie, secure=secure) if cookie else None
+            if self.sessions is not None and cookie:
+                result = await self.sessions.load(cookie, secure=_came_over_tls(request))
+                if result is not None:
+                    return result
+            return self.cache.get(raw) if self._caches else None
         except HeaderError as error:
             return self._forbid(request, service, str(error))
         except StateError as error:
-            if any(part is not None for part in raw):
-                return None  # the credentials can be checked all the same
+            if any(part is not None for part in raw):  # the credentials can be checked all the same
+                return self.cache.get(raw) if self._caches else None
             self._audit.event("unavailable", request, **self._fields(service, str(error)))
-            return Unavailable(5, str(error), (), service, self.name)
+            return Unavailable(reason=str(error), service=service, realm=self.name)
 
-    async def _begin_session(
-        self, request: AuthRequest, service: str, verified: AuthenticationResult
+    async def _finish(
+        self, request: AuthRequest, service: str, result: AuthenticationResult, options: LoginOptions
     ) -> AuthenticationResult:
-        """The same login with a cookie for the next request; without one if the session cannot be kept."""
-        if self.sessions is None or verified.begun >= _SESSIONS:
-            return verified
-        verified.begun += 1
+        if options.subjects_by_realm or not options.begin_session or result.from_session:
+            return result
+        return await self.begin_session(request, service, result)
+
+    async def begin_session(
+        self, request: AuthRequest, service: str, result: AuthenticationResult
+    ) -> AuthenticationResult:
+        """Return the same login with a cookie for the next request; without one if the session cannot be kept."""
+        if self.sessions is None or not result.may_start_session(_SESSIONS):
+            return result
+        result.count_session()
         try:
             cookie = await self.sessions.begin(
-                verified.subject,
-                secure=request.scheme in _TLS,
-                life=verified.session_timeout,
-                idle=verified.authorization_timeout,
+                result.subject,
+                secure=_came_over_tls(request),
+                client=request.remote_address,
+                life=result.session_timeout,
+                idle=result.authorization_timeout,
             )
         except StateError as error:
             self._audit.event("unavailable", request, **self._fields(service, f"no session: {error}"))
-            return verified
-        headers = (*verified.headers, (b"set-cookie", cookie), *DEPENDS_ON_COOKIE)
-        return replace(verified, headers=headers, allowed={})  # the cookie is this response's alone
+            return result
+        # a copy, whose decisions are not shared: the cookie is this response's alone
+        return replace(result, headers=(*result.headers, (b"set-cookie", cookie), *DEPENDS_ON_COOKIE))
 
     async def log_out(self, request: AuthRequest, service: str, revocations: Revocations) -> Headers:
-        """End the session of the request's cookie, if there is one, everywhere.
+        """End the session of the request's cookie, if it carries one, everywhere.
 
         Args:
             request: the request.
@@ -273,16 +379,16 @@ class Realm:
             revocations: ends it.
 
         Returns:
-            what has the client drop the cookie.
+            headers that make the client drop the cookie.
 
         Raises:
-            HeaderError: the cookie is there twice or has control characters.
-            StateError: it could not be ended for good.
+            HeaderError: the cookie is a duplicate or has control characters.
+            StateError: the session cannot be ended for good now.
         """
         if self.sessions is None:
             return ()
-        secure = request.scheme in _TLS
-        session = await self.sessions.named(_cookie(request), secure=secure)
+        secure = _came_over_tls(request)
+        session = await self.sessions.lookup(cookie_header(request.headers), secure=secure)
         if session is not None and await revocations.revoke(RevocationKey("session", session.id)):
             self._audit.event("logout", request, principal=session.subject.name, **self._fields(service))
             await self.chain.logout(session.subject)
@@ -299,13 +405,28 @@ class Realm:
         return next(named, self.schemes[0])
 
     @staticmethod
-    def _credentials(scheme: ChallengeScheme, token: AuthenticationToken) -> UserNamePassword | None:
+    def _read(scheme: ChallengeScheme, token: AuthenticationToken) -> UserNamePassword | None:
         try:
             return scheme.read(token)
         except HeaderError:
             if token.scheme:
                 raise
             return None  # a component of another place need not be in the scheme's form: a module may know what it is
+
+    def _refuse_login(
+        self, request: AuthRequest, service: str, credentials: _Credentials, login: _Login
+    ) -> Challenge | Forbid | Unavailable:
+        """Return the answer to a login that the chain refused."""
+        attempt, error, scheme = login.attempt, login.error, credentials.scheme
+        reason = "the login failed" if error is None else attempt.reason(error)
+        if isinstance(error, LoginUnavailable):
+            fields = self._fields(service, str(error)) | {"module": attempt.modules("failed")}
+            self._audit.event("unavailable", request, scheme=scheme.name, **fields)
+            retry_after = error.retry_after
+            return Unavailable(reason=str(error), retry_after=retry_after, service=service, realm=self.name)
+        if not credentials.token:
+            return self._challenge(request, service, "no credentials", self._headers(attempt, scheme))
+        return self._refuse(request, service, scheme, reason, attempt)
 
     def _refuse(
         self,
@@ -315,7 +436,7 @@ class Realm:
         reason: str,
         attempt: Attempt | None = None,
     ) -> Challenge | Forbid:
-        """The answer to wrong credentials, as the scheme has it; no attempt was made on malformed ones."""
+        """Return the scheme's answer to wrong credentials; no attempt was made on malformed ones."""
         fields = self._fields(service, reason)
         if attempt is not None:
             fields["principal"] = self._audit.failed_name(attempt.username)
@@ -323,33 +444,45 @@ class Realm:
         outcome = "replay" if attempt is not None and attempt.replayed else "failure"
         self._audit.event(outcome, request, scheme=scheme.name, **fields)
         if scheme.rejects_with_403 and (attempt is None or not attempt.challenged):
-            return Forbid(reason, (), service, self.name)
-        data = attempt.challenge_data if attempt is not None else ()
-        return Challenge(self.challenge_headers(data, scheme), service, self.name, reason)
+            return Forbid(reason=reason, service=service, realm=self.name)
+        data = (*scheme.refusal_data, *(attempt.challenge_data if attempt is not None else ()))
+        headers = self.challenge_headers(data, scheme) if data else self._challenge_headers
+        return Challenge(headers=headers, service=service, realm=self.name, reason=reason)
 
-    def _challenge(
-        self,
-        request: AuthRequest,
-        service: str,
-        reason: str,
-        data: Sequence[str] = (),
-        scheme: ChallengeScheme | None = None,
-    ) -> Challenge:
+    def _headers(self, attempt: Attempt, scheme: ChallengeScheme) -> Headers:
+        data = attempt.challenge_data
+        return self.challenge_headers(data, scheme) if data else self._challenge_headers
+
+    def _challenge(self, request: AuthRequest, service: str, reason: str, headers: Headers | None = None) -> Challenge:
         self._audit.event("challenge", request, **self._fields(service, reason))
-        headers = self.challenge_headers(data, scheme) if data else self._plain_challenge
-        return Challenge(headers, service, self.name, reason)
+        headers = self._challenge_headers if headers is None else headers
+        return Challenge(headers=headers, service=service, realm=self.name, reason=reason)
 
     def _forbid(self, request: AuthRequest, service: str, reason: str) -> Forbid:
         self._audit.event("denial", request, **self._fields(service, reason))
-        return Forbid(reason, (), service, self.name)
+        return Forbid(reason=reason, service=service, realm=self.name)
 
     def _fields(self, service: str, reason: str = "") -> dict[str, str | None]:
         return {"realm": self.name, "service": service, "reason": reason}
 
 
-def _cookie(request: AuthRequest) -> bytes:
-    return b"; ".join(value for name, value in request.headers if name == b"cookie")  # HTTP/2 may send several lines
-
-
 def _another(token: AuthenticationToken) -> str:
     return "credentials of another scheme" + (f": {token.scheme}" if token.scheme in _NAMED else "")
+
+
+def _is_secure(scheme: str) -> bool | None:
+    """Return whether a scheme is one over TLS; None if the server does not report it."""
+    return scheme in _TLS if scheme else None
+
+
+def _came_over_tls(request: AuthRequest) -> bool | None:
+    """Return whether a request came over TLS; None if that is unknown.
+
+    Where the server does not report it, the page that a browser names in Origin tells: a page over https connects over
+    TLS only, and to a page over http the cookie for TLS must not be of use, since an attacker on the network could have
+    written the page.
+    """
+    if request.scheme:
+        return request.scheme in _TLS
+    origins = [value.lower().partition(b"://")[0] for name, value in request.headers if name == b"origin"]
+    return {b"https": True, b"http": False}.get(origins[0]) if len(origins) == 1 else None

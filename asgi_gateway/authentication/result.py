@@ -1,8 +1,10 @@
-"""A login that succeeded, whether its credentials were checked now, a moment ago, or a session stands for them."""
+"""Define a login that succeeded, whether its credentials were checked now, are cached, or a session stands for them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from asgi_gateway.model import Allow, Headers, RevocationKey, Subject
 from asgi_gateway.sessions.cookies import DEPENDS_ON_COOKIE, Session
@@ -10,7 +12,7 @@ from asgi_gateway.sessions.cookies import DEPENDS_ON_COOKIE, Session
 __all__ = ["AuthenticationResult", "result_from_session"]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True)
 class AuthenticationResult:
     """A login that succeeded.
 
@@ -19,8 +21,11 @@ class AuthenticationResult:
         headers: for the success response.
         session_timeout: seconds, or None.
         authorization_timeout: seconds, or None.
-        revocation_keys: what ends it before its time, besides its user's being revoked.
-        expires: when its credentials cease to be good, in seconds since the epoch, or None.
+        revocation_keys: what ends the login before its time, besides revoking its user.
+        expires: when its credentials expire, in seconds since the epoch, or None.
+        challenge: the ``WWW-Authenticate`` lines of a module that granted and asked for more, for a missing role.
+        recheck_data: what each module's ``recheck`` needs, by the module's index in the chain.
+        from_session: whether a session stands for the credentials.
     """
 
     subject: Subject
@@ -29,13 +34,41 @@ class AuthenticationResult:
     authorization_timeout: float | None = None
     revocation_keys: tuple[RevocationKey, ...] = ()
     expires: float | None = None
-    allowed: dict[object, Allow] = field(default_factory=dict, repr=False)
-    """Decisions already taken for this subject, by service. Filled by the gateway."""
-    begun: int = field(default=0, compare=False, repr=False)
-    """Sessions begun with these credentials while they are remembered."""
+    challenge: Headers = ()
+    recheck_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    from_session: bool = False
+    _decisions: dict[object, Allow] = field(default_factory=dict, init=False, compare=False, repr=False)
+    _sessions_started: int = field(default=0, init=False, compare=False, repr=False)
+
+    def decision(self, route: object) -> Allow | None:
+        """Return the decision that a route took on this login; None if it took none yet."""
+        return self._decisions.get(route)
+
+    def remember_decision(self, route: object, allow: Allow) -> None:
+        """Keep a route's decision for the next request with the same login."""
+        self._decisions[route] = allow
+
+    def may_start_session(self, limit: int) -> bool:
+        """Return whether fewer than ``limit`` sessions were started with these credentials while they were cached."""
+        return self._sessions_started < limit
+
+    def count_session(self) -> None:
+        """Count a session that is started with these credentials."""
+        self._sessions_started += 1
 
 
 def result_from_session(session: Session, left: float) -> AuthenticationResult:
-    """The login that a session stands for."""
-    revocation_keys = (RevocationKey("session", session.id),)
-    return AuthenticationResult(session.subject, DEPENDS_ON_COOKIE, left, session.idle, revocation_keys)
+    """Return the login that a session stands for.
+
+    Args:
+        session: the session.
+        left: seconds until it ends.
+    """
+    return AuthenticationResult(
+        subject=session.subject,
+        headers=DEPENDS_ON_COOKIE,
+        session_timeout=left,
+        authorization_timeout=session.idle,
+        revocation_keys=(RevocationKey("session", session.id),),
+        from_session=True,
+    )

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import anyio
 
 from asgi_gateway.authentication.attempt import Step
-from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.authentication.realm import LoginOptions, Realm
 from asgi_gateway.cli.output import Output
 from asgi_gateway.cli.passwords import ask_password
 from asgi_gateway.config import load_config
@@ -64,11 +64,11 @@ def _request(arguments: argparse.Namespace) -> AuthRequest:
         "websocket" if websocket else "http",
         "GET" if websocket else method,
         unquote(path),
-        query.encode("utf-8"),
-        tuple(headers),
-        arguments.address,
-        "ws" if websocket else "http",
-        path.encode("utf-8"),
+        query=query.encode("utf-8"),
+        headers=tuple(headers),
+        remote_address=arguments.address,
+        scheme="ws" if websocket else "http",
+        raw_path=path.encode("utf-8"),
     )
 
 
@@ -90,7 +90,7 @@ async def _decide(gateway: Gateway, request: AuthRequest) -> dict[str, Any]:
     modules.propagate = False
     await gateway.open(serving=False)
     try:
-        decision = await gateway.decide(request, observe)
+        decision = await gateway.decide(request, LoginOptions(trace=observe))
     finally:
         await gateway.close()
         modules.removeHandler(trace)
@@ -104,7 +104,7 @@ def _report(
 ) -> dict[str, Any]:
     service = next((service for service in gateway.services if service.name == decision.service), None)
     report: dict[str, Any] = {
-        "request": f"{'WS' if request.kind == 'websocket' else request.method} {request.path}",
+        "request": f"{'WS' if request.protocol == 'websocket' else request.method} {request.path}",
         "service": decision.service or None,
         "realms": [realm.name for realm in service.realms] if service is not None else [],
         "schemes": [scheme.name for realm in service.realms for scheme in realm.schemes] if service is not None else [],
@@ -114,7 +114,7 @@ def _report(
         "decision": type(decision).__name__.lower(),
     }
     if isinstance(decision, Allow):
-        report["status"] = 101 if request.kind == "websocket" else 200
+        report["status"] = 101 if request.protocol == "websocket" else 200
         if decision.subject is not None:
             report["user"] = decision.subject.name
             report["roles"] = sorted(decision.subject.roles)

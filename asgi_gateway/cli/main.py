@@ -45,7 +45,7 @@ def parser() -> argparse.ArgumentParser:
     sub = command(
         "run",
         "serve an application with uvicorn, the gateway in front",
-        "  asgi-gateway run gateway.yaml example_app.app:app\n"
+        "  asgi-gateway run gateway.yaml example_app.app:api\n"
         "  asgi-gateway run gateway.yaml mysite.asgi:application --host 0.0.0.0 --port 8080 --workers 4\n"
         "  asgi-gateway run gateway.yaml mysite.asgi:application --port 8443 --tls gateway.example.com",
         run.run,

@@ -8,7 +8,7 @@ import logging
 import os
 from typing import Any
 
-from asgi_gateway._runtime.single_worker import SHARED_STATE_CURE
+from asgi_gateway._runtime.single_worker import SHARED_STATE_HINT
 from asgi_gateway.cli.output import Output
 from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError, Problem
@@ -37,7 +37,7 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         raise ConfigError(
             Problem(
                 f"{'; '.join(needs)}: several workers must share this, and the memory store is each worker's own",
-                hint=SHARED_STATE_CURE,
+                hint=SHARED_STATE_HINT,
             )
         )
     os.environ[_CONFIG] = str(arguments.file.absolute())
@@ -50,9 +50,19 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
         port=arguments.port,
         workers=arguments.workers,
         log_level=arguments.log_level,
+        ws=_websocket_protocol(gateway),
         **_tls(gateway, arguments.tls),
     )
     return 0
+
+
+def _websocket_protocol(gateway: Gateway) -> Any:
+    """Return uvicorn's ``ws``: a protocol of ours where clients log in inside a WebSocket."""
+    if not gateway.extended_handshake:
+        return "auto"
+    from asgi_gateway.cli.websocket_protocol import GatewayWebSocketProtocol
+
+    return GatewayWebSocketProtocol
 
 
 def _tls(gateway: Gateway, host: str | None) -> dict[str, Any]:

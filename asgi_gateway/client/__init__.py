@@ -1,11 +1,13 @@
-"""The client's half: challenge handlers and login handlers, for httpx and websockets.
+"""The client: challenge handlers and login handlers, for httpx, httpx2 and websockets.
 
-Extra ``client`` brings httpx and websockets; each is imported only when ``GatewayAuth`` or ``connect`` is used. Nothing
-of the server is imported. ``asgi_gateway.client.sync`` has ``connect`` for programs without an event loop.
+Extra ``client`` installs httpx and websockets; each library is imported only when ``GatewayAuth``,
+``Httpx2GatewayAuth`` or ``connect`` is used. Nothing of the server is imported. ``asgi_gateway.client.sync`` has
+``connect`` for programs without an event loop.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from asgi_gateway.client.challenge import (
@@ -31,6 +33,7 @@ from asgi_gateway.client.schemes import BasicChallengeHandler, TokenChallengeHan
 from asgi_gateway.http.www_authenticate import OfferedChallenge
 
 if TYPE_CHECKING:
+    from asgi_gateway.client.httpx2_auth import Httpx2GatewayAuth
     from asgi_gateway.client.httpx_auth import GatewayAuth
     from asgi_gateway.client.websocket import connect
 
@@ -44,6 +47,7 @@ __all__ = [
     "EnvironmentLoginHandler",
     "GatewayAuth",
     "HandshakeError",
+    "Httpx2GatewayAuth",
     "KerberosChallengeHandler",
     "KeyringLoginHandler",
     "LoginHandler",
@@ -59,16 +63,18 @@ __all__ = [
 ]
 
 
+_NEEDS_LIBRARY = {
+    "GatewayAuth": ("httpx_auth", "asgi-gateway[client]"),
+    "Httpx2GatewayAuth": ("httpx2_auth", "asgi-gateway[httpx2]"),
+    "connect": ("websocket", "asgi-gateway[client]"),
+}
+
+
 def __getattr__(name: str) -> Any:
+    if name not in _NEEDS_LIBRARY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, package = _NEEDS_LIBRARY[name]
     try:
-        if name == "GatewayAuth":
-            from asgi_gateway.client.httpx_auth import GatewayAuth
-
-            return GatewayAuth
-        if name == "connect":
-            from asgi_gateway.client.websocket import connect
-
-            return connect
+        return getattr(import_module(f"{__name__}.{module}"), name)
     except ModuleNotFoundError as error:
-        raise ImportError(f"{name} needs {error.name}: pip install 'asgi-gateway[client]'") from error
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise ImportError(f"{name} needs {error.name}: pip install '{package}'") from error

@@ -1,4 +1,4 @@
-"""What a challenge handler is given, what it answers, and what it is."""
+"""Challenge handlers: the base class, what it is given and what it answers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MaybeAwaitable: TypeAlias = T | Awaitable[T]
 
 
 def then(value: MaybeAwaitable[T], function: Callable[[T], MaybeAwaitable[R]]) -> MaybeAwaitable[R]:
-    """``function(value)``, at once or as soon as the value has been awaited."""
+    """Return ``function(value)``, at once or as soon as the value has been awaited."""
     if not inspect.isawaitable(value):
         return function(value)
 
@@ -39,7 +39,7 @@ def then(value: MaybeAwaitable[T], function: Callable[[T], MaybeAwaitable[R]]) -
 
 
 class MutualAuthenticationError(GatewayError):
-    """The server let us in but did not prove who it is; what it sent must not be trusted."""
+    """The server accepted the client but did not prove its identity; its reply must not be trusted."""
 
 
 class ChallengeRequest:
@@ -68,17 +68,17 @@ class ChallengeRequest:
 
     @property
     def scheme(self) -> str:
-        """The scheme in lower case, without ``Application``."""
+        """Return the scheme in lower case, without ``Application``."""
         return self.challenge.scheme
 
     @property
     def realm(self) -> str:
-        """The ``realm`` parameter, or the empty string."""
+        """Return the ``realm`` parameter, or the empty string."""
         return self.challenge.realm
 
     @property
     def host(self) -> str:
-        """The location's host, without user name and password."""
+        """Return the location's host, without user name and password."""
         return urlsplit(self.location).hostname or ""
 
     def __repr__(self) -> str:
@@ -93,8 +93,8 @@ class ChallengeResponse:
     Args:
         credentials: the value of the ``Authorization`` header.
         next_handler: who answers the next challenge of this attempt; None: the handler that was asked first.
-        confirm: called with the challenges in the response that lets us in, to check what the server proves by them;
-            raises MutualAuthenticationError.
+        confirm: called with the challenges in the response that accepts the client, to check what the server proves by
+            them; raises MutualAuthenticationError.
         reusable: whether the same credentials are good for further requests, as those of Basic are.
     """
 
@@ -132,11 +132,29 @@ class ChallengeHandler(abc.ABC):
 
     @abc.abstractmethod
     def can_handle(self, request: ChallengeRequest) -> bool:
-        """Whether this handler answers such challenges; must not block."""
+        """Return whether this handler answers such challenges; must not block.
+
+        Args:
+            request: a challenge, and where it came from.
+        """
+
+    def answering_handler(self, request: ChallengeRequest) -> ChallengeHandler:
+        """Return the handler whose answer ``handle`` returns; must not block.
+
+        Accepted credentials are sent again only where the same handler would answer. A handler that passes challenges
+        on to others overrides this; the others leave it alone.
+
+        Args:
+            request: a challenge that this handler can handle.
+        """
+        return self
 
     @abc.abstractmethod
     def handle(self, request: ChallengeRequest) -> MaybeAwaitable[ChallengeResponse | None]:
         """Answer a challenge.
+
+        Args:
+            request: a challenge that this handler can handle.
 
         Returns:
             the answer, or None to give none; a weaker challenge of the same response is tried then.

@@ -1,4 +1,4 @@
-"""What opening a WebSocket with a login has in common, whether in an event loop or in a thread."""
+"""What opening a WebSocket with a login has in common, in an event loop and in a thread."""
 
 from __future__ import annotations
 
@@ -12,9 +12,15 @@ from websockets.exceptions import InvalidStatus
 from websockets.http11 import Response
 
 from asgi_gateway.client.extended import ExtendedHandshake
-from asgi_gateway.client.urls import origin
+from asgi_gateway.client.flow import FlowOptions, HttpReply
+from asgi_gateway.client.urls import origin, url_credentials
+from asgi_gateway.http.http1 import ResponseHead
+from asgi_gateway.http.user_agent import user_agent
 
-__all__ = ["Timer", "headers_with", "refusal", "same_origin"]
+__all__ = ["USER_AGENT", "Timer", "flow_options", "headers_with", "invalid_status", "plain_reply", "same_origin"]
+
+USER_AGENT = user_agent()
+"""The User-Agent of WebSocket handshakes, unless the application gives another."""
 
 
 class Timer:
@@ -25,28 +31,39 @@ class Timer:
     """
 
     def __init__(self, seconds: float | None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._left = seconds
+        self._remaining = seconds
         self._clock = clock
 
     @contextmanager
     def running(self) -> Iterator[float | None]:
-        """Let the timer run while the block runs; gives the seconds left.
+        """Let the timer run while the block runs; gives the remaining seconds.
 
         Raises:
-            TimeoutError: time is up already.
+            TimeoutError: no time remains.
         """
-        if self._left is not None and self._left <= 0:
+        if self._remaining is not None and self._remaining <= 0:
             raise TimeoutError("timed out during opening handshake")
         start = self._clock()
         try:
-            yield self._left
+            yield self._remaining
         finally:
-            if self._left is not None:
-                self._left -= self._clock() - start
+            if self._remaining is not None:
+                self._remaining -= self._clock() - start
+
+
+def flow_options(uri: str, max_attempts: int, additional_headers: HeadersLike | None) -> FlowOptions:
+    """Return the options of a WebSocket's flow: credentials in the URI go first, unless the application gives others.
+
+    Raises:
+        ValueError: a negative number of attempts.
+        HeaderError: Basic cannot carry the credentials in the URI.
+    """
+    own = Headers(additional_headers) if additional_headers is not None else Headers()
+    return FlowOptions(max_attempts=max_attempts, credentials=None if "Authorization" in own else url_credentials(uri))
 
 
 def headers_with(own: HeadersLike | None, added: Iterable[tuple[str, str]]) -> Headers:
-    """The application's headers, with those of the flow in place of any of the same name."""
+    """Return the application's headers, with those of the flow in place of any of the same name."""
     headers = Headers(own) if own is not None else Headers()
     for name, value in added:
         if name in headers:
@@ -56,13 +73,28 @@ def headers_with(own: HeadersLike | None, added: Iterable[tuple[str, str]]) -> H
 
 
 def same_origin(one: str, other: str) -> bool:
-    """Whether two URIs share scheme, host and port."""
+    """Return whether two URIs share scheme, host and port."""
     return origin(one) == origin(other)
 
 
-def refusal(handshake: ExtendedHandshake) -> InvalidStatus:
-    """The exception for a response inside the socket, the same as websockets raises for one outside."""
-    assert handshake.response is not None
-    status = handshake.response.status
-    headers = Headers([(name.decode(), value.decode("latin-1")) for name, value in handshake.response.headers])
-    return InvalidStatus(Response(status, http.HTTPStatus(status).phrase, headers, handshake.response.body))
+def plain_reply(response: Response | None, location: str) -> HttpReply:
+    """Return the reply to a plain handshake, as the authentication flow takes it.
+
+    Args:
+        response: the server's response; None: an open connection without one.
+        location: the URI that replied.
+    """
+    if response is None:
+        return HttpReply(101, (), location)
+    return HttpReply(response.status_code, response.headers.raw_items(), location)
+
+
+def invalid_status(handshake: ExtendedHandshake) -> InvalidStatus:
+    """Return the exception for a response inside the socket, the same as websockets raises for one outside."""
+    response: ResponseHead = handshake.response
+    headers = Headers([(name.decode(), value.decode("latin-1")) for name, value in response.headers])
+    try:
+        phrase = http.HTTPStatus(response.status).phrase
+    except ValueError:  # a status that the library does not know is a refusal all the same
+        phrase = ""
+    return InvalidStatus(Response(response.status, phrase, headers, response.body))

@@ -1,4 +1,4 @@
-"""Choosing challenge handlers by location.
+"""Choose challenge handlers by location.
 
 A location is taken apart into tokens of four kinds, in this order: the host's labels from the right, the port, user
 name and password, the path's segments. ``*`` stands for one or more tokens of its own kind, to that kind's end; at the
@@ -39,19 +39,33 @@ class DispatchChallengeHandler(ChallengeHandler):
         self._handlers: dict[tuple[Token, ...], list[ChallengeHandler]] = {}
 
     def register(self, location: str, handler: ChallengeHandler) -> DispatchChallengeHandler:
-        """Add a handler for a location, after those that it has; returns this one.
+        """Add a handler for a location, after those that it has.
+
+        Args:
+            location: ``user:password@host:port/path``; any part may be ``*``.
+            handler: the handler.
+
+        Returns:
+            this handler, so that calls can be chained.
 
         Raises:
             ValueError: the location is empty or has no host.
-            TypeError: the handler is no ChallengeHandler.
+            TypeError: the handler is not a ChallengeHandler.
         """
         if not isinstance(handler, ChallengeHandler):
-            raise TypeError(f"a challenge handler is needed, not {type(handler).__name__}")
+            raise TypeError(f"handler must be a ChallengeHandler, not {type(handler).__name__}")
         self._handlers.setdefault(_tokens(location), []).append(handler)
         return self
 
     def unregister(self, location: str, handler: ChallengeHandler) -> DispatchChallengeHandler:
-        """Take a handler away from a location, if it is there; returns this one.
+        """Remove a handler from a location, if it is registered there.
+
+        Args:
+            location: the location, as it was registered.
+            handler: the handler.
+
+        Returns:
+            this handler, so that calls can be chained.
 
         Raises:
             ValueError: the location is empty or has no host.
@@ -65,7 +79,11 @@ class DispatchChallengeHandler(ChallengeHandler):
         return self
 
     def lookup(self, location: str) -> tuple[ChallengeHandler, ...]:
-        """The handlers of the most specific registration that matches a location."""
+        """Return the handlers of the most specific registration that matches a location.
+
+        Args:
+            location: a URL, or a location without ``*``.
+        """
         tokens = _tokens(location)
         matching = [pattern for pattern in self._handlers if _matches(pattern, tokens)]
         if not matching:
@@ -80,12 +98,16 @@ class DispatchChallengeHandler(ChallengeHandler):
         handler = self._choose(request)
         return handler.handle(request) if handler is not None else None
 
+    def answering_handler(self, request: ChallengeRequest) -> ChallengeHandler:
+        handler = self._choose(request)
+        return handler.answering_handler(request) if handler is not None else self
+
     def _choose(self, request: ChallengeRequest) -> ChallengeHandler | None:
         return next((handler for handler in self.lookup(request.location) if handler.can_handle(request)), None)
 
 
 def _tokens(location: str) -> tuple[Token, ...]:
-    """A location's tokens; not by urllib, which refuses ``*`` as a port."""
+    """Return a location's tokens; urllib refuses ``*`` as a port."""
     scheme, separator, rest = location.partition("://")
     if not separator:
         scheme, rest = "http", location

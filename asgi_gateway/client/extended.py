@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from urllib.parse import urlsplit, urlunsplit
 
-from asgi_gateway.client.flow import Reply
+from asgi_gateway.client.flow import HttpReply
 from asgi_gateway.errors import GatewayError, HeaderError
 from asgi_gateway.http.http1 import (
     HANDSHAKE_PROTOCOL,
@@ -31,11 +31,11 @@ MAX_MESSAGES = 64
 
 
 class HandshakeError(GatewayError):
-    """The server does not keep to the extended handshake."""
+    """The server violates the protocol of the extended handshake."""
 
 
 class ExtendedHandshake:
-    """One extended handshake.
+    """The state of one extended handshake.
 
     Args:
         uri: the WebSocket's URI, as the application wrote it.
@@ -45,36 +45,38 @@ class ExtendedHandshake:
     def __init__(self, uri: str, subprotocols: Sequence[str] = ()) -> None:
         parts = urlsplit(uri)
         query = f"{parts.query}&.kl=Y" if parts.query else ".kl=Y"
-        self.opening_uri = urlunsplit((parts.scheme, parts.netloc, parts.path or "/", query, ""))
-        """What the socket is opened with."""
-        self.response: ResponseHead | None = None
-        """The last whole response."""
+        self.opening_uri = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path or "/", query, ""))
+        """The URI that the socket is opened with. Credentials are not part of it: the first request carries them."""
+        self._response: ResponseHead | None = None
         self._uri = uri
         self._target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         self._subprotocols = tuple(subprotocols)
         self._marker_due = True
         self._parts: list[bytes] = []
 
-    def begin(self, subprotocol: str | None) -> None:
-        """Check what the server answered to the opening.
+    def check_opening(self, subprotocol: str | None) -> None:
+        """Check the subprotocol that the server chose in the opening.
 
         Raises:
-            HandshakeError: it does not know the extended handshake.
+            HandshakeError: the server does not know the extended handshake.
         """
         if subprotocol != HANDSHAKE_PROTOCOL:
             raise HandshakeError("the server does not offer the extended handshake here")
 
     def request(self, headers: Iterable[tuple[str, str]]) -> bytes:
-        """The message that asks with these headers."""
-        self.response = None
+        """Return the message that sends a request with these headers."""
+        self._response = None
         own = (("Sec-WebSocket-Protocol", ",".join(self._subprotocols)), ("Sec-WebSocket-Extensions", ""))
         return format_request(self._target, (*own, *headers))
 
     def receive(self, message: str | bytes) -> bool:
-        """Take a message; True when the awaited part (the first marker, or a response) is whole.
+        """Read a message of the server.
+
+        Returns:
+            whether the awaited part (the first marker, or a response) is complete.
 
         Raises:
-            HandshakeError: the message does not belong there.
+            HandshakeError: the message is malformed, too long, or another than the protocol has at this point.
         """
         data = message.encode() if isinstance(message, str) else message
         if self._marker_due:
@@ -89,28 +91,42 @@ class ExtendedHandshake:
                 raise HandshakeError("the server's response is too long")
             return False
         try:
-            self.response = parse_response(b"".join(self._parts))
+            self._response = parse_response(b"".join(self._parts))
         except HeaderError as error:
             raise HandshakeError(str(error)) from None
         self._parts.clear()
-        self._marker_due = self.response.status == 101
+        self._marker_due = self._response.status == 101
         return not self._marker_due
 
     @property
-    def reply(self) -> Reply:
-        """The last response, as the authentication flow takes it."""
-        assert self.response is not None
+    def response(self) -> ResponseHead:
+        """Return the last response.
+
+        Raises:
+            HandshakeError: none is complete.
+        """
+        if self._response is None:
+            raise HandshakeError("the server's response is incomplete")
+        return self._response
+
+    @property
+    def reply(self) -> HttpReply:
+        """Return the last response, as the authentication flow takes it.
+
+        Raises:
+            HandshakeError: none is complete.
+        """
         headers = [(name.decode(), value.decode("latin-1")) for name, value in self.response.headers]
-        return Reply(self.response.status, headers, self._uri)
+        return HttpReply(self.response.status, headers, self._uri)
 
     @property
     def subprotocol(self) -> str | None:
-        """The subprotocol that the server chose.
+        """Return the subprotocol that the server chose for the application.
 
         Raises:
-            HandshakeError: it was not offered.
+            HandshakeError: the subprotocol was not offered.
         """
-        chosen = self.reply.all("sec-websocket-protocol")
+        chosen = self.reply.get_all("sec-websocket-protocol")
         name = chosen[0] if chosen else ""
         if name and name not in self._subprotocols:
             raise HandshakeError("the server chose a subprotocol that was not offered")

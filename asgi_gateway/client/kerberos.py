@@ -28,7 +28,7 @@ logger = logging.getLogger("asgi_gateway.client")
 
 
 class KerberosChallengeHandler(NegotiableChallengeHandler):
-    """Answers with a Kerberos ticket, and makes the server prove that it is the one the ticket is for.
+    """Answers with a Kerberos ticket, and has the server prove that it holds the key that the ticket is for.
 
     Args:
         login: a login handler for Kerberos user name and password; None: the tickets that ``kinit`` left.
@@ -111,7 +111,7 @@ class KerberosChallengeHandler(NegotiableChallengeHandler):
 
 
 class _Exchange(ChallengeHandler):
-    """One security context: its further tokens, and the server's proof at the end."""
+    """Continues one security context: sends its further tokens and checks the server's proof at the end."""
 
     def __init__(self, gssapi: Any, context: Any) -> None:
         self._gssapi = gssapi

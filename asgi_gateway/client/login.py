@@ -1,4 +1,4 @@
-"""Where user names and passwords come from: a callable, the terminal, a keyring, the environment, a netrc file."""
+"""Login handlers, which obtain user names and passwords: from a callable, the terminal, a keyring, the environment."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class PasswordAuthentication:
 
     @property
     def password(self) -> str:
-        """The password; the empty string once cleared."""
+        """Return the password; the empty string once cleared."""
         return self._password.decode()
 
     def clear(self) -> None:
@@ -54,7 +54,7 @@ class PasswordAuthentication:
         return "PasswordAuthentication(<user name>, <password>)"
 
     def __reduce__(self) -> str:
-        raise TypeError("a PasswordAuthentication is not pickled")
+        raise TypeError("a PasswordAuthentication cannot be pickled")
 
 
 class LoginHandler(abc.ABC):
@@ -63,6 +63,9 @@ class LoginHandler(abc.ABC):
     @abc.abstractmethod
     def login(self, request: ChallengeRequest) -> MaybeAwaitable[PasswordAuthentication | None]:
         """Obtain credentials; may block, and may be a coroutine function.
+
+        Args:
+            request: the challenge that they answer.
 
         Returns:
             the credentials, which the caller clears once they are sent, or None to end the attempt.
@@ -74,20 +77,24 @@ LoginSource = LoginHandler | LoginFunction
 
 
 def login_handler(source: LoginSource) -> LoginHandler:
-    """A LoginHandler from a LoginHandler or a callable.
+    """Return a LoginHandler for a LoginHandler or a callable.
 
     Raises:
-        TypeError: it is neither.
+        TypeError: the source is neither.
     """
     if isinstance(source, LoginHandler):
         return source
     if callable(source):
         return CallableLoginHandler(source)
-    raise TypeError(f"a login handler is a LoginHandler or a callable, not {type(source).__name__}")
+    raise TypeError(f"login must be a LoginHandler or a callable, not {type(source).__name__}")
 
 
 class CallableLoginHandler(LoginHandler):
-    """Asks a function, plain or coroutine, that gets the ChallengeRequest."""
+    """Asks a function, plain or coroutine, that gets the ChallengeRequest.
+
+    Args:
+        function: returns the credentials, or None to end the attempt; may block.
+    """
 
     def __init__(self, function: LoginFunction) -> None:
         self._function = function
@@ -99,6 +106,8 @@ class CallableLoginHandler(LoginHandler):
 class PromptLoginHandler(LoginHandler):
     """Asks the person at the terminal; an empty user name, end of input or Ctrl-D ends the attempt.
 
+    After a wrong password the user name stays: an empty one is the last one again.
+
     Args:
         ask: reads a line after a prompt; ``input`` by default.
         ask_secret: reads a line without echo after a prompt; ``getpass.getpass`` by default.
@@ -107,20 +116,24 @@ class PromptLoginHandler(LoginHandler):
     def __init__(self, ask: Callable[[str], str] = input, ask_secret: Callable[[str], str] = getpass.getpass) -> None:
         self._ask = ask
         self._ask_secret = ask_secret
+        self._usernames: dict[tuple[str, str], str] = {}
 
     def login(self, request: ChallengeRequest) -> PasswordAuthentication | None:
+        key = request.host, request.realm
+        again = self._usernames.get(key, "") if request.attempt > 1 else ""
         if request.attempt > 1:
             print("The user name or the password was wrong.", file=sys.stderr)
         place = f"{_printable(request.realm)} on {_printable(request.host)}" if request.realm else request.host
+        hint = f" (empty: {_printable(again)})" if again else ""
         try:
-            username = self._ask(f"User name for {place}: ").strip()
+            username = self._usernames[key] = self._ask(f"User name for {place}{hint}: ").strip() or again
             return PasswordAuthentication(username, self._ask_secret("Password: ")) if username else None
         except EOFError:
             return None
 
 
 def _printable(text: str) -> str:
-    """Text of a server without what could steer a terminal."""
+    """Return a server's text without the characters that control a terminal."""
     return "".join(character for character in text[:80] if character.isprintable())
 
 
@@ -130,6 +143,7 @@ class EnvironmentLoginHandler(LoginHandler):
     Args:
         username: the variable that holds the user name.
         password: the variable that holds the password.
+        environ: the environment.
     """
 
     def __init__(
@@ -165,7 +179,7 @@ class NetrcLoginHandler(LoginHandler):
         except FileNotFoundError:
             return None
         except (OSError, UnicodeDecodeError, netrc.NetrcParseError) as error:
-            raise GatewayError(f"{self._file} cannot be used: {type(error).__name__}") from None
+            raise GatewayError(f"{self._file} cannot be read: {type(error).__name__}") from None
         return PasswordAuthentication(entry[0], entry[2]) if entry and entry[0] and entry[2] else None
 
 
@@ -173,7 +187,7 @@ class KeyringLoginHandler(LoginHandler):
     """Reads the system's keyring through the ``keyring`` package.
 
     Args:
-        username: the user name to look up; None: whatever the keyring has for the service.
+        username: the user name to look up; None: the one that the keyring has for the service.
         service: the keyring's service name; by default ``<realm>@<host>``.
 
     Raises:

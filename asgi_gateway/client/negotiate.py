@@ -1,4 +1,4 @@
-"""The challenge handler for Negotiate: it chooses a mechanism by OID and leaves the exchange to that one's handler."""
+"""The challenge handler for Negotiate, which chooses a mechanism by OID and leaves the exchange to its handler."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class NegotiableChallengeHandler(ChallengeHandler):
     @property
     @abc.abstractmethod
     def supported_oids(self) -> tuple[str, ...]:
-        """The mechanisms, dotted, best first."""
+        """Return the mechanisms' object identifiers, dotted, preferred first."""
 
     def can_handle(self, request: ChallengeRequest) -> bool:
         return request.scheme == "negotiate"
@@ -39,6 +39,9 @@ class NegotiateChallengeHandler(ChallengeHandler):
     Where the server names its mechanisms in the challenge, only handlers for one of them are asked; the others in the
     order in which they were registered, until one answers.
 
+    Args:
+        *handlers: the handlers to register.
+
     Source: RFC 4559 and RFC 4178; ``org.kaazing.net.auth.NegotiateChallengeHandler``.
     """
 
@@ -48,10 +51,16 @@ class NegotiateChallengeHandler(ChallengeHandler):
             self.register(handler)
 
     def register(self, handler: NegotiableChallengeHandler) -> NegotiateChallengeHandler:
-        """Add a handler; returns this one.
+        """Add a handler.
+
+        Args:
+            handler: the handler.
+
+        Returns:
+            this handler, so that calls can be chained.
 
         Raises:
-            ValueError: a handler of one of its mechanisms is there already.
+            ValueError: one of its mechanisms has a handler already.
         """
         taken = {oid for known in self._handlers for oid in known.supported_oids}
         if not taken.isdisjoint(handler.supported_oids):
@@ -82,13 +91,13 @@ def _first_answer(
 
 
 def offered_oids(token: str) -> tuple[str, ...]:
-    """The mechanisms that a server's first token names.
+    """Return the mechanisms that a server's first token names.
 
     Args:
         token: base64 of a NegTokenInit.
 
     Returns:
-        dotted OIDs, best first; empty when the token is anything else.
+        dotted OIDs, preferred first; empty if the token is malformed or of another kind.
 
     Source: RFC 4178 section 4.2.1, X.690.
     """
@@ -109,15 +118,15 @@ def offered_oids(token: str) -> tuple[str, ...]:
 
 
 def _element(data: memoryview, tag: int) -> tuple[memoryview, memoryview]:
-    """The content of the DER element that data begins with, and what follows it."""
+    """Return the content of the DER element that data begins with, and what follows it."""
     if data[0] != tag:
-        raise ValueError("another tag")
+        raise ValueError("unexpected tag")
     size, start = data[1], 2
     if size & 0x80:
         start += size & 0x7F
         size = int.from_bytes(data[2:start], "big")
     if start + size > len(data):
-        raise ValueError("cut off")
+        raise ValueError("truncated element")
     return data[start : start + size], data[start + size :]
 
 

@@ -1,15 +1,14 @@
-"""Challenge handlers for Basic and for Application Token, and what they have in common."""
+"""Challenge handlers for Basic and for Application Token."""
 
 from __future__ import annotations
 
-import base64
 import logging
 from collections.abc import Callable
 
 from asgi_gateway.client.challenge import ChallengeHandler, ChallengeRequest, ChallengeResponse, MaybeAwaitable, then
 from asgi_gateway.client.login import LoginSource, PasswordAuthentication, login_handler
 from asgi_gateway.client.urls import is_confidential
-from asgi_gateway.errors import GatewayError
+from asgi_gateway.http.headers import basic_value
 
 __all__ = ["BasicChallengeHandler", "TokenChallengeHandler", "TokenSource"]
 
@@ -55,7 +54,15 @@ class BasicChallengeHandler(_SecretChallengeHandler):
         self._of_realm: dict[str, LoginSource] = {}
 
     def set_realm_login_handler(self, realm: str, login: LoginSource | None) -> BasicChallengeHandler:
-        """Give one realm a login handler of its own, or with None take it away; returns the handler itself."""
+        """Set the login handler of one realm.
+
+        Args:
+            realm: the realm's name, as its challenges give it.
+            login: the login handler; None removes the realm's.
+
+        Returns:
+            this handler, so that calls can be chained.
+        """
         if login is None:
             self._of_realm.pop(realm, None)
         else:
@@ -74,12 +81,7 @@ def _basic(login: PasswordAuthentication | None) -> ChallengeResponse | None:
     if login is None:
         return None
     try:
-        if ":" in login.username:
-            raise GatewayError("a user name for Basic cannot hold a colon")
-        pair = f"{login.username}:{login.password}"
-        if any(character < " " or character == "\x7f" for character in pair):
-            raise GatewayError("a user name or password for Basic cannot hold control characters")
-        return ChallengeResponse("Basic " + base64.b64encode(pair.encode()).decode(), reusable=True)
+        return ChallengeResponse(basic_value(login.username, login.password), reusable=True)
     finally:
         login.clear()
 

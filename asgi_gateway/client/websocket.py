@@ -3,52 +3,64 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from types import TracebackType
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websockets_connect
-from websockets.datastructures import HeadersLike
 from websockets.exceptions import InvalidStatus
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from asgi_gateway.client.challenge import ChallengeHandler
-from asgi_gateway.client.connect_common import Timer, headers_with, refusal, same_origin
-from asgi_gateway.client.extended import ExtendedHandshake
-from asgi_gateway.client.flow import Ask, Reply, Send, ask_async, authenticate
+from asgi_gateway.client.connect_common import (
+    USER_AGENT,
+    Timer,
+    flow_options,
+    headers_with,
+    invalid_status,
+    plain_reply,
+    same_origin,
+)
+from asgi_gateway.client.extended import ExtendedHandshake, HandshakeError
+from asgi_gateway.client.flow import HttpReply, SendRequest, authenticate, run_step_async
+from asgi_gateway.client.urls import without_credentials
 from asgi_gateway.http.http1 import HANDSHAKE_PROTOCOL
 
 __all__ = ["connect"]
 
 
 class _Connect(websockets_connect):
-    """Follows redirects within the origin only."""
+    """Follows redirects within the origin only, and sends no credentials of a URI by itself."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         result = super().process_redirect(exc)
-        return exc if isinstance(result, str) and not same_origin(self.uri, result) else result
+        if not isinstance(result, str):
+            return result
+        return without_credentials(result) if same_origin(self.uri, result) else exc
 
 
 class connect:  # noqa: N801 (spelled as in websockets, since it is used as a function)
     """Open a WebSocket, answering the server's challenges.
 
-    Use it as ``async with connect(…) as websocket:`` or ``websocket = await connect(…)``.
+    Use it as ``async with connect(…) as websocket:`` or ``websocket = await connect(…)``. Sockets that are challenged
+    alike at the same time ask the handler once.
 
     Args:
-        uri: ``ws://`` or ``wss://``.
+        uri: ``ws://`` or ``wss://``. Credentials in it are sent first, as Basic, unless others could read them; the
+            handler is asked if the server refuses them.
         handler: who answers challenges.
         max_authentication_attempts: how many challenges are answered; 0: none.
         extended: hold the login inside the socket (the extended handshake), as browsers must.
         open_timeout: seconds until the socket must be open, not counting the time in which the handler is asked.
-        additional_headers: headers of the application's own.
-        subprotocols: subprotocols to offer.
-        **options: everything else that ``websockets.asyncio.client.connect`` takes.
+        **options: everything else that ``websockets.asyncio.client.connect`` takes, such as ``additional_headers`` and
+            ``subprotocols``.
 
     Raises:
-        InvalidStatus: the server refused; its ``response`` says how.
+        InvalidStatus: the server refused; its ``response`` has status and headers.
         MutualAuthenticationError: the server did not prove its identity.
-        HandshakeError: the server does not keep to the extended handshake.
+        HandshakeError: the server violates the protocol of the extended handshake.
         TimeoutError: not open in time.
         ValueError: a negative number of attempts, or a ``sock`` that could serve one attempt only.
     """
@@ -61,22 +73,19 @@ class connect:  # noqa: N801 (spelled as in websockets, since it is used as a fu
         max_authentication_attempts: int = 3,
         extended: bool = False,
         open_timeout: float | None = 10.0,
-        additional_headers: HeadersLike | None = None,
-        subprotocols: Sequence[Subprotocol] | None = None,
         **options: Any,
     ) -> None:
-        if max_authentication_attempts < 0:
-            raise ValueError("max_authentication_attempts is 0 or more")
         if options.get("sock") is not None and not extended:
             raise ValueError("a socket serves one handshake only; extended=True needs no second one")
-        self._uri = uri
-        self._handler = handler
-        self._max_attempts = max_authentication_attempts
-        self._handshake = ExtendedHandshake(uri, subprotocols or ()) if extended else None
+        self._additional_headers = options.pop("additional_headers", None)
+        self._subprotocols = options.pop("subprotocols", None)
+        self._flow = authenticate(
+            handler, uri, flow_options(uri, max_authentication_attempts, self._additional_headers)
+        )
+        self._location = uri
+        self._handshake = ExtendedHandshake(uri, self._subprotocols or ()) if extended else None
         self._timer = Timer(open_timeout)
-        self._own_headers = additional_headers
-        self._subprotocols = subprotocols
-        self._options = options
+        self._options = {"user_agent_header": USER_AGENT, **options}
         self._connection: ClientConnection | None = None
         self._refusal: InvalidStatus | None = None
 
@@ -93,14 +102,15 @@ class connect:  # noqa: N801 (spelled as in websockets, since it is used as a fu
             await self._connection.close()
 
     async def _open(self) -> ClientConnection:
-        flow = authenticate(self._handler, self._uri, self._max_attempts)
+        flow = self._flow
         try:
             step = next(flow)
             while True:
-                step = flow.send(await ask_async(step) if isinstance(step, Ask) else await self._send(step))
+                step = flow.send(
+                    await self._send(step) if isinstance(step, SendRequest) else await run_step_async(step)
+                )
         except StopIteration:
-            if self._refusal is None and self._connection is not None:
-                return self._connection
+            pass
         except BaseException as error:
             if self._connection is not None:
                 self._connection.transport.abort()
@@ -109,24 +119,29 @@ class connect:  # noqa: N801 (spelled as in websockets, since it is used as a fu
             raise
         finally:
             flow.close()
+        return await self._result()
+
+    async def _result(self) -> ClientConnection:
+        if self._refusal is None and self._connection is not None:
+            return self._connection
         if self._connection is not None:
             await self._connection.close()
-        assert self._refusal is not None
-        raise self._refusal
+        raise self._refusal or HandshakeError("the login was ended before a request was sent")
 
-    async def _send(self, step: Send) -> Reply:
+    async def _send(self, step: SendRequest) -> HttpReply:
         self._refusal = None
         with self._timer.running() as seconds:
             if self._handshake is None:
-                return await self._knock(step, seconds)
+                return await self._connect_plain(step, seconds)
             async with asyncio.timeout(seconds):
-                return await self._say(self._handshake, step)
+                return await self._exchange_extended(self._handshake, step)
 
-    async def _knock(self, step: Send, seconds: float | None) -> Reply:
-        """A plain handshake: one connection for each attempt."""
+    async def _connect_plain(self, step: SendRequest, seconds: float | None) -> HttpReply:
+        """Make a plain handshake: one connection for each attempt."""
+        uri = without_credentials(self._location)
         opening = _Connect(
-            self._uri,
-            additional_headers=headers_with(self._own_headers, step.headers),
+            uri,
+            additional_headers=headers_with(self._additional_headers, step.headers),
             subprotocols=self._subprotocols,
             open_timeout=seconds,
             **self._options,
@@ -135,21 +150,22 @@ class connect:  # noqa: N801 (spelled as in websockets, since it is used as a fu
             self._connection = await opening
         except InvalidStatus as error:
             self._refusal = error
-            return Reply(error.response.status_code, error.response.headers.raw_items(), opening.uri)
-        assert self._connection.response is not None
-        return Reply(101, self._connection.response.headers.raw_items(), opening.uri)
+            response: Response | None = error.response
+        else:
+            response = self._connection.response
+        return plain_reply(response, self._location if opening.uri == uri else opening.uri)
 
-    async def _say(self, handshake: ExtendedHandshake, step: Send) -> Reply:
-        """An extended handshake: one connection, in which requests and responses are messages."""
+    async def _exchange_extended(self, handshake: ExtendedHandshake, step: SendRequest) -> HttpReply:
+        """Send one request of an extended handshake: one connection, in which requests and responses are messages."""
         if self._connection is None:
             self._connection = await _Connect(
                 handshake.opening_uri,
-                additional_headers=self._own_headers,
+                additional_headers=self._additional_headers,
                 subprotocols=[Subprotocol(HANDSHAKE_PROTOCOL), *(self._subprotocols or ())],
                 open_timeout=None,
                 **self._options,
             )
-            handshake.begin(self._connection.subprotocol)
+            handshake.check_opening(self._connection.subprotocol)
             handshake.receive(await self._connection.recv())
         await self._connection.send(handshake.request(step.headers))
         while not handshake.receive(await self._connection.recv()):
@@ -158,5 +174,5 @@ class connect:  # noqa: N801 (spelled as in websockets, since it is used as a fu
             chosen = handshake.subprotocol
             self._connection.protocol.subprotocol = Subprotocol(chosen) if chosen else None
         else:
-            self._refusal = refusal(handshake)
+            self._refusal = invalid_status(handshake)
         return handshake.reply

@@ -1,16 +1,17 @@
-"""Accept URLs: which requests a service takes."""
+"""AcceptURL URLs: which requests a service takes."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 
-from asgi_gateway.model import Kind
+from asgi_gateway.model import Protocol
+from asgi_gateway.services.paths import ambiguity
 
-__all__ = ["Accept", "parse_accept"]
+__all__ = ["AcceptURL", "parse_accept"]
 
-_BOTH: frozenset[Kind] = frozenset(("http", "websocket"))
-_KINDS: dict[str, frozenset[Kind]] = {
+_BOTH: frozenset[Protocol] = frozenset(("http", "websocket"))
+_KINDS: dict[str, frozenset[Protocol]] = {
     "http": frozenset(("http",)),
     "https": frozenset(("http",)),
     "ws": frozenset(("websocket",)),
@@ -22,7 +23,7 @@ _CONFUSABLE = re.compile(r"[\x00-\x1f\x7f\\%?#;]|//|/\.{1,2}(/|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class Accept:
+class AcceptURL:
     """A parsed accept URL.
 
     Args:
@@ -32,13 +33,13 @@ class Accept:
         port: the URL's port, or None when it names none. It counts only with ``match-host``.
     """
 
-    kinds: frozenset[Kind]
+    kinds: frozenset[Protocol]
     path: str
     host: str | None = None
     port: int | None = None
 
 
-def parse_accept(text: str) -> Accept:
+def parse_accept(text: str) -> AcceptURL:
     """Parse ``/path`` or a URL such as ``ws://host:port/path``.
 
     Args:
@@ -48,7 +49,7 @@ def parse_accept(text: str) -> Accept:
         ValueError: it is neither, or no request could ever have such a path.
     """
     if text.startswith("/") and not text.startswith("//"):
-        return Accept(_BOTH, _path(text))
+        return AcceptURL(_BOTH, _path(text))
     match = _URL.fullmatch(text)
     if match is None:
         raise ValueError("neither a path nor a URL; write /path or ws://host:port/path")
@@ -58,10 +59,10 @@ def parse_accept(text: str) -> Accept:
         raise ValueError(f"takes http, https, ws and wss URLs, not {scheme}")
     if port is not None and not 0 < int(port) < 65536:
         raise ValueError("there is no such port")
-    return Accept(kinds, _path(path or "/"), host.lower(), int(port) if port else None)
+    return AcceptURL(kinds, _path(path or "/"), host.lower(), int(port) if port else None)
 
 
 def _path(path: str) -> str:
-    if _CONFUSABLE.search(path):
+    if _CONFUSABLE.search(path) or ambiguity(path) is not None:
         raise ValueError("has a path that no request can have; write it decoded, without dot segments, ; ? # % or //")
     return path.rstrip("/") or "/"

@@ -11,29 +11,31 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from asgi_gateway.authentication.attempt import ThreadPools
+from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.authentication.realm import SESSION_LIFE, Realm, RealmServices, RealmSettings
+from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
 from asgi_gateway.config import registry
-from asgi_gateway.config.accept import Accept as AcceptURLText
-from asgi_gateway.config.diagnostics import Path_, Report
+from asgi_gateway.config.accept import AcceptURL
+from asgi_gateway.config.diagnostics import Report
 from asgi_gateway.config.load import LoadedConfig, load
 from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
+from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.suggestions import did_you_mean
-from asgi_gateway.config.tickets import add_tickets
+from asgi_gateway.config.tickets import with_tickets
 from asgi_gateway.errors import ConfigError, Problem
-from asgi_gateway.gateway import Gateway
+from asgi_gateway.gateway import Gateway, GatewayServices
 from asgi_gateway.keystores import KeyStore, open_store
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
-from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.services.authorization import Authorization
-from asgi_gateway.services.origins import CrossSite, OriginRules
-from asgi_gateway.services.table import Accept, Service
+from asgi_gateway.services.model import Mount, Service
+from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
+from asgi_gateway.sessions.cookies import COOKIE, Sessions, SessionSettings
 from asgi_gateway.telemetry.audit import Audit
 
 __all__ = ["build", "load_config"]
@@ -67,7 +69,7 @@ class _Builder:
         self._loaded = loaded
         self._clock = clock
         self._report = Report(loaded)
-        self._pool = ThreadPools()
+        self._pools = ThreadPools()
         self._audit = Audit(clock)
         self._state = build_state(loaded, clock, self._report)
         self._session_keys: tuple[bytes, ...] | None = None
@@ -83,29 +85,29 @@ class _Builder:
         }
         if self._report.errors:
             raise ConfigError(self._report.problems)
-        services = self._services(realms)
-        add_tickets(self._loaded.config.services or (), services, realms, self._report.problem)
+        services = with_tickets(
+            self._loaded.config.services or (), self._services(realms), realms, self._report.problem
+        )
         if self._report.errors:
             raise ConfigError(self._report.problems)
         try:
             return Gateway(
                 services,
-                state=self._state,
-                pool=self._pool,
-                clock=self._clock,
-                audit=self._audit,
+                GatewayServices(state=self._state, pools=self._pools, clock=self._clock, audit=self._audit),
                 problems=self._report.problems,
-                identity=str(self._loaded.file.absolute() if self._loaded.file is not None else self._loaded.directory),
+                identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
+                extended_handshake=self._loaded.config.extended_handshake,
+                root_path=self._loaded.config.root_path,
             )
         except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
             raise ConfigError(self._report.problems) from None
 
-    def _recycle(self, mode: str) -> tuple[ExpiringState, tuple[bytes, ...]] | None:
-        """What a realm needs for sessions, if it has them."""
-        if mode != "recycle":
+    def _sessions(self, config: RealmConfig, authentication: Authentication) -> Sessions[AuthenticationResult] | None:
+        """Return a realm's sessions; None if it has none or their keys cannot be read."""
+        if authentication.authorization_mode != "recycle":
             return None
         if self._session_keys is None:
             security = self._loaded.config.security
@@ -120,12 +122,23 @@ class _Builder:
             except ConfigError as error:
                 self._report.adopt(error, ("security", "session-keys"))
                 return None
-        return self._state, self._session_keys
+        cookie = self._loaded.config.security.session_cookie
+        settings = SessionSettings(
+            realm=config.name,
+            keys=self._session_keys,
+            life=authentication.session_timeout or SESSION_LIFE,
+            idle=authentication.authorization_timeout,
+            cookie=cookie or COOKIE,
+            gateway="" if cookie else self._state.identity or _file_or_directory(self._loaded),
+            per_user=config.sessions_per_user,
+            per_client=config.sessions_per_client,
+        )
+        return Sessions(settings, self._state, self._clock, result_from_session)
 
     def _store(self, config: StoreConfig | None, element: str) -> KeyStore | None:
         if config is None:
             return None
-        path: Path_ = ("security", element)
+        path: ConfigPath = ("security", element)
 
         def warn(message: str) -> None:
             self._report.problem(path, message, severity="warning")
@@ -145,35 +158,40 @@ class _Builder:
         configured = self._loaded.config.services
         if configured is None:
             (only,) = realms.values()
-            return [Service("default", (Accept(""),), (only,))]
+            return [Service("default", (Mount(""),), (only,))]
         return [self._service(config, realms) for config in configured]
 
     def _service(self, config: ServiceConfig, realms: Mapping[str, Realm]) -> Service:
         constraint = config.authorization_constraint
-        accepts = tuple(
-            Accept(accept.path.rstrip("/"), accept.kinds, host)
+        mounts = tuple(
+            Mount(accept.path.rstrip("/"), accept.kinds, host)
             for accept in config.accepts
             for host in (_hosts(accept) if config.match_host else (None,))
         )
         return Service(
             config.name or config.accept[0],
-            accepts,
+            mounts,
             tuple(realms[name] for name in config.realm_name),  # every one of them: none is as good as public
             Authorization(constraint.require_role if constraint is not None else ()),
             OriginRules(
-                CrossSite(
-                    frozenset(map(_origin, _words(cross.allow_origin))),
-                    tuple(_words(cross.allow_methods)),
-                    tuple(word.lower() for word in _words(cross.allow_headers)),
-                    None if cross.maximum_age is None else int(cross.maximum_age),
-                )
-                for cross in config.cross_site_constraint
+                (
+                    CrossSite(
+                        frozenset(map(canonical_origin, _words(cross.allow_origin))),
+                        tuple(_words(cross.allow_methods)),
+                        tuple(word.lower() for word in _words(cross.allow_headers)),
+                        None if cross.maximum_age is None else int(cross.maximum_age),
+                    )
+                    for cross in config.cross_site_constraint
+                ),
+                by_application=config.cors == "application",
             ),
+            allow_encoded_slash=config.allow_encoded_slash,
+            same_user=config.same_user,
         )
 
     # --------------------------------------------------------------------------------------------------------- realms
 
-    def _realm(self, config: RealmConfig, path: Path_) -> Realm | None:
+    def _realm(self, config: RealmConfig, path: ConfigPath) -> Realm | None:
         authentication = config.authentication
         if authentication is None or not authentication.login_modules:
             return None  # whether anything needs the realm was checked before
@@ -196,26 +214,26 @@ class _Builder:
         realm = Realm(
             config.name,
             schemes,
-            CredentialReader(
+            reader=CredentialReader(
                 authentication.http_header,
                 authentication.http_query_parameter,
                 authentication.http_cookie,
                 authentication.websocket_subprotocol,
             ),
-            chain,
-            pool=self._pool,
-            clock=self._clock,
-            audit=self._audit,
-            description=config.description,
-            session_timeout=authentication.session_timeout,
-            authorization_timeout=authentication.authorization_timeout,
-            cache_ttl=config.credential_cache,
-            recycle=self._recycle(authentication.authorization_mode),
+            chain=chain,
+            services=RealmServices(pools=self._pools, clock=self._clock, audit=self._audit),
+            settings=RealmSettings(
+                description=config.description,
+                session_timeout=authentication.session_timeout,
+                authorization_timeout=authentication.authorization_timeout,
+                cache_ttl=config.credential_cache,
+            ),
+            sessions=self._sessions(config, authentication),
         )
         invalidations.append(realm)
         return realm
 
-    def _schemes(self, authentication: Authentication, path: Path_) -> list[ChallengeScheme]:
+    def _schemes(self, authentication: Authentication, path: ConfigPath) -> list[ChallengeScheme]:
         schemes = []
         for index, name in enumerate(authentication.http_challenge_scheme):
             try:
@@ -226,7 +244,7 @@ class _Builder:
         return schemes
 
     def _entry(
-        self, config: LoginModuleConfig, realm: str, path: Path_, invalidations: list[Realm]
+        self, config: LoginModuleConfig, realm: str, path: ConfigPath, invalidations: list[Realm]
     ) -> ChainEntry | None:
         try:
             found = registry.login_module(config.type)
@@ -241,7 +259,9 @@ class _Builder:
             return None
         return ChainEntry(module, config.success, config.type, config.time_limit)
 
-    def _context(self, config: LoginModuleConfig, realm: str, path: Path_, invalidations: list[Realm]) -> ModuleContext:
+    def _context(
+        self, config: LoginModuleConfig, realm: str, path: ConfigPath, invalidations: list[Realm]
+    ) -> ModuleContext:
         def invalidate() -> None:
             for each in invalidations:
                 each.cache.clear()
@@ -266,7 +286,12 @@ class _Builder:
         )
 
     def _module(
-        self, found: type[LoginModule], options: Any, context: ModuleContext, config: LoginModuleConfig, path: Path_
+        self,
+        found: type[LoginModule],
+        options: Any,
+        context: ModuleContext,
+        config: LoginModuleConfig,
+        path: ConfigPath,
     ) -> LoginModule | None:
         try:
             return found(options, context)
@@ -277,17 +302,25 @@ class _Builder:
         return None
 
 
+def _identity(loaded: LoadedConfig) -> str:
+    """Return what tells a configuration from others on the host.
+
+    A file stays the same configuration when its content changes: an old and a new worker must not run side by side. A
+    mapping has no name, so its content tells it from others of the same directory; ``repr`` leaves options out.
+    """
+    where = _file_or_directory(loaded)
+    return where if loaded.file is not None else repr((where, loaded.config))
+
+
+def _file_or_directory(loaded: LoadedConfig) -> str:
+    return str(loaded.file.absolute() if loaded.file is not None else loaded.directory)
+
+
 def _words(text: str | None) -> list[str]:
     return (text or "").replace(",", " ").split()
 
 
-def _origin(text: str) -> str:
-    """An origin as browsers send it: in lower case, without the scheme's own port."""
-    scheme, separator, authority = text.lower().partition("://")
-    return scheme + separator + authority.removesuffix({"http": ":80", "https": ":443"}.get(scheme, ""))
-
-
-def _hosts(accept: AcceptURLText) -> tuple[str | None, ...]:
+def _hosts(accept: AcceptURL) -> tuple[str | None, ...]:
     """The Host headers that an accept URL stands for; a URL without a port takes any."""
     if accept.host is None:
         return (None,)

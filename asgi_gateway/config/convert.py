@@ -13,16 +13,20 @@ from xml.sax.saxutils import escape
 
 import yaml
 
-from asgi_gateway.config.element_names import Kind, fields, singular
+from asgi_gateway.config.element_names import FieldKind, fields, singular
 from asgi_gateway.config.load import LoadedConfig
-from asgi_gateway.config.model import Element, GatewayConfig
+from asgi_gateway.config.model import ConfigElement, GatewayConfig
 from asgi_gateway.documents import Node, collapse
 
 __all__ = ["to_xml", "to_yaml"]
 
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DASHES = re.compile(r"-(?=-)")  # two in a row would end an XML comment
-_NATIVE = ("credential-cache", "life", "match-host", "max-authentication-attempts", "require-valid-user", "time-limit")
+_NATIVE = (
+    *("allow-encoded-slash", "credential-cache", "extended-handshake", "life", "match-host"),
+    *("max-authentication-attempts", "require-valid-user", "same-user"),
+    *("sessions-per-client", "sessions-per-user", "time-limit"),
+)
 _FLAT = ("realms", "services")
 _ATTEMPTS = "max-authentication-attempts"
 
@@ -96,19 +100,19 @@ def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _represent_text)
 
 
-def _plain(cls: type[Element], node: Node) -> dict[str, Any]:
+def _plain(cls: type[ConfigElement], node: Node) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, entry in fields(cls).items():
         child = node.entries.get(name)
         if child is None:
             continue
-        if entry.kind is Kind.FREE:
+        if entry.kind is FieldKind.FREE:
             found[name] = _option(child)
-        elif entry.kind is Kind.ELEMENT and entry.element:
+        elif entry.kind is FieldKind.ELEMENT and entry.element:
             found[name] = _plain(entry.element, child)
-        elif entry.kind is Kind.ELEMENTS and entry.element:
+        elif entry.kind is FieldKind.ELEMENTS and entry.element:
             found[name] = [_plain(entry.element, item) for item in child.items]
-        elif entry.kind is Kind.TEXTS:
+        elif entry.kind is FieldKind.TEXTS:
             texts = [item.text for item in child.items]
             found[name] = texts[0] if len(texts) == 1 else texts
         elif name == "require-valid-user":
@@ -136,20 +140,20 @@ def _native(text: str) -> str | int | bool:
 # ----------------------------------------------------------------------------------------------------------------- XML
 
 
-def _elements(cls: type[Element], node: Node, indent: int, *, in_order: bool = True) -> Iterator[str]:
+def _elements(cls: type[ConfigElement], node: Node, indent: int, *, in_order: bool = True) -> Iterator[str]:
     known = fields(cls)
     for name in known if in_order else node.entries:
         child = node.entries.get(name)
         if child is None:
             continue
         entry = known[name]
-        if entry.kind is Kind.FREE:
+        if entry.kind is FieldKind.FREE:
             yield from _block(name, list(_options(child, indent + 2)), indent)
-        elif entry.kind is Kind.ELEMENT and entry.element:
+        elif entry.kind is FieldKind.ELEMENT and entry.element:
             yield from _block(name, list(_elements(entry.element, child, indent + 2)), indent)
-        elif entry.kind is Kind.ELEMENTS and entry.element:
+        elif entry.kind is FieldKind.ELEMENTS and entry.element:
             yield from _repeated(name, entry.element, child, indent)
-        elif entry.kind is Kind.TEXTS:
+        elif entry.kind is FieldKind.TEXTS:
             yield from (_text(name, item.text, indent) for item in child.items)
         elif name == _ATTEMPTS:
             option = _text("http.max.authentication.attempts", child.text, indent + 2)
@@ -160,7 +164,7 @@ def _elements(cls: type[Element], node: Node, indent: int, *, in_order: bool = T
             yield _text(name, child.text, indent)
 
 
-def _repeated(name: str, cls: type[Element], node: Node, indent: int) -> Iterator[str]:
+def _repeated(name: str, cls: type[ConfigElement], node: Node, indent: int) -> Iterator[str]:
     one = singular(name)
     contained = one != name and name not in _FLAT
     inner = indent + 2 if contained else indent

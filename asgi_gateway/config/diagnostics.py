@@ -8,14 +8,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from asgi_gateway.config.load import LoadedConfig
+from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.plugins.option_types import ModuleOptions
 
-__all__ = ["Path_", "Report"]
-
-Path_ = tuple[str | int, ...]
-"""Where something stands: the model's names and indices."""
+__all__ = ["Report"]
 
 
 class Report:
@@ -34,11 +32,11 @@ class Report:
         """Whether any of the problems is an error."""
         return any(problem.severity == "error" for problem in self.problems)
 
-    def problem(self, path: Path_, message: str, hint: str = "", severity: str = "error") -> None:
+    def problem(self, path: ConfigPath, message: str, hint: str = "", severity: str = "error") -> None:
         """Add a problem of what stands at a path."""
         self.problems.append(self._loaded.problem(path, message, hint=hint, severity=severity))
 
-    def adopt(self, error: ConfigError, path: Path_, hint: str = "") -> None:
+    def adopt(self, error: ConfigError, path: ConfigPath, hint: str = "") -> None:
         """Take over a plugin's problems; those without a place of their own get the place of its configuration."""
         for problem in error.problems:
             if problem.file is not None or problem.line:
@@ -47,7 +45,7 @@ class Report:
                 self.problem(path, problem.message, problem.hint or hint, problem.severity)
 
     def validated(
-        self, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: Path_
+        self, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: ConfigPath
     ) -> ModuleOptions | None:
         """A plugin's options; None if they are wrong, which is then told.
 
@@ -66,7 +64,12 @@ class Report:
         return None
 
     def _options(
-        self, error: ValidationError, model: type[ModuleOptions], options: Mapping[str, Any], what: str, path: Path_
+        self,
+        error: ValidationError,
+        model: type[ModuleOptions],
+        options: Mapping[str, Any],
+        what: str,
+        path: ConfigPath,
     ) -> None:
         known = [field.alias or name for name, field in model.model_fields.items()]
         for detail in error.errors(include_url=False, include_input=False):

@@ -9,11 +9,11 @@ from enum import Enum
 from functools import cache
 from typing import Annotated, Any, Union, get_args, get_origin
 
-from asgi_gateway.config.model import Element, GatewayConfig, ServiceConfig
+from asgi_gateway.config.model import ConfigElement, GatewayConfig, ServiceConfig
 
-__all__ = ["IGNORED", "Field", "Kind", "fields", "home", "ignored_option", "names", "singular"]
+__all__ = ["IGNORED", "Field", "FieldKind", "element_accepting", "fields", "ignored_option", "names", "singular"]
 
-IGNORED: dict[type[Element], frozenset[str]] = {
+IGNORED: dict[type[ConfigElement], frozenset[str]] = {
     GatewayConfig: frozenset(("cluster",)),
     ServiceConfig: frozenset(
         ("balance", "connect", "mime-mapping", "notify", "notify-options", "properties", "type"),
@@ -28,7 +28,7 @@ _OPTIONS = re.compile(
 )
 
 
-class Kind(Enum):
+class FieldKind(Enum):
     """What a field holds."""
 
     TEXT = "a single value"
@@ -49,8 +49,8 @@ class Field:
     """
 
     name: str
-    kind: Kind
-    element: type[Element] | None = None
+    kind: FieldKind
+    element: type[ConfigElement] | None = None
 
 
 def singular(name: str) -> str:
@@ -59,7 +59,7 @@ def singular(name: str) -> str:
 
 
 @cache
-def fields(element: type[Element]) -> dict[str, Field]:
+def fields(element: type[ConfigElement]) -> dict[str, Field]:
     """The fields of a model class by their names in files."""
     return {
         info.alias or name: _field(info.alias or name, info.annotation) for name, info in element.model_fields.items()
@@ -67,20 +67,20 @@ def fields(element: type[Element]) -> dict[str, Field]:
 
 
 @cache
-def names(element: type[Element]) -> dict[str, Field]:
+def names(element: type[ConfigElement]) -> dict[str, Field]:
     """Every name that stands for a field: what can be repeated has a singular and a plural."""
     found = dict(fields(element))
     for field in fields(element).values():
-        if field.kind in (Kind.TEXTS, Kind.ELEMENTS):
-            one = singular(field.name) if field.kind is Kind.ELEMENTS else field.name
+        if field.kind in (FieldKind.TEXTS, FieldKind.ELEMENTS):
+            one = singular(field.name) if field.kind is FieldKind.ELEMENTS else field.name
             found[one] = found[one + ("es" if one.endswith("s") else "s")] = field
     return found
 
 
-def home(name: str) -> str | None:
+def element_accepting(name: str) -> str | None:
     """The element in which a name belongs, for names that stand elsewhere; None for a name that nothing has."""
 
-    def search(element: type[Element], called: str) -> str | None:
+    def search(element: type[ConfigElement], called: str) -> str | None:
         if name in names(element):
             return called
         inner = (search(field.element, singular(field.name)) for field in fields(element).values() if field.element)
@@ -97,10 +97,10 @@ def ignored_option(name: str) -> bool:
 def _field(name: str, annotation: Any) -> Field:
     inner, many = _inner(annotation)
     if get_origin(inner) is dict:
-        return Field(name, Kind.FREE)
-    if isinstance(inner, type) and issubclass(inner, Element):
-        return Field(name, Kind.ELEMENTS if many else Kind.ELEMENT, inner)
-    return Field(name, Kind.TEXTS if many else Kind.TEXT)
+        return Field(name, FieldKind.FREE)
+    if isinstance(inner, type) and issubclass(inner, ConfigElement):
+        return Field(name, FieldKind.ELEMENTS if many else FieldKind.ELEMENT, inner)
+    return Field(name, FieldKind.TEXTS if many else FieldKind.TEXT)
 
 
 def _inner(annotation: Any) -> tuple[Any, bool]:

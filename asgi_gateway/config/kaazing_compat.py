@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 
 from asgi_gateway.config.element_names import ignored_option
+from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.documents import Mark, Node
 
@@ -17,20 +18,20 @@ _OPTIONS = {
 }
 
 
-def prepare_service(node: Node, path: tuple[str | int, ...], note: Callable[..., None]) -> Node:
+def prepare_service(node: Node, path: ConfigPath, add_problem: Callable[..., None]) -> Node:
     """A service with the original's own elements replaced by what they mean here.
 
     Args:
         node: the service as it was written.
         path: where it stands.
-        note: takes a mark, a path, a message, a hint and a severity.
+        add_problem: takes a mark, a path, a message, a hint and a severity.
     """
     entries: dict[str, Node] = {}
     keys: dict[str, Mark] = {}
 
     def add(name: str, mark: Mark, value: Node) -> None:
         if name in entries:
-            note(mark, (*path, name), "stands here a second time in other words", "keep one")
+            add_problem(mark, (*path, name), "stands here a second time in other words", "keep one")
         entries.setdefault(name, value)
         keys.setdefault(name, mark)
 
@@ -38,30 +39,30 @@ def prepare_service(node: Node, path: tuple[str | int, ...], note: Callable[...,
         mark = node.keys[key]
         if key in ("auth-constraint", "auth-constraints"):
             hint = "write authorization-constraint"
-            note(mark, (*path, key), f"{key} is a deprecated name", hint, "warning")
+            add_problem(mark, (*path, key), f"{key} is a deprecated name", hint, "warning")
             add("authorization-constraint", mark, child)
         elif key in _OPTIONS:
-            _options(key, child, path, note, add)
+            _options(key, child, path, add_problem, add)
         else:
             add(key, mark, child)
     return Node(node.mark, entries, keys=keys)
 
 
 def _options(
-    key: str, node: Node, path: tuple[str | int, ...], note: Callable[..., None], add: Callable[[str, Mark, Node], None]
+    key: str, node: Node, path: ConfigPath, add_problem: Callable[..., None], add: Callable[[str, Mark, Node], None]
 ) -> None:
     wanted, name = _OPTIONS[key]
     if not node.is_mapping and node.value != "":
-        note(node.mark, (*path, key), f"options are names with values, not {node.kind}")
+        add_problem(node.mark, (*path, key), f"options are names with values, not {node.kind}")
     for option, value in node.entries.items():
         mark = node.keys[option]
         if option == wanted:
             add(name, mark, _words(value) if name == "realm-name" else value)
         elif ignored_option(option):
-            note(mark, (*path, key, option), "means nothing to an ASGI gateway", severity="ignored")
+            add_problem(mark, (*path, key, option), "means nothing to an ASGI gateway", severity="ignored")
         else:
             message = f"there is no {option[:80]!r} in {key}"
-            note(mark, (*path, key, option[:80]), message, did_you_mean(option, [wanted]))
+            add_problem(mark, (*path, key, option[:80]), message, did_you_mean(option, [wanted]))
 
 
 def _words(node: Node) -> Node:

@@ -1,4 +1,4 @@
-"""Loading a configuration: read, shape, expand, validate, check. All problems are collected before any is raised."""
+"""Load a configuration: read, normalize, expand, validate, check. All problems are collected before any is raised."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import Any, Literal
 from asgi_gateway.config.checks import check
 from asgi_gateway.config.interpolate import expand
 from asgi_gateway.config.model import GatewayConfig
-from asgi_gateway.config.normalize import Path as NodePath
-from asgi_gateway.config.normalize import Shaped, path_text, shape
+from asgi_gateway.config.normalize import NormalizedTree, normalize
 from asgi_gateway.config.parse import from_mapping, from_xml, from_yaml
+from asgi_gateway.config.path import ConfigPath, path_text
 from asgi_gateway.config.validate import validate
 from asgi_gateway.documents import Mark, Node, read_xml, read_yaml
 from asgi_gateway.errors import ConfigError, Problem
@@ -43,7 +43,7 @@ class LoadedConfig:
     tree: Node = field(repr=False)
     properties: Mapping[str, Node] = field(repr=False)
 
-    def where(self, path: NodePath) -> Mark:
+    def where(self, path: ConfigPath) -> Mark:
         """The position of what stands at a path, or of the nearest element around it.
 
         Args:
@@ -51,7 +51,7 @@ class LoadedConfig:
         """
         return _where(self.tree, path)
 
-    def problem(self, path: NodePath, message: str, *, hint: str = "", severity: str = "error") -> Problem:
+    def problem(self, path: ConfigPath, message: str, *, hint: str = "", severity: str = "error") -> Problem:
         """A Problem about what stands at a path."""
         return self.where(path).problem(message, path=path_text(path), hint=hint, severity=severity)
 
@@ -113,23 +113,25 @@ def _read(
 def _finish(
     tree: Node, problems: list[Problem], directory: Path, file: Path | None, environment: Mapping[str, str] | None
 ) -> LoadedConfig:
-    shaped = shape(tree)
-    shaped.problems[:0] = problems
-    plain = expand(shaped, os.environ if environment is None else environment)
-    parts = validate(shaped, plain, lambda path: _where(shaped.root, path))
-    check(parts, lambda path, message, hint="", severity="error": _note(shaped, path, message, hint, severity))
-    found = tuple(sorted(dict.fromkeys(shaped.problems), key=lambda problem: (problem.line, problem.column)))
+    normalized = normalize(tree)
+    normalized.problems[:0] = problems
+    plain = expand(normalized, os.environ if environment is None else environment)
+    parts = validate(normalized, plain, lambda path: _where(normalized.root, path))
+    check(
+        parts, lambda path, message, hint="", severity="error": _add_problem(normalized, path, message, hint, severity)
+    )
+    found = tuple(sorted(dict.fromkeys(normalized.problems), key=lambda problem: (problem.line, problem.column)))
     if parts.config is None or any(problem.severity == "error" for problem in found):
         raise ConfigError(found)
-    return LoadedConfig(parts.config, found, directory, file, shaped.root, shaped.properties)
+    return LoadedConfig(parts.config, found, directory, file, normalized.root, normalized.properties)
 
 
-def _note(shaped: Shaped, path: NodePath, message: str, hint: str, severity: str) -> None:
-    mark = _where(shaped.root, path)
-    shaped.problems.append(mark.problem(message, path=path_text(path), hint=hint, severity=severity))
+def _add_problem(normalized: NormalizedTree, path: ConfigPath, message: str, hint: str, severity: str) -> None:
+    mark = _where(normalized.root, path)
+    normalized.problems.append(mark.problem(message, path=path_text(path), hint=hint, severity=severity))
 
 
-def _where(node: Node, path: NodePath) -> Mark:
+def _where(node: Node, path: ConfigPath) -> Mark:
     for step in path:
         if isinstance(step, str) and step in node.entries:
             node = node.entries[step]

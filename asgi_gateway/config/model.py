@@ -8,15 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from asgi_gateway.config.accept import Accept, parse_accept
+from asgi_gateway.config.accept import AcceptURL, parse_accept
 from asgi_gateway.config.suggestions import parse_boolean, parse_duration, parse_flag
 from asgi_gateway.plugins.login_module import ControlFlag
+from asgi_gateway.sessions.limits import PER_CLIENT, PER_USER
 
 __all__ = [
     "Authentication",
+    "ConfigElement",
     "Constraint",
     "CrossSiteConstraint",
-    "Element",
     "GatewayConfig",
     "LoginModuleConfig",
     "RealmConfig",
@@ -54,11 +55,17 @@ Flag = Annotated[bool, BeforeValidator(parse_flag)]
 Boolean = Annotated[bool, BeforeValidator(parse_boolean)]
 
 
+def _cookie_name(text: str) -> str:
+    if re.fullmatch(r"(?!__)[A-Za-z0-9_-]{1,64}", text) is None:
+        raise ValueError("takes 1 to 64 letters, digits, dashes or underscores, and not two underscores in front")
+    return text
+
+
 def _dashes(name: str) -> str:
     return name.replace("_", "-")
 
 
-class Element(BaseModel):
+class ConfigElement(BaseModel):
     """Base of all: unknown keys are errors, values stay as they were."""
 
     model_config = ConfigDict(
@@ -66,7 +73,7 @@ class Element(BaseModel):
     )
 
 
-class StoreConfig(Element):
+class StoreConfig(ConfigElement):
     """``keystore`` and ``truststore``."""
 
     type: Literal["JKS", "JCEKS", "PKCS12"] | None = None
@@ -74,21 +81,21 @@ class StoreConfig(Element):
     password_file: File | None = None
 
 
-class StateConfig(Element):
+class StateConfig(ConfigElement):
     """``state``: where login modules and sessions keep what all workers share. Ours."""
 
     type: NonEmpty
     options: dict[str, Any] = Field(default={}, repr=False)
 
 
-class SessionKeysConfig(Element):
+class SessionKeysConfig(ConfigElement):
     """``session-keys``: where the keys are that sign session cookies, one of the two. Ours."""
 
     file: File | None = None
     environment: NonEmpty | None = None
 
 
-class LoginModuleConfig(Element):
+class LoginModuleConfig(ConfigElement):
     """``login-module``. ``time-limit`` is ours: how long the module may take, 30 seconds by default.
 
     Option values are text, lists of at least two values, or mappings, in whichever spelling they were written.
@@ -100,7 +107,7 @@ class LoginModuleConfig(Element):
     time_limit: Duration = 30.0
 
 
-class Authentication(Element):
+class Authentication(ConfigElement):
     """``authentication``. ``websocket-subprotocol`` is ours: ``bearer`` reads ``Sec-WebSocket-Protocol: bearer.…``."""
 
     http_challenge_scheme: tuple[NonEmpty, ...] = Field(min_length=1)
@@ -114,34 +121,41 @@ class Authentication(Element):
     login_modules: tuple[LoginModuleConfig, ...] = ()
 
 
-class RealmConfig(Element):
-    """``realm``. ``credential-cache`` is ours: how long a verified credential is remembered; 0 turns it off."""
+class RealmConfig(ConfigElement):
+    """``realm``. Three of its elements are ours.
+
+    ``credential-cache``: how long a verified credential is cached; 0 turns the cache off. ``sessions-per-user`` and
+    ``sessions-per-client``: how many sessions a user has at most, in all and at one address; the oldest ones end.
+    """
 
     name: NonEmpty
     description: str = ""
     user_principal_class: tuple[NonEmpty, ...] = ()
     authentication: Authentication | None = None
     credential_cache: DurationOrZero = 30.0
+    sessions_per_user: int = Field(default=PER_USER, ge=1, le=10_000)
+    sessions_per_client: int = Field(default=PER_CLIENT, ge=1, le=10_000)
 
 
-class SecurityConfig(Element):
-    """``security``."""
+class SecurityConfig(ConfigElement):
+    """``security``. ``session-cookie`` is ours: what the names of session cookies begin with."""
 
     keystore: StoreConfig | None = None
     truststore: StoreConfig | None = None
     state: StateConfig | None = None
     session_keys: SessionKeysConfig | None = None
+    session_cookie: Annotated[str, AfterValidator(_cookie_name)] | None = None
     realms: tuple[RealmConfig, ...] = ()
 
 
-class Constraint(Element):
+class Constraint(ConfigElement):
     """``authorization-constraint``: every ``require-role`` must be held; ``*`` means any authenticated user."""
 
     require_role: tuple[NonEmpty, ...] = ()
     require_valid_user: Flag = False
 
 
-class CrossSiteConstraint(Element):
+class CrossSiteConstraint(ConfigElement):
     """``cross-site-constraint``."""
 
     allow_origin: NonEmpty
@@ -150,20 +164,28 @@ class CrossSiteConstraint(Element):
     maximum_age: Duration | None = None
 
 
-class TicketConfig(Element):
+class TicketConfig(ConfigElement):
     """``ticket``, which is ours: a login to these realms is traded for a ticket that opens one of the WebSockets."""
 
     realm_name: tuple[NonEmpty, ...] = Field(min_length=1)
     life: Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=3600)] = 30.0
 
 
-class ServiceConfig(Element):
-    """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order."""
+class ServiceConfig(ConfigElement):
+    """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order.
+
+    ``allow-encoded-slash`` is ours: whether a segment of its paths may hold a slash that was sent as ``%2F``.
+    ``cors`` is ours: who answers preflights and sends the headers of CORS.
+    ``same-user`` is ours: whether several realms must authenticate the same user.
+    """
 
     name: str = ""
     description: str = ""
     accept: tuple[AcceptURLText, ...] = Field(min_length=1)
     match_host: Boolean = False
+    allow_encoded_slash: Boolean = False
+    same_user: Boolean = True
+    cors: Literal["gateway", "application"] = "gateway"
     realm_name: tuple[NonEmpty, ...] = ()
     authorization_constraint: Constraint | None = None
     cross_site_constraint: tuple[CrossSiteConstraint, ...] = ()
@@ -171,7 +193,7 @@ class ServiceConfig(Element):
     max_authentication_attempts: int = Field(default=0, ge=0, le=100)
 
     @property
-    def accepts(self) -> tuple[Accept, ...]:
+    def accepts(self) -> tuple[AcceptURL, ...]:
         """The accept URLs, parsed."""
         return tuple(map(parse_accept, self.accept))
 
@@ -182,12 +204,23 @@ def _plain_path(path: str) -> str:
     return path
 
 
-class GatewayConfig(Element):
+def _root(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("does not begin with a slash; write /api, or / for none")
+    return parse_accept(text).path.removesuffix("/")
+
+
+class GatewayConfig(ConfigElement):
     """The whole file. Without services, the one realm protects everything.
 
     ``browser-client`` is ours: the path at which the gateway serves its client for browsers, an ES module, to anybody.
+    ``extended-handshake`` is ours: whether clients may log in inside a WebSocket, which is accepted before. An XML file
+    whose root is in a namespace of the original has it on unless it says otherwise.
+    ``root-path`` is ours: the part of each path below which the application is mounted, instead of the server's.
     """
 
     security: SecurityConfig = SecurityConfig()
     services: tuple[ServiceConfig, ...] | None = None
     browser_client: Annotated[str, AfterValidator(_plain_path)] | None = None
+    root_path: Annotated[str, AfterValidator(_root)] | None = None
+    extended_handshake: Boolean = False

@@ -11,12 +11,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asgi_gateway.documents import Element, Mark, Node, collapse
+from asgi_gateway.documents import Mark, Node, XmlElement, collapse
 from asgi_gateway.documents.nodes import MAX_DEPTH
 from asgi_gateway.errors import ConfigError, Problem
 
 __all__ = ["from_mapping", "from_xml", "from_yaml", "text_node"]
 
+_ORIGINAL = re.compile(r"http://xmlns\.kaazing\.(org|com)/[0-9]{4}/[0-9]{2}/gateway")
+"""The namespaces of the original's files, by the year and month of its versions."""
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -58,18 +60,26 @@ def from_mapping(value: Any, problems: list[Problem], path: str = "", depth: int
     raise ConfigError(mark.problem(message, path=path.lstrip(".")))
 
 
-def from_xml(element: Element, problems: list[Problem]) -> Node:
+def from_xml(element: XmlElement, problems: list[Problem]) -> Node:
     """An XML document's tree: elements of one name become a list under it."""
     root = _from_element(element, problems)
     if element.name == "gateway-config":
-        return root
+        return _with_original_defaults(root) if _ORIGINAL.fullmatch(element.namespace) else root
     if element.name == "security":
         return Node(element.mark, {"security": root}, keys={"security": element.mark})
     hint = "the root is <gateway-config> or <security>"
     raise ConfigError(element.mark.problem(f"<{element.name}> cannot be the root of a configuration", hint=hint))
 
 
-def _from_element(element: Element, problems: list[Problem]) -> Node:
+def _with_original_defaults(root: Node) -> Node:
+    """Return the tree of a file of the original with what the original does without being told."""
+    if "extended-handshake" in root.entries or not root.is_mapping:
+        return root
+    entries = {**root.entries, "extended-handshake": text_node(root.mark, "true")}
+    return Node(root.mark, entries, keys={**root.keys, "extended-handshake": root.mark})
+
+
+def _from_element(element: XmlElement, problems: list[Problem]) -> Node:
     for name in element.attributes:
         if name != "xml:space":
             message = f"<{element.name}> has an attribute {name!r}, and attributes mean nothing here"
@@ -79,7 +89,7 @@ def _from_element(element: Element, problems: list[Problem]) -> Node:
     if element.text.strip():
         message = f"<{element.name}> holds text beside its elements"
         problems.append(element.mark.problem(message, hint="remove the text, or put it into an element"))
-    found: dict[str, list[Element]] = {}
+    found: dict[str, list[XmlElement]] = {}
     for child in element.children:
         found.setdefault(child.name, []).append(child)
     entries = {}
@@ -90,7 +100,7 @@ def _from_element(element: Element, problems: list[Problem]) -> Node:
     return Node(element.mark, entries, keys=keys)
 
 
-def _text(element: Element, problems: list[Problem]) -> Node:
+def _text(element: XmlElement, problems: list[Problem]) -> Node:
     text = element.text if element.attributes.get("xml:space") == "preserve" else collapse(element.text)
     if element.cdata:
         # files written after the original's own example double the escape: &amp; inside CDATA, where & is meant

@@ -21,7 +21,7 @@ __all__ = ["login_module", "login_module_names", "scheme", "scheme_names", "stat
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class PluginKind:
     """One kind of plugin: what it is called, its base class, its entry points, and what comes with the gateway."""
 
     what: str
@@ -30,7 +30,7 @@ class _Kind:
     built_in: Mapping[str, str]
 
 
-_MODULES = _Kind(
+_MODULES = PluginKind(
     "login module",
     LoginModule,
     "asgi_gateway.login_modules",
@@ -47,19 +47,21 @@ _MODULES = _Kind(
         "jwt": "asgi_gateway.modules.jwt:JwtLoginModule",
     },
 )
-_SCHEMES = _Kind(
+_SCHEMES = PluginKind(
     "challenge scheme",
     ChallengeScheme,
     "asgi_gateway.challenge_schemes",
     {
         "Basic": "asgi_gateway.schemes:BasicScheme",
         "Application Basic": "asgi_gateway.schemes:ApplicationBasicScheme",
+        "Bearer": "asgi_gateway.schemes:BearerScheme",
+        "Application Bearer": "asgi_gateway.schemes:ApplicationBearerScheme",
         "Negotiate": "asgi_gateway.schemes:NegotiateScheme",
         "Application Negotiate": "asgi_gateway.schemes:ApplicationNegotiateScheme",
         "Application Token": "asgi_gateway.schemes:ApplicationTokenScheme",
     },
 )
-_STORES = _Kind(
+_STORES = PluginKind(
     "state store",
     StateStore,
     "asgi_gateway.state_stores",
@@ -125,11 +127,11 @@ def scheme_names() -> list[str]:
     return _names(_SCHEMES)
 
 
-def _names(kind: _Kind) -> list[str]:
+def _names(kind: PluginKind) -> list[str]:
     return list(dict.fromkeys((*kind.built_in, *(point.name for point in entry_points(group=kind.group)))))
 
 
-def _find(kind: _Kind, name: str, dotted: str | None) -> Any:
+def _find(kind: PluginKind, name: str, dotted: str | None) -> Any:
     if dotted is not None:
         target = ":".join(dotted.rpartition(".")[::2])
     else:
@@ -150,7 +152,7 @@ def _find(kind: _Kind, name: str, dotted: str | None) -> Any:
     return found
 
 
-def _target(kind: _Kind, name: str) -> str:
+def _target(kind: PluginKind, name: str) -> str:
     points = [point for point in entry_points(group=kind.group) if point.name == name]
     if name in kind.built_in:
         if points:

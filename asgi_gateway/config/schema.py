@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from asgi_gateway.config.element_names import IGNORED, Field, Kind, fields, names, singular
-from asgi_gateway.config.model import Element, GatewayConfig
+from asgi_gateway.config.element_names import IGNORED, Field, FieldKind, fields, names, singular
+from asgi_gateway.config.model import ConfigElement, GatewayConfig
 
 __all__ = ["json_schema"]
 
@@ -45,7 +45,7 @@ def json_schema() -> dict[str, Any]:
     return {**head, **root, "$defs": definitions}
 
 
-def _object(cls: type[Element], definitions: dict[str, Any]) -> dict[str, Any]:
+def _object(cls: type[ConfigElement], definitions: dict[str, Any]) -> dict[str, Any]:
     model = cls.model_json_schema(by_alias=True)
     shapes = {entry.name: _field(entry, model["properties"][entry.name], definitions) for entry in fields(cls).values()}
     properties = {name: shapes[entry.name] for name, entry in names(cls).items()}
@@ -67,25 +67,25 @@ def _object(cls: type[Element], definitions: dict[str, Any]) -> dict[str, Any]:
     return schema | ({"required": required} if required else {}) | ({"allOf": choices} if choices else {})
 
 
-def _spellings(cls: type[Element], name: str) -> list[str]:
+def _spellings(cls: type[ConfigElement], name: str) -> list[str]:
     return [spelling for spelling, entry in names(cls).items() if entry.name == name]
 
 
 def _field(entry: Field, model: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
-    if entry.kind is Kind.FREE:
+    if entry.kind is FieldKind.FREE:
         return {"type": ["object", "null"], "propertyNames": {"pattern": r"^[A-Za-z_][A-Za-z0-9_.-]*$"}}
     if entry.element is not None:
         return _nested(entry, entry.element, definitions)
-    if entry.kind is Kind.TEXTS:
+    if entry.kind is FieldKind.TEXTS:
         return {"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}}]}
     return _scalar(entry.name, model)
 
 
-def _nested(entry: Field, cls: type[Element], definitions: dict[str, Any]) -> dict[str, Any]:
+def _nested(entry: Field, cls: type[ConfigElement], definitions: dict[str, Any]) -> dict[str, Any]:
     if cls.__name__ not in definitions:
         definitions[cls.__name__] = _object(cls, definitions)
     item = {"$ref": f"#/$defs/{cls.__name__}"}
-    if entry.kind is Kind.ELEMENT and entry.name != "authorization-constraint":
+    if entry.kind is FieldKind.ELEMENT and entry.name != "authorization-constraint":
         return {"anyOf": [item, {"type": "null"}]}
     shapes: list[dict[str, Any]] = [item, {"type": "array", "items": item}]
     if (one := singular(entry.name)) != entry.name:
@@ -101,7 +101,7 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
         return _INTERVAL
     if name == "require-valid-user":
         return {"anyOf": [*_SWITCH["anyOf"], {"type": "null"}]}
-    if name == "match-host":
+    if name in ("match-host", "allow-encoded-slash", "same-user"):
         return _SWITCH
     if model.get("type") == "integer":
         bounds = {key: model[key] for key in ("minimum", "maximum", "type")}
@@ -112,6 +112,7 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
 
 
 _CHOICES = {
+    "cors": ["gateway", "application"],
     "success": ["required", "requisite", "sufficient", "optional"],
     "authorization-mode": ["challenge", "recycle", "validate"],
 }

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from asgi_gateway.config import registry
-from asgi_gateway.config.diagnostics import Path_, Report
+from asgi_gateway.config.diagnostics import Report
 from asgi_gateway.config.load import LoadedConfig
+from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.plugins.clock import Clock
@@ -36,7 +37,7 @@ def build_state(loaded: LoadedConfig, clock: Clock, report: Report) -> ExpiringS
     return MemoryState(clock)
 
 
-def _found(name: str, path: Path_, report: Report) -> type[StateStore] | None:
+def _found(name: str, path: ConfigPath, report: Report) -> type[StateStore] | None:
     try:
         return registry.state_store(name)
     except ConfigError as error:

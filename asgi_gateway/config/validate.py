@@ -8,19 +8,20 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from asgi_gateway.config.model import Element, GatewayConfig, RealmConfig, ServiceConfig
-from asgi_gateway.config.normalize import Path, Shaped, path_text
+from asgi_gateway.config.model import ConfigElement, GatewayConfig, RealmConfig, ServiceConfig
+from asgi_gateway.config.normalize import NormalizedTree
+from asgi_gateway.config.path import ConfigPath, path_text
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.documents import Mark, Node
 from asgi_gateway.errors import Problem
 
-__all__ = ["Parts", "validate"]
+__all__ = ["ValidParts", "validate"]
 
-E = TypeVar("E", bound=Element)
+E = TypeVar("E", bound=ConfigElement)
 
 
 @dataclass(slots=True)
-class Parts:
+class ValidParts:
     """What is valid of a configuration, so that checks can go on beside other errors.
 
     Args:
@@ -40,11 +41,11 @@ class Parts:
     has_services: bool = False
 
 
-def validate(shaped: Shaped, plain: dict[str, Any], where: Callable[[Path], Mark]) -> Parts:
-    """Validate an expanded tree; errors are added to the shaped tree's problems.
+def validate(normalized: NormalizedTree, plain: dict[str, Any], where: Callable[[ConfigPath], Mark]) -> ValidParts:
+    """Validate an expanded tree; errors are added to the normalized tree's problems.
 
     Args:
-        shaped: the tree that ``plain`` was made of.
+        normalized: the tree that ``plain`` was made of.
         plain: dicts, lists and text.
         where: gives the position of a path.
     """
@@ -55,14 +56,14 @@ def validate(shaped: Shaped, plain: dict[str, Any], where: Callable[[Path], Mark
         found = error.errors(include_url=False, include_input=False)
         inside = {tuple(details["loc"][:-1]) for details in found}
         for details in found:
-            path: Path = tuple(details["loc"])
+            path: ConfigPath = tuple(details["loc"])
             if details["type"] == "too_short" and path in inside:
                 continue  # not empty: none of what is in it is valid, and each was told
-            if not any(path[: len(bad)] == bad for bad in shaped.broken):
-                shaped.problems.append(_problem(shaped.root, path, details, where))
+            if not any(path[: len(bad)] == bad for bad in normalized.broken):
+                normalized.problems.append(_problem(normalized.root, path, details, where))
     realms = plain.get("security", {}).get("realms", [])
     services = plain.get("services")
-    return Parts(
+    return ValidParts(
         config,
         _valid(RealmConfig, realms),
         _valid(ServiceConfig, services or []),
@@ -82,7 +83,7 @@ def _valid(cls: type[E], items: list[Any]) -> dict[int, E]:
     return found
 
 
-def _problem(root: Node, path: Path, details: Any, where: Callable[[Path], Mark]) -> Problem:
+def _problem(root: Node, path: ConfigPath, details: Any, where: Callable[[ConfigPath], Mark]) -> Problem:
     kind, context = details["type"], details.get("ctx", {})
     mark = where(path)
     message, hint = details["msg"], ""
@@ -104,7 +105,7 @@ def _problem(root: Node, path: Path, details: Any, where: Callable[[Path], Mark]
     return mark.problem(message, path=path_text(path), hint=hint)
 
 
-def _text(node: Node, path: Path) -> str:
+def _text(node: Node, path: ConfigPath) -> str:
     for step in path:
         node = node.items[step] if isinstance(step, int) else node.entries[step]
     return node.text[:80]

@@ -14,12 +14,11 @@ the same errors. To read one, and to turn a position into a Problem::
     users = node.get("users")                           # a Node or None; node.keys["users"] is where the key stands
     if users is None or not users.is_mapping:
         raise ConfigError((users or node).mark.problem("there are no users", path="users"))
-    plain = node.plain()                                # dicts, lists, str, int, float, bool and None
     raw = users.get("joe").text                         # a scalar as the file spells it: 007 stays "007"
 """
 
-from asgi_gateway.documents.nodes import Element, Mark, Node, collapse
+from asgi_gateway.documents.nodes import Mark, Node, XmlElement, collapse
 from asgi_gateway.documents.xml_reader import read_xml
 from asgi_gateway.documents.yaml_reader import read_yaml
 
-__all__ = ["Element", "Mark", "Node", "collapse", "read_xml", "read_yaml"]
+__all__ = ["Mark", "Node", "XmlElement", "collapse", "read_xml", "read_yaml"]

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from asgi_gateway.errors import Problem
 
-__all__ = ["MAX_DEPTH", "MAX_NODES", "Element", "Mark", "Node", "Scalar", "collapse"]
+__all__ = ["MAX_DEPTH", "MAX_NODES", "Mark", "Node", "Scalar", "XmlElement", "collapse"]
 
 Scalar: TypeAlias = str | int | float | bool | None
 
@@ -45,7 +45,7 @@ class Mark:
 
 
 @dataclass(slots=True)
-class Element:
+class XmlElement:
     """An XML element. Its ``repr`` shows no text, since that may be a password.
 
     Args:
@@ -55,26 +55,18 @@ class Element:
         text: all character data directly in it, as it stands.
         children: the elements directly in it, in order.
         cdata: whether some of the text stood in a CDATA section.
+        namespace: the namespace of its name; empty if it has none.
     """
 
     name: str
     mark: Mark
     attributes: Mapping[str, str] = field(default_factory=dict, repr=False)
     text: str = field(default="", repr=False)
-    children: list[Element] = field(default_factory=list, repr=False)
+    children: list[XmlElement] = field(default_factory=list, repr=False)
     cdata: bool = field(default=False, repr=False)
+    namespace: str = field(default="", repr=False)
 
-    @property
-    def line(self) -> int:
-        """One-based line of the start tag."""
-        return self.mark.line
-
-    @property
-    def column(self) -> int:
-        """One-based column of the start tag."""
-        return self.mark.column
-
-    def find(self, name: str) -> list[Element]:
+    def find(self, name: str) -> list[XmlElement]:
         """The children of a name, in order."""
         return [child for child in self.children if child.name == name]
 
@@ -128,14 +120,6 @@ class Node:
     def get(self, key: str) -> Node | None:
         """The entry of a mapping, or None."""
         return self.entries.get(key)
-
-    def plain(self) -> Any:
-        """The same as dicts, lists and scalars, without positions."""
-        if isinstance(self.value, dict):
-            return {key: node.plain() for key, node in self.value.items()}
-        if isinstance(self.value, list):
-            return [node.plain() for node in self.value]
-        return self.value
 
 
 def collapse(text: str) -> str:

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from xml.parsers import expat
 
-from asgi_gateway.documents.nodes import MAX_DEPTH, MAX_NODES, Element, Mark
+from asgi_gateway.documents.nodes import MAX_DEPTH, MAX_NODES, Mark, XmlElement
 from asgi_gateway.documents.source import read_bytes
 from asgi_gateway.errors import ConfigError, Problem
 
@@ -18,7 +18,7 @@ _XINCLUDE = "http://www.w3.org/2001/XInclude"
 _END_TAG = re.compile(rb"</\s*([^\s>]{1,80})")
 
 
-def read_xml(source: Path | bytes, *, file: Path | None = None) -> Element:
+def read_xml(source: Path | bytes, *, file: Path | None = None) -> XmlElement:
     """Read an XML document.
 
     Args:
@@ -40,9 +40,9 @@ class _Reader:
     def __init__(self, data: bytes, file: Path | None) -> None:
         self.data = data
         self.file = file
-        self.open: list[Element] = []
+        self.open: list[XmlElement] = []
         self.texts: list[list[str]] = []
-        self.root: Element | None = None
+        self.root: XmlElement | None = None
         self.count = 0
         self.parser = expat.ParserCreate(namespace_separator=_SEPARATOR)
         self.parser.buffer_text = True
@@ -52,7 +52,7 @@ class _Reader:
         self.parser.StartCdataSectionHandler = self.cdata
         self.parser.StartDoctypeDeclHandler = self.doctype
 
-    def read(self) -> Element:
+    def read(self) -> XmlElement:
         try:
             self.parser.Parse(self.data, True)
         except expat.ExpatError as error:
@@ -83,7 +83,7 @@ class _Reader:
         self.count += 1
         if self.count > MAX_NODES:
             raise self.refuse(f"the document has more than {MAX_NODES} elements")
-        element = Element(name, self.here(), _local(attributes))
+        element = XmlElement(name, self.here(), _local(attributes), namespace=namespace)
         if self.open:
             self.open[-1].children.append(element)
         else:

@@ -1,11 +1,11 @@
-"""The browser client: one ES module with its types, which the gateway can serve."""
+"""Serve the browser client: one ES module."""
 
 from __future__ import annotations
 
 import hashlib
 from importlib.resources import files
 
-from asgi_gateway.model import AuthRequest, Headers
+from asgi_gateway.model import AuthRequest, Headers, Response
 
 __all__ = ["MODULE", "BrowserClient"]
 
@@ -14,7 +14,7 @@ MODULE = "asgi-gateway-client.js"
 
 
 class BrowserClient:
-    """The module, as it is answered to a request for it.
+    """Answers requests for the browser client.
 
     Args:
         path: where it is served.
@@ -25,17 +25,16 @@ class BrowserClient:
         self.body = files("asgi_gateway").joinpath("client", "browser", MODULE).read_bytes()
         self.etag = f'"{hashlib.sha256(self.body).hexdigest()[:32]}"'.encode()
 
-    def answer(self, request: AuthRequest) -> tuple[int, Headers, bytes]:
-        """Status, headers and body for a request; 405 for anything but GET and HEAD."""
+    def answer(self, request: AuthRequest) -> Response:
+        """Return the module; 304 if the client has it, 405 for anything but GET and HEAD."""
         if request.method not in ("GET", "HEAD"):
-            return 405, ((b"allow", b"GET, HEAD"), (b"content-length", b"0")), b""
-        headers = (
+            return Response(status=405, headers=((b"allow", b"GET, HEAD"),))
+        headers: Headers = (
             (b"etag", self.etag),
             (b"cache-control", b"no-cache"),
-            (b"content-type", b"text/javascript; charset=utf-8"),
             (b"x-content-type-options", b"nosniff"),
         )
+        content_type = "text/javascript; charset=utf-8"
         if any(name == b"if-none-match" and self.etag in value for name, value in request.headers):
-            return 304, headers, b""
-        length = (b"content-length", str(len(self.body)).encode())
-        return 200, (*headers, length), self.body if request.method == "GET" else b""
+            return Response(status=304, headers=headers)
+        return Response(status=200, headers=headers, body=self.body, content_type=content_type)

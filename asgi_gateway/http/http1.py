@@ -28,11 +28,11 @@ __all__ = [
 
 HANDSHAKE_PROTOCOL = "x-kaazing-handshake"
 MARKER = b"\xef\x83\xbf"
-"""U+F0FF, which begins a message that steers the connection."""
+"""U+F0FF, which begins a control message of the connection."""
 NO_REDIRECT = MARKER + b"N"
-"""The server goes on itself; ``R`` and a URL in place of ``N`` would send the client elsewhere."""
+"""The control message for "no redirect"; ``R`` and a URL in place of ``N`` redirect the client."""
 MAX_HEADERS = 64
-"""The most header lines of one head."""
+"""The most header lines that one head may have."""
 
 _REQUEST_LINE = re.compile(rb"([A-Z]{1,16}) ([!-~]{1,8192}) HTTP/1\.1")
 _STATUS_LINE = re.compile(rb"HTTP/1\.1 ([1-5][0-9][0-9])(?: [\t -~\x80-\xff]*+)?")
@@ -41,11 +41,11 @@ _HEADER = re.compile(rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]++):[ \t]*+((?:[!-~\x80-\xff
 
 @dataclass(frozen=True, slots=True)
 class RequestHead:
-    """A request's head.
+    """A frozen request head.
 
     Args:
         method: in upper case.
-        target: path and query as they stood.
+        target: path and query as they were sent.
         headers: names in lower case.
     """
 
@@ -53,14 +53,14 @@ class RequestHead:
     target: bytes
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
 
-    def all(self, name: bytes) -> list[bytes]:
-        """The values of every line of one name, given in lower case."""
+    def get_all(self, name: bytes) -> list[bytes]:
+        """Return the values of every line of one name, given in lower case."""
         return [value for key, value in self.headers if key == name]
 
 
 @dataclass(frozen=True, slots=True)
 class ResponseHead:
-    """A response's status, its headers (names in lower case) and its body."""
+    """A frozen response: status, headers (names in lower case) and body."""
 
     status: int
     headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
@@ -76,12 +76,12 @@ def parse_request(message: bytes) -> RequestHead:
     line, headers, body = _split(message)
     match = _REQUEST_LINE.fullmatch(line)
     if match is None or body:
-        raise HeaderError("a message of the extended handshake is no HTTP/1.1 request head")
+        raise HeaderError("a message of the extended handshake is not an HTTP/1.1 request head")
     return RequestHead(match[1].decode(), match[2], headers)
 
 
 def parse_response(message: bytes) -> ResponseHead:
-    """Read a response: its head, and as its body whatever follows.
+    """Read a response: its head, and as its body all that follows.
 
     Raises:
         HeaderError: the head is malformed or has too many headers.
@@ -89,12 +89,12 @@ def parse_response(message: bytes) -> ResponseHead:
     line, headers, body = _split(message)
     match = _STATUS_LINE.fullmatch(line)
     if match is None:
-        raise HeaderError("a message of the extended handshake is no HTTP/1.1 response")
+        raise HeaderError("a message of the extended handshake is not an HTTP/1.1 response")
     return ResponseHead(int(match[1]), headers, body)
 
 
 def format_request(target: str, headers: Iterable[tuple[str, str]]) -> bytes:
-    """A ``GET`` request's head.
+    """Return a ``GET`` request's head.
 
     Raises:
         HeaderError: a name or value would break the head apart.
@@ -103,7 +103,7 @@ def format_request(target: str, headers: Iterable[tuple[str, str]]) -> bytes:
 
 
 def format_response(status: int, headers: Iterable[tuple[bytes, bytes]], body: bytes = b"") -> bytes:
-    """A response: head and body in one message.
+    """Return a response: head and body in one message.
 
     Raises:
         HeaderError: a name or value would break the head apart.
@@ -114,7 +114,7 @@ def format_response(status: int, headers: Iterable[tuple[bytes, bytes]], body: b
 def _split(message: bytes) -> tuple[bytes, tuple[tuple[bytes, bytes], ...], bytes]:
     head, end, body = message.partition(b"\r\n\r\n")
     if not end:
-        raise HeaderError("a message of the extended handshake holds no whole HTTP head")
+        raise HeaderError("a message of the extended handshake has no complete HTTP head")
     first, *lines = head.split(b"\r\n", MAX_HEADERS + 1)
     if len(lines) > MAX_HEADERS:
         raise HeaderError(f"a message of the extended handshake has more than {MAX_HEADERS} headers")

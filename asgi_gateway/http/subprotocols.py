@@ -1,7 +1,7 @@
-"""Credentials among a WebSocket's subprotocols: ``Sec-WebSocket-Protocol: bearer.<token>, chat``.
+"""Read credentials among a WebSocket's subprotocols: ``Sec-WebSocket-Protocol: bearer.<token>, chat``.
 
-A browser's script can set no header of a WebSocket but this one. The credential is taken out of the list before the
-application sees it, so that nobody can choose it, and no server can send it back.
+A browser's script can set no header of a WebSocket but this one. The credential is removed from the list before the
+application sees it, so that no application can choose it and no server can send it back.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from asgi_gateway.errors import HeaderError
+from asgi_gateway.http.headers import store_once
 
 __all__ = ["PROTOCOL", "subprotocol_values", "without_credentials"]
 
@@ -19,14 +20,17 @@ _MAX_OFFERED = 100
 
 
 def subprotocol_values(lines: Sequence[bytes], names: Iterable[str]) -> dict[str, str]:
-    """The credentials in the header's lines.
+    """Return the credentials in the header's lines.
 
     Args:
         lines: the header's values.
-        names: the wanted credentials; ``bearer`` is what ``bearer.<token>`` holds.
+        names: the wanted credentials; ``bearer`` names the token in ``bearer.<token>``.
+
+    Returns:
+        the credentials by name; a missing one is left out.
 
     Raises:
-        HeaderError: one of them occurs twice or is empty, or the list is too long.
+        HeaderError: a credential is a duplicate, is empty or has a control character, or the list is too long.
     """
     found: dict[str, str] = {}
     if sum(line.count(b",") for line in lines) >= _MAX_OFFERED:
@@ -36,20 +40,21 @@ def subprotocol_values(lines: Sequence[bytes], names: Iterable[str]) -> dict[str
         name, dot, value = offered.partition(".")
         if name not in known or not dot:
             continue
-        if name in found:
-            raise HeaderError(f"subprotocol {name} occurs twice")
         if not value:
             raise HeaderError(f"subprotocol {name} has no value")
-        found[name] = value
+        store_once(found, "subprotocol", name, value)
     return found
 
 
 def without_credentials(scope: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """What a WebSocket's scope has to hold instead, so that nothing in it tells the credentials.
+    """Return the headers and subprotocols of a WebSocket's scope without credentials.
 
     Args:
         scope: the ASGI scope.
         names: the credentials' names.
+
+    Returns:
+        the keys of the scope that have to be replaced, with their new values.
     """
     prefixes = tuple(f"{name}." for name in names)
     headers = []

@@ -1,22 +1,30 @@
-"""Reading ``WWW-Authenticate``: several challenges in one line, several lines, token68, parameters, quoted strings.
+"""Read ``WWW-Authenticate``: several challenges in one line, several lines, token68, parameters, quoted strings.
 
 The grammar is RFC 9110 section 11.6.1 with two additions, both the original gateway's: the prefix ``Application``
 before a scheme, and challenge data appended with spaces, so that words and parameters may also be separated by them.
 After a comma a bare word always begins the next challenge, as the RFC has it.
 
-Every line is read once from left to right; whatever does not fit is an error, never a guess.
+Every line is read once from left to right. What does not fit is an error and never a guess; ``readable_challenges``
+leaves the malformed challenge out and goes on with the next one.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from asgi_gateway.errors import HeaderError
 
-__all__ = ["MAX_CHALLENGES", "MAX_LENGTH", "OfferedChallenge", "parse_challenges"]
+__all__ = [
+    "MAX_CHALLENGES",
+    "MAX_LENGTH",
+    "OfferedChallenge",
+    "ReadableChallenges",
+    "parse_challenges",
+    "readable_challenges",
+]
 
 MAX_LENGTH = 64 * 1024
 """The most characters that all lines together may have; a Negotiate token can be long."""
@@ -31,11 +39,12 @@ _VALUE = rf'(?:({_NAME})|"((?:[\t !#-\[\]-~\x80-\xff]|\\[\t -~\x80-\xff])*+)")(?
 _PARAMETER = re.compile(rf"({_NAME})[ \t]*+=[ \t]*+{_VALUE}")
 _TIGHT_PARAMETER = re.compile(rf"({_NAME})={_VALUE}")  # among data words, "YQ== x" are two words
 _QUOTED_PAIR = re.compile(r"\\(.)", re.DOTALL)
+_UNTIL_COMMA = re.compile(r'(?:[^",]|"(?:[^"\\]|\\.)*+")*+', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class OfferedChallenge:
-    """One challenge that a server offers.
+    """A frozen challenge that a server offers.
 
     Args:
         scheme: the scheme's name in lower case, without ``Application``.
@@ -55,41 +64,95 @@ class OfferedChallenge:
         return self.parameters.get("realm", "")
 
 
+@dataclass(frozen=True, slots=True)
+class ReadableChallenges:
+    """The challenges that could be read, and an error for each that could not."""
+
+    challenges: tuple[OfferedChallenge, ...]
+    errors: tuple[HeaderError, ...]
+
+
 def parse_challenges(lines: Iterable[str]) -> tuple[OfferedChallenge, ...]:
     """Read the values of all ``WWW-Authenticate`` lines of one response.
 
     Args:
-        lines: the values, each as it stood, in order.
+        lines: the values, each as it was sent, in order.
 
     Returns:
         the challenges, in order.
 
     Raises:
-        HeaderError: a line does not fit the grammar, or there are too many challenges or characters.
+        HeaderError: a challenge is malformed, or there are too many challenges or characters.
 
     Source: RFC 9110 sections 5.6 and 11.6.1.
     """
-    found: list[OfferedChallenge] = []
-    left = MAX_LENGTH
+    read = readable_challenges(lines)
+    if read.errors:
+        raise read.errors[0]
+    return read.challenges
+
+
+def readable_challenges(lines: Iterable[str]) -> ReadableChallenges:
+    """Read the challenges of one response that are well-formed, and leave out the others.
+
+    Servers send values that no grammar has, such as ``Bearer resource_metadata=https://host/``. The challenges beside
+    them are good all the same. Browsers join all lines to one, so that one line has to be read in this way too. Reading
+    goes on after a comma outside quotes that a scheme follows; a quoted string that does not end takes the rest of its
+    line with it.
+
+    Args:
+        lines: the values, each as it was sent, in order.
+
+    Returns:
+        the challenges and the errors, each in order.
+
+    Raises:
+        HeaderError: there are too many challenges or characters.
+    """
+    challenges: list[OfferedChallenge] = []
+    errors: list[HeaderError] = []
+    remaining = MAX_LENGTH
     for line in lines:
-        left -= len(line)
-        if left < 0:
+        remaining -= len(line)
+        if remaining < 0:
             raise HeaderError(f"WWW-Authenticate is longer than {MAX_LENGTH} characters")
-        _read_line(line, found)
-    return tuple(found)
+        for each in _read_line(line):
+            if len(challenges) + len(errors) == MAX_CHALLENGES:
+                raise HeaderError(f"WWW-Authenticate offers more than {MAX_CHALLENGES} challenges")
+            if isinstance(each, HeaderError):
+                errors.append(each)
+            else:
+                challenges.append(each)
+    return ReadableChallenges(tuple(challenges), tuple(errors))
 
 
-def _read_line(line: str, found: list[OfferedChallenge]) -> None:
+def _read_line(line: str) -> Iterator[OfferedChallenge | HeaderError]:
     position = _separators(line, 0)[0]
     while position < len(line):
-        if len(found) == MAX_CHALLENGES:
-            raise HeaderError(f"WWW-Authenticate offers more than {MAX_CHALLENGES} challenges")
-        challenge, position = _read_challenge(line, position)
-        found.append(challenge)
+        start = position
+        try:
+            challenge, position = _read_challenge(line, position)
+            yield challenge
+        except HeaderError as error:
+            position = _next_challenge(line, start)
+            yield error
+
+
+def _next_challenge(line: str, position: int) -> int:
+    """Return where the challenge after a malformed one begins; the line's end if there is none."""
+    while position < len(line):
+        end = _UNTIL_COMMA.match(line, position)
+        position = end.end() if end else position
+        if line[position : position + 1] != ",":
+            return len(line)
+        position = _separators(line, position)[0]
+        if _SCHEME.match(line, position) and not _PARAMETER.match(line, position):
+            return position
+    return position
 
 
 def _read_challenge(line: str, position: int) -> tuple[OfferedChallenge, int]:
-    """The challenge that begins at a position, and where the next one begins."""
+    """Return the challenge that begins at a position, and where the next one begins."""
     scheme, position = _scheme(line, position)
     application = False
     if scheme == "application" and (prefixed := _SCHEME.match(line, _spaces(line, position))):
@@ -102,7 +165,7 @@ def _read_challenge(line: str, position: int) -> tuple[OfferedChallenge, int]:
         if parameter := parameter_here(line, position):
             name = parameter[1].lower()
             if name in parameters:
-                raise HeaderError("WWW-Authenticate names a parameter twice in one challenge")
+                raise HeaderError("WWW-Authenticate has a duplicate parameter in one challenge")
             parameters[name] = parameter[2] if parameter[3] is None else _QUOTED_PAIR.sub(r"\1", parameter[3])
             position = parameter.end()
         elif comma or position == len(line):
@@ -128,7 +191,7 @@ def _spaces(line: str, position: int) -> int:
 
 
 def _separators(line: str, position: int) -> tuple[int, bool]:
-    """Where the next item begins, and whether a comma stood before it; empty list elements are skipped."""
+    """Return where the next item begins, and whether a comma precedes it; empty list elements are skipped."""
     comma = False
     position = _spaces(line, position)
     while position < len(line) and line[position] == ",":

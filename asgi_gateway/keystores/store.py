@@ -77,16 +77,22 @@ class KeyStore:
         return tuple(self._keys)
 
     def require_key(self, alias: str) -> None:
-        """Check that there is a private key of that alias.
+        """Check that the store has a private key.
+
+        Args:
+            alias: the key's name; case does not count.
 
         Raises:
-            ConfigError: the alias is unknown.
+            ConfigError: there is no such key.
         """
         if alias.lower() not in self._keys:
             raise self._fault(f"has no private key {alias!r}", f"it has {_listed(self._keys)}")
 
     def chain(self, alias: str) -> tuple[x509.Certificate, ...]:
-        """Return the certificates of a key, its own first, or the one trusted certificate of that alias.
+        """Return the certificates of a key, its own first, or the one trusted certificate of an alias.
+
+        Args:
+            alias: the entry's name; case does not count.
 
         Raises:
             ConfigError: there is no such alias, or a certificate cannot be parsed.

@@ -12,6 +12,7 @@ from asgi_gateway.model import Grant, RevocationKey
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_duration
 from asgi_gateway.plugins.replay import ReplayGuard
+from asgi_gateway.plugins.state_store import Partition
 from asgi_gateway.sessions.signing import load_keys
 from asgi_gateway.sessions.tokens import Token, TokenIssuer
 
@@ -65,6 +66,7 @@ class TokenLoginModule(LoginModule):
         self.issuer = TokenIssuer(load_keys(file, options.keyEnvironment, context.warn), options.audience)
         self.replay_protected = options.singleUse != "refused" or options.revocable
         self._replays = ReplayGuard(context.state)
+        self._sessions = ReplayGuard(context.state.partition(Partition.SESSIONS))
 
     @property
     def takes_tickets(self) -> bool:
@@ -96,17 +98,18 @@ class TokenLoginModule(LoginModule):
         if until is not None:
             attempt.limit_session(max(until - now, 0))
         ended_by = (RevocationKey("token", token.id), *(revocation for revocation, _ in token.revocation_keys))
-        return Grant.user(token.user, token.roles, public_credentials=(token, *ended_by), expires=until)
+        return Grant.user(token.user, token.roles, public_credentials=(token,), revocation_keys=ended_by, expires=until)
 
     async def _check_login(self, token: Token) -> None:
-        """Check that the login which a ticket was issued for has not ended.
+        """Check that the login that a ticket was traded for has not been revoked.
 
         Raises:
-            LoginFailed: it has ended.
-            LoginUnavailable: the state cannot be asked.
+            LoginFailed: it was revoked.
+            LoginUnavailable: cannot ask the store.
         """
         for revocation, seen in token.revocation_keys:
-            found = await self._replays.state_of(revocation.key)
-            active = {"user": (found or "") == seen, "session": found is not None, "token": found != "revoked"}
-            if not active[revocation.kind]:
-                raise LoginFailed(f"the login behind the ticket has ended: {revocation.kind}")
+            guard = self._sessions if revocation.kind == "session" else self._replays
+            value = await guard.state_of(revocation.key)
+            valid = {"user": (value or "") == seen, "session": value is not None, "token": value != "revoked"}
+            if not valid[revocation.kind]:
+                raise LoginFailed(f"the login behind the ticket was ended: {revocation.kind}")

@@ -15,7 +15,7 @@ from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_bool
 from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
 from asgi_gateway.plugins.replay import CLOCK_MARGIN, ReplayGuard
 from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
-from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, PositionLost, StateStore
+from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, Partition, PositionLost, StateStore
 from asgi_gateway.plugins.user_names import user_name_problem
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "MessageLog",
     "ModuleContext",
     "ModuleOptions",
+    "Partition",
     "PasswordLoginModule",
     "PasswordOptions",
     "PositionLost",

@@ -1,4 +1,4 @@
-"""The one place that asks the system for the time; everything else is given a Clock."""
+"""Define where time comes from. Everything but SystemClock is given a Clock."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ __all__ = ["Clock", "SystemClock"]
 
 
 class Clock(Protocol):
-    """Where time comes from. Tests give one that they move by hand."""
+    """Give the time. Tests use a clock that they move by hand."""
 
     def time(self) -> float:
-        """Seconds since the epoch, for what other machines must agree on."""
+        """Return seconds since the epoch, for what other machines must agree on."""
 
     def monotonic(self) -> float:
-        """Seconds that never go back, for what this process alone measures."""
+        """Return seconds that never go back, for what this process alone measures."""
 
 
 class SystemClock:
-    """The system's time, as a Clock."""
+    """Give the system's time."""
 
     __slots__ = ()
 
     # The functions themselves: every request asks, and a method around them would cost as much as they do.
     time = staticmethod(system.time)
-    """Seconds since the epoch; steps when somebody sets the clock."""
+    """Return seconds since the epoch. They step when the system's clock is set."""
     monotonic = staticmethod(system.monotonic)
-    """Seconds since some fixed moment, the same one for all processes of the host until it restarts."""
+    """Return seconds since a fixed moment, the same for all processes of the host until it restarts."""

@@ -31,13 +31,13 @@ __all__ = [
 T = TypeVar("T")
 
 SHARED_NAME = "javax.security.auth.login.name"
-"""Shared-state key of the user name, as in the JDK's modules."""
+"""The shared-state key of the user name, as in the JDK's modules."""
 SHARED_PASSWORD = "javax.security.auth.login.password"  # noqa: S105
-"""Shared-state key of the password, as in the JDK's modules."""
+"""The shared-state key of the password, as in the JDK's modules."""
 
 
 class ControlFlag(StrEnum):
-    """How a module's outcome counts (JAAS ``LoginModuleControlFlag``; the ``success`` element)."""
+    """The weight of a module's outcome in its chain (JAAS ``LoginModuleControlFlag``; the ``success`` element)."""
 
     REQUIRED = "required"
     REQUISITE = "requisite"
@@ -47,7 +47,7 @@ class ControlFlag(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ModuleContext:
-    """What a login module is given besides its options (the original passes these through the options map).
+    """A frozen collection of what a login module gets besides its options (KAAZING passes these in the options map).
 
     Args:
         directory: the configuration file's directory; relative files are relative to it.
@@ -73,12 +73,16 @@ class ModuleContext:
     warn: Callable[[str | Problem], None] = field(default=lambda message: None)
 
     def path(self, name: str | Path) -> Path:
-        """A file's absolute path: relative names are relative to the configuration file."""
+        """Return a file's absolute path.
+
+        Args:
+            name: a file name; relative ones are relative to the configuration file, and ``~`` is expanded.
+        """
         return (self.directory / Path(name).expanduser()).absolute()
 
 
 class LoginAttempt(abc.ABC):
-    """One run of a chain for one request; what a login module may ask and say.
+    """One run of a chain for one request: what a login module may ask and say.
 
     Attributes:
         token: the request's credentials.
@@ -102,15 +106,22 @@ class LoginAttempt(abc.ABC):
 
     @abc.abstractmethod
     def subject_of(self, realm_name: str) -> Subject | None:
-        """The subject that an earlier realm of this request established; None if there was none."""
+        """Return the subject that an earlier realm of this request established; None if there was none.
+
+        Args:
+            realm_name: the earlier realm's name.
+        """
 
     @abc.abstractmethod
     def subject_so_far(self) -> Subject:
-        """What the modules asked before this one granted in this attempt; not yet authenticated."""
+        """Return what the modules before this one granted in this attempt. It is not yet authenticated."""
 
     @abc.abstractmethod
     def challenge(self, *data: str) -> None:
-        """Ask for (another) challenge that carries this data; takes effect if the login fails.
+        """Add data to the challenge that is sent if the login fails.
+
+        Args:
+            *data: texts that follow the scheme in ``WWW-Authenticate``.
 
         Raises:
             ValueError: the data holds control characters.
@@ -118,11 +129,18 @@ class LoginAttempt(abc.ABC):
 
     @abc.abstractmethod
     def respond(self, *data: str) -> None:
-        """Send this data with the success response (Negotiate's final token); takes effect if the login succeeds."""
+        """Add data to the response if the login succeeds, such as the last token of Negotiate.
+
+        Args:
+            *data: texts for the scheme's ``success`` headers.
+        """
 
     @abc.abstractmethod
     def limit_session(self, seconds: float) -> None:
-        """Close an authenticated WebSocket after so many seconds; the smallest limit holds. 0 fails the login.
+        """Close an authenticated WebSocket after some time. The smallest limit of a chain holds.
+
+        Args:
+            seconds: the time; 0 fails the login.
 
         Raises:
             LoginFailed: for 0.
@@ -131,7 +149,10 @@ class LoginAttempt(abc.ABC):
 
     @abc.abstractmethod
     def limit_authorization(self, seconds: float) -> None:
-        """Ask for credentials again after so many seconds; the smallest limit holds. 0 fails the login.
+        """Ask for credentials again after some time. The smallest limit of a chain holds.
+
+        Args:
+            seconds: the time; 0 fails the login.
 
         Raises:
             LoginFailed: for 0.
@@ -140,22 +161,40 @@ class LoginAttempt(abc.ABC):
 
     @abc.abstractmethod
     async def run_blocking(self, function: Callable[..., T], *args: Any) -> T:
-        """Run a function that waits for others in the gateway's bounded pool of threads.
+        """Run a function that waits for I/O in the gateway's bounded pool of threads.
+
+        Args:
+            function: the function.
+            *args: its arguments.
+
+        Returns:
+            What the function returns.
 
         Raises:
             LoginUnavailable: too many calls wait already.
         """
 
     async def run_computing(self, function: Callable[..., T], *args: Any) -> T:
-        """The same for a function that computes, say a password hash; its threads give way to the event loop."""
+        """Run a function that computes, such as a password hash, in threads of lower priority than the event loop.
+
+        Args:
+            function: the function.
+            *args: its arguments.
+
+        Returns:
+            What the function returns.
+
+        Raises:
+            LoginUnavailable: too many calls wait already.
+        """
         return await self.run_blocking(function, *args)
 
 
 class LoginModule:
-    """A login module, built once from the configuration and shared by all attempts (JAAS ``LoginModule``).
+    """The base class of login modules (JAAS ``LoginModule``). One is built per configuration and serves all attempts.
 
-    Deriving classes override ``login`` and what else they need. State of one attempt belongs in the Grant's ``data``
-    or in ``attempt.shared_state``, never on ``self``.
+    Subclasses override ``login`` and what else they need. State of one attempt belongs in the Grant's ``data`` or in
+    ``attempt.shared_state``, never on ``self``.
 
     Args:
         options: an instance of the class's ``Options``.
@@ -166,27 +205,23 @@ class LoginModule:
     """
 
     Options: ClassVar[type[ModuleOptions]] = ModuleOptions
+    """The class of the module's options; the gateway validates the configuration with it."""
 
+    # Attributes that say how the module behaves. ``__init__`` may set each on the instance where options decide it.
     authenticates: bool = True
-    """Whether a Grant of this module says who the client is. Where no such module granted, nobody gets in.
-
-    ``__init__`` may set it on the instance, where the options decide it; so with ``needs_credentials`` and
-    ``replay_protected``.
+    """True: a Grant of this module says who the client is. A login that no such module granted fails."""
+    grants_without_credentials: bool = False
+    """True: grants on something other than the request's credentials, such as the client's address. The grants of all
+    other modules count only where the request carries credentials; without them it is answered 401.
     """
     needs_credentials: bool = False
-    """True: can do nothing for a request without credentials, not even add challenge data, and need not be asked."""
+    """True: does nothing for a request without credentials, not even add challenge data, and is not asked then."""
     requires_subject: bool = False
-    """True: fails where no module before it established a user, so that it never opens a chain (``lookupOnly``)."""
-    waits: bool = True
-    """False: ``login`` and ``commit`` never wait for anything, so that no time limit need be put around them."""
-    ends_within: float | None = None
-    """Seconds in which ``login`` ends by itself, whatever happens; None: nobody knows. No time limit that is longer is
-    put around it.
-    """
-    cacheable: ClassVar[bool] = False
-    """True: the outcome depends on the credentials alone and may be remembered for the cache's life."""
+    """True: fails unless an earlier module established a user, so it never opens a chain (``lookupOnly``)."""
+    cacheable: bool = False
+    """True: the outcome depends on the credentials alone and may be cached."""
     replay_protected: bool = False
-    """True: relies on ExpiringState to be shared by all workers."""
+    """True: needs an ExpiringState that all workers share."""
 
     def __init__(self, options: Any, context: ModuleContext) -> None:
         self.options = options
@@ -199,10 +234,13 @@ class LoginModule:
         """Close what ``open`` opened. Called when the server stops."""
 
     async def login(self, attempt: LoginAttempt) -> Grant | None:
-        """First phase: look at the credentials.
+        """Check the credentials: the first phase.
+
+        Args:
+            attempt: the run of the chain, with the request's credentials.
 
         Returns:
-            a Grant if the login succeeded, None to be ignored (JAAS: ``false``).
+            A Grant if the login succeeded, None to be ignored (JAAS: ``false``).
 
         Raises:
             LoginFailed: refused.
@@ -211,7 +249,11 @@ class LoginModule:
         raise LoginFailed(f"{type(self).__name__} has no login")
 
     async def commit(self, attempt: LoginAttempt, grant: Grant) -> bool:
-        """Second phase, called if the chain's logins succeeded and this module granted.
+        """Complete the login: the second phase, called if the chain's logins succeeded and this module granted.
+
+        Args:
+            attempt: the run of the chain.
+            grant: what ``login`` returned.
 
         Returns:
             True to add the grant to the subject, False to be left out.
@@ -219,10 +261,18 @@ class LoginModule:
         return True
 
     async def abort(self, attempt: LoginAttempt) -> None:
-        """Undo; called if the attempt fails or is cancelled after this module was asked to log in."""
+        """Undo the login. Called if the attempt fails or is cancelled after this module was asked to log in.
+
+        Args:
+            attempt: the run of the chain.
+        """
 
     async def logout(self, subject: Subject) -> None:
-        """The subject's login ended."""
+        """Note that a login ended.
+
+        Args:
+            subject: whose login it was.
+        """
 
     async def recheck(self, subject: Subject, data: Any) -> bool | None:
         """Check whether a login still holds, without its password (``recheck``); called while its session lives.
@@ -240,5 +290,9 @@ class LoginModule:
         return None
 
     async def check(self) -> list[str]:
-        """Try the back end for ``asgi-gateway check --connect``; each string returned names something that fails."""
+        """Try the back end for ``asgi-gateway check --connect``.
+
+        Returns:
+            A sentence for each thing that fails.
+        """
         return []

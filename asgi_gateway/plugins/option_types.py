@@ -1,4 +1,4 @@
-"""Values that both configuration files and login modules' options hold: time intervals and switches."""
+"""Define the types of options that configuration files and login modules share: durations and booleans."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SWITCH = {"true": True, "false": False}
 
 
 def parse_duration(value: object) -> float:
-    """A time interval in seconds.
+    """Return a duration in seconds.
 
     Args:
         value: a number of seconds, or a number with an optional unit such as ``30``, ``1.5 minutes``, ``8h``,
@@ -33,7 +33,7 @@ def parse_duration(value: object) -> float:
         Seconds, never negative.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the value is neither.
     """
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf:
         return float(value)
@@ -46,10 +46,13 @@ def parse_duration(value: object) -> float:
 
 
 def parse_boolean(value: object) -> bool:
-    """A switch: true or false, as YAML's boolean or as text.
+    """Return a boolean option, given as YAML's boolean or as text.
+
+    Args:
+        value: ``True``, ``False``, or the text ``true`` or ``false`` in any case.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: the value is neither.
     """
     if isinstance(value, bool):
         return value
@@ -59,13 +62,13 @@ def parse_boolean(value: object) -> bool:
 
 
 Boolean: TypeAlias = Annotated[bool, BeforeValidator(parse_boolean)]
-"""A pydantic field that is true or false and nothing else, so that a ``yes`` is an error and not a guess."""
+"""The type of a pydantic field that takes true or false only: ``yes`` and ``1`` are errors."""
 
 
 class ModuleOptions(BaseModel):
-    """Base of every module's options: unknown keys and wrong types stop the start, with file and line.
+    """The base class of the options of login modules and stores. Unknown keys and wrong types stop the start.
 
-    Names are the JAAS ones, given as pydantic aliases where they are no Python names.
+    Options have their JAAS names. A name that is not a Python identifier is a pydantic alias.
     """
 
     model_config = ConfigDict(extra="forbid", populate_by_name=True, frozen=True, hide_input_in_errors=True)

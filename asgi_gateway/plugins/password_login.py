@@ -1,4 +1,4 @@
-"""The base of login modules that check user names and passwords, with the options that the JDK's share."""
+"""Define the base class of login modules that check user names and passwords, with the options of the JDK's."""
 
 from __future__ import annotations
 
@@ -17,24 +17,42 @@ class PasswordOptions(ModuleOptions):
     """The options that the JDK's password modules share."""
 
     useFirstPass: Boolean = False
+    """Take user name and password from the shared state only."""
     tryFirstPass: Boolean = False
+    """Try those of the shared state first, then the request's."""
     storePass: Boolean = False
+    """Put user name and password into the shared state after a success, unless there are some."""
     clearPass: Boolean = False
+    """Remove them from the shared state when the attempt ends."""
     debug: Boolean = False
+    """Accepted for the JDK's sake; log levels are set with the logging module."""
 
 
 class PasswordLoginModule(LoginModule):
-    """A login module for user names and passwords, with the JDK's first-pass options.
+    """The base class of login modules that check user names and passwords.
 
-    Deriving classes implement ``authenticate``. The options ``useFirstPass``, ``tryFirstPass``, ``storePass`` and
-    ``clearPass``, and the check of user names (RFC 8265), are implemented here for all of them.
+    Subclasses implement ``authenticate``. The options ``useFirstPass``, ``tryFirstPass``, ``storePass`` and
+    ``clearPass``, and the check of user names (RFC 8265), work alike in all of them.
     """
 
     Options: ClassVar[type[ModuleOptions]] = PasswordOptions
     needs_credentials = True
 
     async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
-        """Check one user name and password; returns and raises as ``login`` does."""
+        """Check one user name and password.
+
+        Args:
+            attempt: the run of the chain.
+            username: the user name.
+            password: the password.
+
+        Returns:
+            A Grant if they are right, None to be ignored.
+
+        Raises:
+            LoginFailed: refused.
+            LoginUnavailable: a back end cannot be asked now.
+        """
         raise LoginFailed(f"{type(self).__name__} has no authenticate")
 
     async def login(self, attempt: LoginAttempt) -> Grant | None:

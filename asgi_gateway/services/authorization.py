@@ -1,4 +1,4 @@
-"""Whether a subject may use a service: the constraint's roles against the subject's."""
+"""The authorization decision: a service's required roles against those of a subject."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ __all__ = ["Authorization"]
 
 
 class Authorization:
-    """An ``authorization-constraint``, worked out.
+    """A compiled ``authorization-constraint``.
 
     Args:
-        roles: the roles that must all be held; ``*`` asks for none beyond a valid user.
+        roles: The roles that a subject must all hold. ``*`` stands for any authenticated user and requires no role.
     """
 
     __slots__ = ("roles",)
@@ -22,5 +22,11 @@ class Authorization:
         self.roles = frozenset(roles) - {"*"}
 
     def missing(self, subject: Subject) -> frozenset[str]:
-        """The roles that the subject lacks; empty means allowed. A user's own name is never a role."""
+        """Return the required roles that the subject lacks; an empty set grants access.
+
+        Roles come from role and group principals. A user's own name is never a role.
+
+        Args:
+            subject: The authenticated subject.
+        """
         return self.roles - subject.roles

@@ -1,120 +1,68 @@
-"""Services, and which of them a request is for: the longest prefix, segment by segment."""
+"""Match a request to a service: the longest prefix wins, segment by segment."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import replace
 
 from asgi_gateway.authentication.realm import Realm
-from asgi_gateway.model import Allow, Kind
-from asgi_gateway.services.authorization import Authorization
-from asgi_gateway.services.origins import OriginRules
-from asgi_gateway.sessions.tokens import TokenIssuer
+from asgi_gateway.services.model import Mount, Service
+from asgi_gateway.services.paths import folded
 
-__all__ = ["Accept", "Service", "ServiceTable", "Ticket", "unshared"]
-
-
-@dataclass(frozen=True, slots=True)
-class Accept:
-    """One place where a service accepts requests.
-
-    Args:
-        path: the prefix, without a slash at its end; empty for everything.
-        kinds: ``http``, ``websocket`` or both.
-        host: what the Host header must say, in lower case: ``name``, ``name:port``, or ``name:*`` for any port; None
-            for whatever it says.
-    """
-
-    path: str
-    kinds: frozenset[Kind] = frozenset(("http", "websocket"))
-    host: str | None = None
-
-
-@dataclass(eq=False, slots=True)
-class Service:
-    """A part of the application and who may use it. Without realms it is public.
-
-    Args:
-        name: for logs and the application.
-        accepts: where it is.
-        realms: all of them must succeed, in order.
-        authorization: the roles that must be held.
-        origins: which pages of other sites may use it.
-    """
-
-    name: str
-    accepts: tuple[Accept, ...]
-    realms: tuple[Realm, ...] = ()
-    authorization: Authorization = field(default_factory=Authorization)
-    origins: OriginRules = field(default_factory=OriginRules)
-    allow_public: Allow | None = None
-    """The decision for a public service; None for a protected one. Set by the gateway."""
-    allow_at_once: Allow | None = None
-    """The same, if nothing of the request needs to be looked at."""
-    realm: Realm | None = None
-    """The only realm, if there is just one and nothing but its credentials decides on HTTP requests."""
-    ticket: Ticket | None = None
-    """How a login is traded for a ticket to the service; None where it is not."""
-
-    @property
-    def credential_headers(self) -> frozenset[bytes]:
-        """The names, in lower case, of the headers besides Authorization that its realms read credentials from."""
-        return frozenset(name.lower().encode("latin-1") for realm in self.realms for name in realm.reader.headers)
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Ticket:
-    """Trades a login for a ticket that opens one WebSocket.
-
-    Args:
-        login: who may have one: realms, roles and origins as a service has them.
-        issuer: makes the ticket.
-        realm: the realm that takes it, one of the service's.
-        life: seconds within which it has to be used.
-    """
-
-    login: Service
-    issuer: TokenIssuer
-    realm: str
-    life: float
+__all__ = ["ServiceTable", "unshared"]
 
 
 class ServiceTable:
-    """Finds a request's service. Costs a dictionary look-up for each segment of the path, however many services."""
+    """Finds a request's service: a dictionary look-up for each segment of the path, however many services.
+
+    Raises:
+        ValueError: two services accept the same requests.
+    """
 
     def __init__(self, services: Sequence[Service]) -> None:
         self.services = tuple(services)
-        self.by_host = any(accept.host is not None for service in services for accept in service.accepts)
+        self.by_host = any(mount.host is not None for service in services for mount in service.mounts)
         self._any_host: dict[str, dict[str, Service]] = {"http": {}, "websocket": {}}
         self._of_host: dict[str, dict[tuple[str, str], Service]] = {"http": {}, "websocket": {}}
         for service in services:
-            for accept in service.accepts:
-                self._add(service, accept)
-        self._depth = max((a.path.count("/") for service in services for a in service.accepts), default=0)
+            for mount in service.mounts:
+                self._add(service, mount)
+                self._add(service, replace(mount, path=folded(mount.path)))
+        self._depth = max((mount.path.count("/") for each in services for mount in each.mounts), default=0)
 
-    def _add(self, service: Service, accept: Accept) -> None:
-        for kind in accept.kinds:
-            if accept.host is None:
-                other = self._any_host[kind].setdefault(accept.path, service)
+    def _add(self, service: Service, mount: Mount) -> None:
+        for protocol in mount.protocols:
+            if mount.host is None:
+                other = self._any_host[protocol].setdefault(mount.path, service)
             else:
-                other = self._of_host[kind].setdefault((accept.path, accept.host), service)
+                other = self._of_host[protocol].setdefault((mount.path, mount.host), service)
             if other is not service:
-                raise ValueError(f"services {other.name} and {service.name} accept the same {accept.path or '/'}")
+                raise ValueError(f"services {other.name} and {service.name} accept the same {mount.path or '/'}")
 
-    def find(self, kind: str, path: str, host: str = "") -> Service | None:
-        """The service of the longest prefix, or None.
+    def find(self, protocol: str, path: str, host: str = "") -> Service | None:
+        """Return the service of the longest prefix; None if no service accepts the path.
 
         Args:
-            kind: ``http`` or ``websocket``.
+            protocol: ``http`` or ``websocket``.
             path: the path below the root, already found to have one reading only.
             host: the Host header in lower case; looked at only by services that match the host.
+
+        Returns:
+            The service; None if there is none, or if the path belongs to another service once Unicode is normalised, as
+            some applications and file systems do.
         """
-        any_host = self._any_host[kind]
+        service = self._longest(protocol, path, host)
+        if path.isascii() or service is self._longest(protocol, folded(path), host):
+            return service
+        return None
+
+    def _longest(self, protocol: str, path: str, host: str) -> Service | None:
+        any_host = self._any_host[protocol]
         if not self.by_host and (service := any_host.get(path)) is not None:
             return service
         if path.count("/") > self._depth:  # what lies deeper than any service cannot matter
             path = "/".join(path.split("/", self._depth + 1)[: self._depth + 1])
-        of_host = self._of_host[kind] if self.by_host else None
+        of_host = self._of_host[protocol] if self.by_host else None
         any_port = f"{_without_port(host)}:*" if of_host else ""
         while True:
             if of_host:
@@ -128,10 +76,10 @@ class ServiceTable:
 
 
 def unshared(services: Sequence[Service], realms: Sequence[Realm]) -> list[str]:
-    """What several workers would have to share, each as a few words.
+    """Return what several workers would have to share, each as a few words.
 
     Args:
-        services: the services, those that tickets are had from included.
+        services: the services, including those that issue tickets.
         realms: their realms, each once.
     """
     modules = [

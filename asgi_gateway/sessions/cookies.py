@@ -1,40 +1,59 @@
 """Sessions: after a login a signed cookie stands for the credentials (``authorization-mode: recycle``).
 
-The cookie holds a random id and nothing else. Who it stands for is a record in ExpiringState that lives as long as the
-session may at most; a second entry lives for the idle time and is extended while the session is used. Both are timed by
-the store, so that nobody's clock revives or extends a session, and ending one is removing its record.
+The cookie holds a random id and nothing else. Whose session it is stands in a record in ExpiringState, which lives as
+long as the session may at most. A second entry lives for the idle time, and is extended while the session is used. The
+store times both, so that no clock of a worker revives or extends a session. Removing the record ends the session.
 
-What a worker has verified it remembers for a few seconds; only then is the store asked again, and the idle time
-extended. A revocation empties that memory at once.
+A worker remembers for a few seconds what it has verified. Only then does it ask the store again, and extend the idle
+time. A revocation empties that memory at once.
+
+Over TLS the cookie has another name (``__Host-…``) than without. Each name has a signature of its own: a value that was
+set without TLS, where others can set cookies too, is not valid under the name that only TLS can set.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from asgi_gateway._runtime.bounded_cache import BoundedCache
 from asgi_gateway.http.headers import cookie_values
 from asgi_gateway.model import Headers, RevocationKey, Subject
 from asgi_gateway.plugins.clock import Clock
-from asgi_gateway.plugins.state_store import ExpiringState, Listing
-from asgi_gateway.sessions.records import data_of, subject_of
+from asgi_gateway.plugins.state_store import ExpiringState, Listing, Partition
+from asgi_gateway.sessions.limits import PER_CLIENT, PER_USER, SessionLimits, client_network
+from asgi_gateway.sessions.records import subject_from_json, subject_to_json
 from asgi_gateway.sessions.signing import Signer
 
-__all__ = ["DEPENDS_ON_COOKIE", "MAX_LIFE", "Session", "Sessions", "idle_key", "recheck", "session_of"]
+__all__ = [
+    "COOKIE",
+    "DEPENDS_ON_COOKIE",
+    "MAX_LIFE",
+    "Session",
+    "SessionSettings",
+    "Sessions",
+    "idle_key",
+    "recheck",
+    "session_from_record",
+]
 
 V = TypeVar("V")
 
 MAX_LIFE = 366 * 86_400.0
 """The longest life of a session in seconds."""
+COOKIE = "asgi-gateway"
+"""What the names of session cookies begin with, unless the configuration says otherwise."""
 DEPENDS_ON_COOKIE: Headers = ((b"cache-control", b"no-store"), (b"vary", b"Cookie"))
 """For every answer that depends on a session, refusals included."""
 _RECHECK = 10.0
 _REMEMBERED = 10_000
 _LONGEST = 4096
+_COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +62,10 @@ class Session:
 
     Args:
         id: the random id.
-        subject: who it is.
+        subject: the authenticated party.
         until: when it ends at the latest, in seconds since the epoch.
         idle: seconds without a request after which it ends, or None.
-        generation: the user's generation when it began; another one now: the user was revoked since.
+        generation: the user's generation when it began. If the user has another one now, they were revoked since.
     """
 
     id: str
@@ -56,66 +75,109 @@ class Session:
     generation: str
 
 
-class _Known(Generic[V]):
-    __slots__ = ("session", "until", "value")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """The settings of a realm's sessions.
 
-    def __init__(self, session: Session, until: float, value: V) -> None:
-        self.session = session
-        self.until = until
-        self.value = value
+    Args:
+        realm: the realm's name.
+        keys: the signing keys, 32 bytes at least; the first signs, all verify.
+        life: seconds that a session lives at most.
+        idle: seconds without a request after which it ends; None for never.
+        cookie: what the cookies' names begin with.
+        gateway: tells this gateway's cookies from those of other gateways on the same host; equal for all workers.
+        per_user: the number of sessions of one user at most; the oldest ends.
+        per_client: the number of sessions of one user at one client at most; the oldest ends.
+
+    Raises:
+        ValueError: a time, a number or the cookie's name is out of range.
+    """
+
+    realm: str
+    keys: Sequence[bytes] = field(repr=False)
+    life: float
+    idle: float | None = None
+    cookie: str = COOKIE
+    gateway: str = ""
+    per_user: int = PER_USER
+    per_client: int = PER_CLIENT
+
+    def __post_init__(self) -> None:
+        if not 0 < self.life <= MAX_LIFE or (self.idle is not None and not 0 < self.idle <= MAX_LIFE):
+            raise ValueError("a session lives, and may be idle, more than 0 seconds and at most 366 days")
+        if _COOKIE_NAME.fullmatch(self.cookie) is None:
+            raise ValueError("the name of a session cookie is 1 to 64 letters, digits, dashes or underscores")
+
+    @property
+    def cookie_name(self) -> str:
+        """The cookie's name without TLS."""
+        text = json.dumps([self.gateway, self.realm]) if self.gateway else self.realm
+        return f"{self.cookie}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified(Generic[V]):
+    """A session that was verified a moment ago, and what was made of it."""
+
+    session: Session
+    value: V
+
+
+class _Cookie(Generic[V]):
+    """One of a realm's two cookies: its name, its attributes, its signer, and what was verified for it."""
+
+    __slots__ = ("attributes", "name", "signer", "verified")
+
+    def __init__(self, name: str, attributes: str, settings: SessionSettings, clock: Clock) -> None:
+        self.name = name
+        self.attributes = f"; Path=/; HttpOnly; SameSite=Lax{attributes}"
+        self.signer = Signer(settings.keys, f"session.{settings.realm}.{name}")
+        # By the whole header, since to parse it and to check the signature costs more than all else.
+        self.verified: BoundedCache[bytes, _Verified[V]] = BoundedCache(_REMEMBERED, monotonic=clock.monotonic)
+
+    def set(self, value: str, max_age: float) -> bytes:
+        """Return the value of ``Set-Cookie``."""
+        return f"{self.name}={value}{self.attributes}; Max-Age={int(max_age)}".encode("ascii")
 
 
 class Sessions(Generic[V]):
     """The sessions of one realm.
 
+    ``secure`` says whether a request came over TLS; None where the server does not say. Then the cookie for TLS counts
+    if the request has it, else the other one.
+
     Args:
-        realm: the realm's name.
-        state: where sessions are kept; shared by all workers that serve the same clients.
-        clock: where time comes from.
-        keys: the first signs, all verify; 32 bytes at least.
-        life: seconds that a session lives at most.
-        idle: seconds without a request after which it ends; None for never.
-        present: makes what is remembered of a verified session, and what ``recall`` and ``find`` give; is told how many
-            seconds are left.
+        settings: the realm's settings.
+        state: keeps the sessions; shared by all workers that serve the same clients.
+        clock: the source of time.
+        make_result: makes what ``peek`` and ``load`` return of a session and the seconds that it has left.
 
     Raises:
         ConfigError: a key is too short, or there is none.
-        ValueError: a time makes no sense.
     """
 
     def __init__(
-        self,
-        realm: str,
-        state: ExpiringState,
-        clock: Clock,
-        keys: Sequence[bytes],
-        *,
-        life: float,
-        idle: float | None,
-        present: Callable[[Session, float], V],
+        self, settings: SessionSettings, state: ExpiringState, clock: Clock, make_result: Callable[[Session, float], V]
     ) -> None:
-        if not 0 < life <= MAX_LIFE or (idle is not None and not 0 < idle <= MAX_LIFE):
-            raise ValueError("a session lives, and may be idle, more than 0 seconds and at most 366 days")
-        self._realm = realm
+        self._settings = settings
         self._state = state
+        self._records = state.partition(Partition.SESSIONS)
+        self._revocations = state.partition(Partition.REVOCATIONS)
         self._clock = clock
-        self._monotonic = clock.monotonic
-        self._signer = Signer(keys, f"session.{realm}")
-        self._life = life
-        self._idle = idle
-        self._present = present
-        name = f"asgi-gateway-{hashlib.blake2b(realm.encode(), digest_size=6).hexdigest()}"
-        self._names = {False: name, True: f"__Host-{name}"}
-        # by the whole header, since to parse it and check the signature costs more than all else; one over TLS or not
-        self._known: tuple[dict[bytes, _Known[V]], dict[bytes, _Known[V]]] = ({}, {})
-        self._forgotten = 0
+        self._make_result = make_result
+        self._limits = SessionLimits(self._records, self._is_alive, settings.per_user, settings.per_client)
+        name = settings.cookie_name
+        self._tls: _Cookie[V] = _Cookie(f"__Host-{name}", "; Secure", settings, clock)
+        self._plain: _Cookie[V] = _Cookie(name, "", settings, clock)
+        self._cookies = (self._tls, self._plain)
+        self._tls_only, self._plain_only = (self._tls,), (self._plain,)
 
-    def recall(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool) -> V | None:
-        """What was verified a moment ago for this cookie; asks nobody and waits for nothing.
+    def peek(self, headers: Iterable[tuple[bytes, bytes]], *, secure: bool | None) -> V | None:
+        """Return what was verified a moment ago for a request's cookie. Asks no store and waits for nothing.
 
         Args:
-            headers: the request's. Where Cookie or Authorization is there twice, nothing is recalled.
-            secure: whether it came over TLS.
+            headers: the request's. Where Cookie or Authorization occurs twice, the answer is None.
+            secure: whether the request came over TLS.
         """
         cookie = authorization = None
         for name, value in headers:
@@ -127,151 +189,192 @@ class Sessions(Generic[V]):
                 if authorization is not None:
                     return None
                 authorization = value
-        return None if cookie is None else self._remembered(cookie, secure)
+        return None if cookie is None else self._remembered(cookie, self._candidates(secure))
 
-    async def find(self, cookie: bytes, *, secure: bool) -> V | None:
-        """The session that a request's cookie stands for, if it is good; this counts as its use.
+    async def load(self, cookie: bytes, *, secure: bool | None) -> V | None:
+        """Return the session of a request's cookie, or None. This counts as a use of the session.
 
         Args:
             cookie: the request's Cookie header; several lines joined with ``; ``.
-            secure: whether it came over TLS.
+            secure: whether the request came over TLS.
 
         Raises:
-            HeaderError: the cookie is there twice or has control characters.
-            StateError: whether it is good cannot be told now.
+            HeaderError: the cookie occurs twice or has control characters.
+            StateError: cannot ask the store.
         """
-        if (remembered := self._remembered(cookie, secure)) is not None:
+        candidates = self._candidates(secure)
+        if (remembered := self._remembered(cookie, candidates)) is not None:
             return remembered
-        identity = self._identity(cookie, secure)
-        if identity is None:
-            return None
-        forgotten = self._forgotten
-        session = await self._verified(identity)
-        if session is None:
-            return None
-        left = session.until - self._clock.time()
-        value = self._present(session, left)
-        if forgotten == self._forgotten:  # else it may have been revoked while the store was asked
-            self._remember(cookie, secure, _Known(session, self._monotonic() + min(recheck(session.idle), left), value))
-        return value
+        for candidate in candidates:
+            identity = self._identity(cookie, candidate)
+            if identity is None:
+                continue
+            generation = candidate.verified.generation
+            session = await self._verified(identity)
+            if session is None:
+                continue
+            left = session.until - self._clock.time()
+            value = self._make_result(session, left)
+            if len(cookie) <= _LONGEST:
+                ttl = min(recheck(session.idle), left)
+                candidate.verified.put(cookie, _Verified(session, value), ttl=ttl, generation=generation)
+            return value
+        return None
 
-    async def named(self, cookie: bytes, *, secure: bool) -> Session | None:
-        """The session that a cookie was made for, if it has not ended, whether or not it is still good for anything.
+    async def lookup(self, cookie: bytes, *, secure: bool | None) -> Session | None:
+        """Return the session that a cookie was made for if it has not ended, even if its user was revoked since.
 
-        Args and Raises: as ``find``.
+        Args and Raises: as ``load``.
         """
-        identity = self._identity(cookie, secure)
-        value = None if identity is None else await self._state.get(RevocationKey("session", identity).key)
-        return None if identity is None or value is None else session_of(identity, value)
+        for candidate in self._candidates(secure):
+            identity = self._identity(cookie, candidate)
+            value = None if identity is None else await self._records.get(RevocationKey("session", identity).key)
+            if identity is not None and value is not None:
+                return session_from_record(identity, value)
+        return None
 
     async def begin(
-        self, subject: Subject, *, secure: bool, life: float | None = None, idle: float | None = None
+        self,
+        subject: Subject,
+        *,
+        secure: bool | None,
+        client: str | None = None,
+        life: float | None = None,
+        idle: float | None = None,
     ) -> bytes:
-        """A new session, whatever cookie the client had.
+        """Begin a new session. Whatever cookie the client had is not used. The user's oldest sessions may end.
 
         Args:
-            subject: who it is for. Credentials are not kept, and principals of a module's own class are kept as the
-                kind they derive from.
-            secure: whether the request came over TLS.
+            subject: the authenticated party. Credentials are not stored. Principals of a module's own class are stored
+                as the kind that they derive from.
+            secure: whether the request came over TLS. If that is unknown, the cookie is for TLS only.
+            client: the client's address, if it is known.
             life: a shorter life than the realm's, in seconds.
             idle: a shorter idle time than the realm's, in seconds.
 
         Returns:
-            the value of ``Set-Cookie``.
+            The value of ``Set-Cookie``.
 
         Raises:
-            StateError: it could not be kept.
+            StateError: the session could not be stored.
         """
-        life = min(self._life, life or self._life)
-        idle = min((each for each in (self._idle, idle) if each), default=None)
+        settings = self._settings
+        life = min(settings.life, life or settings.life)
+        idle = min((each for each in (settings.idle, idle) if each), default=None)
         identity = secrets.token_hex(16)
         now = self._clock.time()
         record = {
-            "p": data_of(subject),
+            "p": subject_to_json(subject),
             "u": now + life,
             "i": idle,
             "g": await self._generation(subject),
         }
+        user = (settings.realm, subject.name)
+        surplus = await self._limits.add(user, identity, client_network(client), settings.life)
         if idle is not None:
-            await self._state.put_if_absent(idle_key(identity), "idle", idle + recheck(idle))
-        await self._state.put_if_absent(RevocationKey("session", identity).key, json.dumps(record), life)
+            await self._records.put_if_absent(idle_key(identity), "idle", idle + recheck(idle))
+        await self._records.put_if_absent(RevocationKey("session", identity).key, json.dumps(record), life)
         if isinstance(self._state, Listing):
-            await self._state.enlist(identity, json.dumps([identity, self._realm, subject.name, now]), life)
-        return self._cookie(self._signer.sign({"id": identity}), secure, f"; Max-Age={int(life)}")
+            await self._state.enlist(identity, json.dumps([identity, settings.realm, subject.name, now]), life)
+        for ended in surplus:
+            await self._end(ended)
+        cookie = self._plain if secure is False else self._tls
+        return cookie.set(cookie.signer.sign({"id": identity}), life)
 
-    def end_cookie(self, *, secure: bool) -> bytes:
-        """The value of ``Set-Cookie`` that has the client drop its cookie."""
-        return self._cookie("", secure, "; Max-Age=0")
+    def end_cookie(self, *, secure: bool | None) -> bytes:
+        """Return the value of ``Set-Cookie`` that makes the client drop its cookie."""
+        return (self._plain if secure is False else self._tls).set("", 0)
 
-    def forget(self, revocation: RevocationKey | None) -> None:
-        """Ask the store again for what a revocation concerns; None: for every session."""
-        self._forgotten += 1
+    def invalidate(self, revocation: RevocationKey | None) -> None:
+        """Forget what was verified for the sessions that a revocation concerns; None: for every session."""
+        for cookie in self._cookies:
+            cookie.verified.remove_where(lambda verified: self._concerns(revocation, verified.session))
+
+    def _concerns(self, revocation: RevocationKey | None, session: Session) -> bool:
         if revocation is None:
-            self._drop(lambda session: True)
-        elif revocation.kind == "session":
-            self._drop(lambda session: session.id == revocation.name)
-        elif revocation.kind == "user" and revocation.realm == self._realm:
-            self._drop(lambda session: session.subject.name == revocation.name)
+            return True
+        if revocation.kind == "session":
+            return session.id == revocation.name
+        if revocation.kind == "user":
+            return revocation.realm == self._settings.realm and session.subject.name == revocation.name
+        return False
 
-    def _identity(self, cookie: bytes, secure: bool) -> str | None:
-        """The id in a cookie that was signed with one of the keys."""
-        text = cookie_values(cookie, frozenset((self._names[secure],))).get(self._names[secure])
-        data = self._signer.read(text) if text is not None else None
+    def _candidates(self, secure: bool | None) -> Sequence[_Cookie[V]]:
+        """Return the cookies that a request may have, the one for TLS first."""
+        if secure is None:
+            return self._cookies
+        return self._tls_only if secure else self._plain_only
+
+    @staticmethod
+    def _remembered(cookie: bytes, candidates: Sequence[_Cookie[V]]) -> V | None:
+        for candidate in candidates:
+            if (verified := candidate.verified.get(cookie)) is not None:
+                return verified.value
+        return None
+
+    @staticmethod
+    def _identity(cookie: bytes, candidate: _Cookie[V]) -> str | None:
+        """Return the id in a cookie that was signed with one of the keys."""
+        text = cookie_values(cookie, frozenset((candidate.name,))).get(candidate.name)
+        data = candidate.signer.read(text) if text is not None else None
         identity = data.get("id") if data is not None else None
         return identity if isinstance(identity, str) else None
 
     async def _verified(self, identity: str) -> Session | None:
-        value = await self._state.get(RevocationKey("session", identity).key)
-        session = session_of(identity, value) if value is not None else None
-        if session is None or session.until <= self._clock.time():
-            return None
-        if await self._generation(session.subject) != session.generation:
+        session = await self._unexpired(identity)
+        if session is None or await self._generation(session.subject) != session.generation:
             return None
         if session.idle is not None:
             ttl = session.idle + recheck(session.idle)
-            if not await self._state.extend(idle_key(identity), "idle", ttl):
+            if not await self._records.extend(idle_key(identity), "idle", ttl):
                 return None
         return session
 
+    async def _unexpired(self, identity: str) -> Session | None:
+        value = await self._records.get(RevocationKey("session", identity).key)
+        session = session_from_record(identity, value) if value is not None else None
+        return None if session is None or session.until <= self._clock.time() else session
+
+    async def _is_alive(self, identity: str) -> bool:
+        """Return whether a session is valid, without using it."""
+        session = await self._unexpired(identity)
+        if session is None or await self._generation(session.subject) != session.generation:
+            return False
+        return session.idle is None or await self._records.get(idle_key(identity)) is not None
+
+    async def _end(self, identity: str) -> None:
+        """End a session that its user has too many of."""
+        key = RevocationKey("session", identity)
+        value = await self._records.get(key.key)
+        if value is not None:
+            await self._records.remove(key.key, value)
+        await self._records.remove(idle_key(identity), "idle")
+        self.invalidate(key)
+        if isinstance(self._state, Listing):
+            await self._state.strike(identity)
+
     async def _generation(self, subject: Subject) -> str:
-        return await self._state.get(RevocationKey("user", subject.name, self._realm).key) or ""
-
-    def _drop(self, concerned: Callable[[Session], bool]) -> None:
-        for remembered in self._known:
-            for cookie in [cookie for cookie, known in remembered.items() if concerned(known.session)]:
-                del remembered[cookie]
-
-    def _remembered(self, cookie: bytes, secure: bool) -> V | None:
-        known = self._known[secure].get(cookie)
-        return known.value if known is not None and self._monotonic() < known.until else None
-
-    def _remember(self, cookie: bytes, secure: bool, known: _Known[V]) -> None:
-        remembered = self._known[secure]
-        if len(cookie) <= _LONGEST:
-            remembered.pop(cookie, None)  # so that it becomes the youngest
-            while len(remembered) >= _REMEMBERED:
-                del remembered[next(iter(remembered))]
-            remembered[cookie] = known
-
-    def _cookie(self, value: str, secure: bool, more: str) -> bytes:
-        flags = "; Path=/; HttpOnly; SameSite=Lax" + ("; Secure" if secure else "")
-        return f"{self._names[secure]}={value}{flags}{more}".encode("ascii")
+        return await self._revocations.get(RevocationKey("user", subject.name, self._settings.realm).key) or ""
 
 
 def recheck(idle: float | None) -> float:
-    """Seconds that a verified session is remembered: by as much its idle time may be off."""
+    """Return the seconds that a verified session is remembered. Its idle time may be off by as much.
+
+    Args:
+        idle: its idle time in seconds, or None.
+    """
     return _RECHECK if idle is None else min(_RECHECK, idle / 10)
 
 
 def idle_key(identity: str) -> str:
-    """Where ExpiringState knows for how long a session may stay idle from now on."""
+    """Return the key of the entry that lives while a session is not idle for too long."""
     return json.dumps(["session idle", identity])
 
 
-def session_of(identity: str, value: str) -> Session | None:
-    """A session from its record; None for one of another release that cannot be read."""
+def session_from_record(identity: str, value: str) -> Session | None:
+    """Return the session of a record; None if another release wrote it in a way that cannot be read."""
     try:
         record: dict[str, Any] = json.loads(value)
-        return Session(identity, subject_of(record["p"]), float(record["u"]), record["i"], record["g"])
+        return Session(identity, subject_from_json(record["p"]), float(record["u"]), record["i"], record["g"])
     except (ValueError, KeyError, TypeError):
         return None

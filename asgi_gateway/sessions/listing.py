@@ -1,4 +1,4 @@
-"""The sessions that stand, for people: read from the shared store, beside the servers that use it."""
+"""Lists active sessions for the command line, straight from the shared store."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from asgi_gateway.errors import StateError
 from asgi_gateway.model import RevocationKey
 from asgi_gateway.plugins.clock import Clock
-from asgi_gateway.plugins.state_store import ExpiringState, Listing
-from asgi_gateway.sessions.cookies import Session, idle_key, recheck, session_of
+from asgi_gateway.plugins.state_store import ExpiringState, Listing, Partition
+from asgi_gateway.sessions.cookies import idle_key, recheck, session_from_record
 
 __all__ = ["SHORT", "WHOLE", "ListedSession", "ids_beginning", "list_sessions"]
 
@@ -20,17 +20,17 @@ WHOLE = 32
 _MOST = 100_000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListedSession:
-    """A session that stands.
+    """An active session.
 
     Args:
         id: the beginning of its id.
         realm: its realm's name.
         user: its user's name.
-        begun: when, in seconds since the epoch.
+        begun: when it began, in seconds since the epoch.
         used: when it was last used, as far as the store was told; None in a realm without idle time.
-        ends: when it ends if nobody uses it, in seconds since the epoch.
+        ends: when it ends if it is not used again, in seconds since the epoch.
     """
 
     id: str
@@ -41,76 +41,84 @@ class ListedSession:
     ends: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """What the list says of a session that may have ended since."""
+
+    begun: float
+    id: str
+    realm: str
+    user: str
+
+
 async def list_sessions(
     state: ExpiringState, clock: Clock, *, realm: str | None = None, user: str | None = None, most: int
 ) -> tuple[list[ListedSession], bool]:
-    """The sessions that stand, the youngest first.
+    """Return the active sessions, the youngest first.
 
     Args:
-        state: where they are kept.
+        state: the store of the sessions.
         clock: the time.
         realm: only this realm's.
         user: only this user's.
-        most: how many at most.
+        most: the number of sessions at most.
 
     Returns:
-        the sessions, and whether there may be more.
+        The sessions, and whether there may be more.
 
     Raises:
-        StateError: the store cannot be asked, or is one process's own.
+        StateError: cannot ask the store, or it belongs to one process.
     """
-    wanted = [
-        (begun, identity, its_realm, its_user)
-        for identity, its_realm, its_user, begun in await _listed(state)
-        if realm in (None, its_realm) and user in (None, its_user)
-    ]
+    wanted = [entry for entry in await _entries(state) if realm in (None, entry.realm) and user in (None, entry.user)]
     found: list[ListedSession] = []
-    for begun, identity, its_realm, its_user in sorted(wanted, reverse=True):
-        standing = await _standing(state, clock, identity, its_realm)
-        if standing is None:
+    for entry in sorted(wanted, key=lambda each: (each.begun, each.id), reverse=True):
+        session = await _active(state, clock, entry)
+        if session is None:
             continue
         if len(found) == most:
             return found, True
-        found.append(ListedSession(identity[:SHORT], its_realm, its_user, begun, *standing))
+        found.append(session)
     return found, False
 
 
 async def ids_beginning(state: ExpiringState, beginning: str) -> list[str]:
-    """The whole ids of the listed sessions that begin so.
+    """Return the whole ids of the listed sessions that begin with a text.
 
     Raises:
-        StateError: the store cannot be asked, or is one process's own.
+        StateError: cannot ask the store, or it belongs to one process.
     """
-    return [identity for identity, *_ in await _listed(state) if identity.startswith(beginning)]
+    return [entry.id for entry in await _entries(state) if entry.id.startswith(beginning)]
 
 
-async def _listed(state: ExpiringState) -> list[tuple[str, str, str, float]]:
+async def _entries(state: ExpiringState) -> list[_Entry]:
     if not isinstance(state, Listing):
         raise StateError("this store cannot be listed from outside its process: choose sqlite or redis")
-    listed = []
+    entries = []
     for text in await state.listed(_MOST):
         identity, realm, user, begun = json.loads(text)
-        listed.append((str(identity), str(realm), str(user), float(begun)))
-    return listed
+        entries.append(_Entry(float(begun), str(identity), str(realm), str(user)))
+    return entries
 
 
-async def _standing(state: ExpiringState, clock: Clock, identity: str, realm: str) -> tuple[float | None, float] | None:
-    """When a session was last used, and when it ends; None if it has ended."""
-    value = await state.get(RevocationKey("session", identity).key)
-    session = session_of(identity, value) if value is not None else None
-    if session is None or session.until <= clock.time():
-        return None
-    if (await state.get(RevocationKey("user", session.subject.name, realm).key) or "") != session.generation:
-        return None
-    return await _idle(state, clock, session)
-
-
-async def _idle(state: ExpiringState, clock: Clock, session: Session) -> tuple[float | None, float] | None:
-    if session.idle is None:
-        return None, session.until
-    assert isinstance(state, Listing)
-    left = await state.left(idle_key(session.id))
-    if left is None:
-        return None
+async def _active(state: ExpiringState, clock: Clock, entry: _Entry) -> ListedSession | None:
+    """Return a session with the times of its last use and its end; None if it has ended."""
+    records, revocations = state.partition(Partition.SESSIONS), state.partition(Partition.REVOCATIONS)
+    value = await records.get(RevocationKey("session", entry.id).key)
+    session = session_from_record(entry.id, value) if value is not None else None
     now = clock.time()
-    return now - max(0.0, session.idle + recheck(session.idle) - left), min(session.until, now + left)
+    if session is None or session.until <= now:
+        return None
+    if (
+        await revocations.get(RevocationKey("user", session.subject.name, entry.realm).key) or ""
+    ) != session.generation:
+        return None
+    used, ends = None, session.until
+    if session.idle is not None:
+        left = await records.left(idle_key(entry.id)) if isinstance(records, Listing) else None
+        if left is None:
+            return None
+        used = now - max(0.0, session.idle + recheck(session.idle) - left)
+        ends = min(session.until, now + left)
+    return ListedSession(
+        id=entry.id[:SHORT], realm=entry.realm, user=entry.user, begun=entry.begun, used=used, ends=ends
+    )

@@ -1,30 +1,30 @@
-"""Subjects as data that a store can keep between two requests."""
+"""Subjects as JSON data that a store can keep between two requests."""
 
 from __future__ import annotations
 
 from asgi_gateway.model import GroupPrincipal, Principal, RolePrincipal, Subject, UserPrincipal
 
-__all__ = ["data_of", "subject_of"]
+__all__ = ["subject_from_json", "subject_to_json"]
 
 _KINDS: dict[str, type[Principal]] = {
     kind.__name__: kind for kind in (Principal, UserPrincipal, RolePrincipal, GroupPrincipal)
 }
 
 
-def data_of(subject: Subject) -> list[list[str]]:
-    """The subject's principals for JSON; credentials are left out.
+def subject_to_json(subject: Subject) -> list[list[str]]:
+    """Return the subject's principals as ``[kind, name]`` pairs; credentials are left out.
 
-    A module's own kind of principal becomes the kind that it derives from.
+    A principal of a module's own class becomes the kind that the class derives from.
     """
     return [[_kind(principal), principal.name] for principal in subject.principals]
 
 
-def subject_of(data: list[list[str]]) -> Subject:
-    """The subject of such data. A kind that is not known becomes a bare principal, which is never a role.
+def subject_from_json(data: list[list[str]]) -> Subject:
+    """Return the subject of such pairs. An unknown kind becomes a bare principal, which is never a role.
 
     Raises:
-        TypeError: it is no such data.
-        ValueError: likewise.
+        TypeError: ``data`` is no list of pairs.
+        ValueError: likewise, or a name is empty.
     """
     return Subject(tuple(_KINDS.get(kind, Principal)(name) for kind, name in data))
 

@@ -1,10 +1,10 @@
-"""Ending logins before their time: a user's, a session's or a token's, on every worker and every host.
+"""Revoke logins before they expire: a user's, a session's or a token's, on every worker and every host.
 
-A revocation is written down first, where new requests look (ExpiringState), and announced second, in the shared store's
-message log that every process follows; each then forgets what it remembers of the login and closes its sockets. With a
-store of this process alone the announcement is a function call.
+A revocation is stored first, where new requests look (ExpiringState). Then it is announced in the shared store's
+message log, which every process follows. Each process then forgets what it remembers of the login, and closes its
+sockets. With a store of this process alone the announcement is a function call.
 
-A process that may have missed an announcement forgets everything and closes every socket that depends on a login.
+A process that may have missed an announcement forgets all logins, and closes every socket that depends on a login.
 """
 
 from __future__ import annotations
@@ -16,29 +16,27 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 
-import sniffio
-
 from asgi_gateway.errors import StateError, StateUnavailable
 from asgi_gateway.model import RevocationKey
-from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, PositionLost
+from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, Partition, PositionLost
 
 __all__ = ["GENERATION_LIFE", "Revocations"]
 
 logger = logging.getLogger("asgi_gateway.revocation")
 
 GENERATION_LIFE = 400 * 86_400.0
-"""Seconds that a user's or token's revocation is known: longer than any session or token of the gateway lives."""
+"""Seconds that the revocation of a user or token is stored: longer than any session or token of the gateway lives."""
 _WAIT = 1.0
 _RETRY = 0.5
-_TRIES = 10
+_ATTEMPTS = 10
 
 
 Handler = Callable[[RevocationKey | None], object]
-"""Is told what ended; None: anything may have."""
+"""Is called with what was revoked; None if revocations may have been missed."""
 
 
 class Revocations:
-    """Revokes, and hears of what others revoked.
+    """Revokes logins, and follows the revocations of other processes.
 
     Args:
         state: the gateway's ExpiringState; revocations reach other processes if it is a MessageLog, too.
@@ -46,24 +44,20 @@ class Revocations:
 
     def __init__(self, state: ExpiringState) -> None:
         self._state = state
+        self._records = state.partition(Partition.SESSIONS)
+        self._revocations = state.partition(Partition.REVOCATIONS)
         self._log = state if isinstance(state, MessageLog) else None
         self._unannounced: dict[str, None] = {}
         self._handlers: list[Handler] = []
         self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, handler: Handler) -> None:
-        """Have a function told of every revocation, in the event loop; it must not wait."""
+        """Call a function for every revocation, in the event loop; it must not block."""
         self._handlers.append(handler)
 
     async def open(self) -> None:
-        """Begin to follow the log.
-
-        Raises:
-            RuntimeError: the server's event loop is not asyncio's.
-        """
+        """Begin to follow the log."""
         if self._log is not None and self._task is None:
-            if sniffio.current_async_library() != "asyncio":
-                raise RuntimeError("a store that is shared by several processes needs a server on asyncio")
             self._task = asyncio.create_task(self._follow(self._log), name="asgi-gateway-revocations")
 
     async def close(self) -> None:
@@ -75,42 +69,40 @@ class Revocations:
                 await task
 
     async def revoke(self, revocation: RevocationKey) -> bool:
-        """End logins everywhere: new requests are refused at once, other processes hear of it within 2 seconds.
+        """Revoke logins everywhere: new requests are refused at once, other processes follow within 2 seconds.
 
         Returns:
             False if it is a session that had ended already.
 
         Raises:
-            StateError: it could not be written down, or not be announced; try again.
+            StateError: the revocation could not be stored, or not be announced; try again.
         """
-        there = True
+        existed = True
         if revocation.kind == "user":
             await self._renew(revocation.key)
         elif revocation.kind == "token":
-            await self._state.put_if_absent(revocation.key, "revoked", GENERATION_LIFE)
+            await self._revocations.put_if_absent(revocation.key, "revoked", GENERATION_LIFE)
         else:
-            value = await self._state.get(revocation.key)
-            there = value is not None and await self._state.remove(revocation.key, value)
+            value = await self._records.get(revocation.key)
+            existed = value is not None and await self._records.remove(revocation.key, value)
         self._tell(revocation)
         if self._log is not None:
             message = json.dumps([revocation.kind, revocation.name, revocation.realm])
-            self._unannounced[message] = None  # until it is; a session that is gone cannot be revoked a second time
+            self._unannounced[message] = None  # until it is: a session that is removed cannot be revoked a second time
             await self._log.append(message)
             self._unannounced.pop(message, None)
         if revocation.kind == "session" and isinstance(self._state, Listing):
-            with suppress(StateError):  # what is listed and has no record has ended all the same
+            with suppress(StateError):  # a listed session without a record has ended all the same
                 await self._state.strike(revocation.name)
-        return there
+        return existed
 
     async def _renew(self, key: str) -> None:
-        """Give a key another value, whatever it had."""
-        for _ in range(_TRIES):
-            old = await self._state.get(key)
-            if old is not None:
-                await self._state.remove(key, old)
-            if await self._state.put_if_absent(key, secrets.token_urlsafe(12), GENERATION_LIFE) is None:
+        """Give a key a new value, whatever value it has."""
+        for _ in range(_ATTEMPTS):
+            old = await self._revocations.get(key)
+            if await self._revocations.replace(key, old, secrets.token_urlsafe(12), GENERATION_LIFE):
                 return
-        raise StateUnavailable("a user is being revoked by too many at once")
+        raise StateUnavailable("too many revocations of one user at once")
 
     async def _follow(self, log: MessageLog) -> None:
         position: str | None = None
@@ -125,7 +117,7 @@ class Revocations:
                 position = None
                 self._tell(None)
             except StateError as error:
-                logger.warning("revocations cannot be heard of now: %s", error)
+                logger.warning("cannot follow revocations: %s", error)
                 await asyncio.sleep(_RETRY)
             else:
                 for message in messages:
@@ -136,11 +128,11 @@ class Revocations:
             try:
                 handler(revocation)
             except Exception:
-                logger.exception("a revocation could not be carried out in full")
+                logger.exception("a revocation was not carried out in full")
 
 
 def _revocation(message: str) -> RevocationKey | None:
-    """What a message says; None for one that nobody understands, such as a newer release's."""
+    """Return the revocation of a message; None for one that cannot be read, such as a newer release's."""
     try:
         kind, name, realm = json.loads(message)
     except (ValueError, TypeError):

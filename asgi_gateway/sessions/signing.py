@@ -1,4 +1,4 @@
-"""Signing keys and signed texts, for tokens and session cookies: itsdangerous with HMAC-SHA256."""
+"""Sign texts for tokens and session cookies, and read signing keys: itsdangerous with HMAC-SHA256."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
+from itsdangerous.encoding import base64_decode, base64_encode
 
 from asgi_gateway._runtime.secret_files import ignore_warning, read_secret_text
 from asgi_gateway.errors import ConfigError
@@ -16,16 +17,16 @@ from asgi_gateway.errors import ConfigError
 __all__ = ["KEY_BYTES", "Signer", "load_keys"]
 
 KEY_BYTES = 32
-"""The least length of a signing key."""
+"""The least length of a signing key in bytes."""
 _MAX_TEXT = 8192
 
 
 class Signer:
-    """Signs JSON objects, and reads only what it or one of its other keys signed for the same purpose.
+    """Signs JSON objects. Reads only what was signed with one of its keys, for the same purpose.
 
     Args:
         keys: the first signs, all verify, so that a new key can be put before an old one.
-        purpose: what the texts are for; a text signed for another purpose is not read.
+        purpose: what the texts are for. A text signed for another purpose is invalid.
 
     Raises:
         ConfigError: there is no key, or one is shorter than ``KEY_BYTES``.
@@ -40,14 +41,21 @@ class Signer:
         )
 
     def sign(self, data: dict[str, Any]) -> str:
-        """The signed text, of letters, digits and ``._-``. Everybody can read what is in it."""
+        """Return the signed text, of letters, digits and ``._-``. It is not encrypted."""
         return str(self._serializer.dumps(data))
 
     def read(self, text: str) -> dict[str, Any] | None:
-        """What was signed; None if it was not, or not with one of these keys, or not for this purpose."""
+        """Return the object of a signed text; None if the text is not exactly one that ``sign`` returned.
+
+        Base64 has several spellings of the same bytes, and Python's decoder skips characters that are not in its
+        alphabet. Only the spelling that was signed is valid.
+        """
         if len(text) > _MAX_TEXT or not text.isascii():
             return None
+        signature = text.rpartition(".")[2]
         try:
+            if base64_encode(base64_decode(signature)) != signature.encode():
+                return None
             data = self._serializer.loads(text)
         except BadData:
             return None
@@ -57,9 +65,10 @@ class Signer:
 def load_keys(
     file: Path | None = None, variable: str | None = None, warn: Callable[[str], None] = ignore_warning
 ) -> tuple[bytes, ...]:
-    """Signing keys from a file or an environment variable, one a line; empty lines and lines with ``#`` are left out.
+    """Return signing keys from a file or an environment variable, one a line.
 
-    A key is the line's text as it stands, such as the output of ``openssl rand -base64 32``.
+    Empty lines and comments (``#``) are skipped. A key is the line's text as it stands, such as the output of
+    ``openssl rand -base64 32``.
 
     Args:
         file: the file.
@@ -70,7 +79,7 @@ def load_keys(
         The keys in their order, at least one.
 
     Raises:
-        ConfigError: the file or the variable is not there, holds no key, or a short one, or one twice.
+        ConfigError: the file or the variable is missing, or holds no key, a short key or a duplicate.
     """
     if (file is None) == (variable is None):
         raise ConfigError("signing keys come either from a file or from an environment variable")
@@ -93,4 +102,4 @@ def _check(keys: Sequence[bytes], where: str) -> None:
         if len(key) < KEY_BYTES:
             raise ConfigError(f"{where}: key {number} has {len(key)} bytes, less than {KEY_BYTES}")
     if len(set(keys)) != len(keys):
-        raise ConfigError(f"{where}: a key is there twice")
+        raise ConfigError(f"{where}: duplicate key (remove one)")

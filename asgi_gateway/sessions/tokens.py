@@ -71,7 +71,7 @@ class TokenIssuer:
         self._signer = Signer(keys, "token")
         self.audience = audience
 
-    def issue(
+    def issue(  # noqa: PLR0913 - all by keyword, one for each claim
         self,
         user: str,
         *,

@@ -55,7 +55,7 @@ class Audit:
         now = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="milliseconds")
         record = {"time": now, "outcome": outcome}
         if request is not None:
-            fields = {"id": request.id, "kind": request.kind, "peer": request.remote_address, **fields}
+            fields = {"id": request.id, "kind": request.protocol, "peer": request.remote_address, **fields}
         for name, value in fields.items():
             if value:
                 record[name] = value[:_MAX_FIELD]

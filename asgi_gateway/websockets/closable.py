@@ -1,8 +1,8 @@
-"""The end of a WebSocket's life: closed when its login ends, whatever the application is doing.
+"""A WebSocket that the gateway can close while the application is using it.
 
-Messages are not looked at; a received one passes one coroutine more, a sent one none. At the end the server is told to
-close, the application's pending ``receive`` returns a disconnect, and its later ``send`` fails as the ASGI
-specification has it for a connection that is gone. When that is to happen is for ``asgi_gateway.sockets`` to know.
+Messages are not inspected. ``receive()`` adds one coroutine, ``send()`` adds none. When the gateway closes the socket,
+the application's pending ``receive`` returns a disconnect, and a later ``send`` fails as the ASGI specification says
+for a connection that is gone. ``asgi_gateway.websockets.live`` decides when.
 """
 
 from __future__ import annotations
@@ -11,8 +11,6 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
-
-import sniffio
 
 __all__ = ["ClosableWebSocket", "ConnectionEnded"]
 
@@ -23,7 +21,7 @@ Send = Callable[[Message], Awaitable[None]]
 POLICY_VIOLATION = 1008
 """RFC 6455 section 7.4.1."""
 UNAUTHORIZED = 3000
-"""IANA's WebSocket Close Code Number Registry: what stands in where a server refuses to send 1008."""
+"""IANA's WebSocket Close Code Number Registry. Sent to a server that does not accept 1008."""
 
 logger = logging.getLogger("asgi_gateway.lifetime")
 
@@ -33,25 +31,20 @@ class ConnectionEnded(OSError):
 
 
 class ClosableWebSocket:
-    """Wraps ``receive`` and ``send`` of one WebSocket so that it can be ended from outside.
+    """Wraps ``receive`` and ``send`` of one WebSocket so that the gateway can close it.
 
     Args:
-        receive: the server's.
-        send: the server's.
-
-    Raises:
-        RuntimeError: the server's event loop is not asyncio's.
+        receive: the server's ``receive``.
+        send: the server's ``send``.
     """
 
     __slots__ = ("_closing", "_others", "_receive", "_receiver", "_send", "code", "ended", "reason")
 
     def __init__(self, receive: Receive, send: Send) -> None:
-        if sniffio.current_async_library() != "asyncio":
-            raise RuntimeError("a WebSocket with a session or authorization timeout needs a server on asyncio")
         self._receive = receive
         self._send = send
         self._receiver: asyncio.Task[Any] | None = None
-        self._others: set[asyncio.Task[Any]] | None = None  # made where several tasks receive at once, which few do
+        self._others: set[asyncio.Task[Any]] | None = None  # created only if several tasks receive at once
         self._closing: asyncio.Task[None] | None = None
         self.ended = False
         self.code = POLICY_VIOLATION
@@ -70,15 +63,15 @@ class ClosableWebSocket:
         self._closing = asyncio.get_running_loop().create_task(self._close())
         for receiver in (self._receiver, *(self._others or ())):
             if receiver is not None:
-                # As asyncio.timeout does: the cancellation is ours, and taken back where the receive waits.
+                # As in asyncio.timeout: the task that receives takes this cancellation back with uncancel().
                 receiver.cancel()
 
     async def receive(self) -> Message:
-        """The server's next message, or the disconnect once the socket has ended."""
+        """Return the server's next message, or the disconnect once the socket has ended."""
         if self.ended:
             return self._disconnect()
         if self._receiver is not None:
-            return await self._receive_beside()
+            return await self._receive_in_second_task()
         task = self._receiver = asyncio.current_task()
         try:
             return await self._receive()
@@ -89,8 +82,8 @@ class ClosableWebSocket:
         finally:
             self._receiver = None
 
-    async def _receive_beside(self) -> Message:
-        """A ``receive`` of a second task while another waits."""
+    async def _receive_in_second_task(self) -> Message:
+        """Receive while another task waits in ``receive``."""
         task = asyncio.current_task()
         others = self._others = self._others or set()
         if task is not None:
@@ -105,14 +98,14 @@ class ClosableWebSocket:
             others.discard(task)
 
     def _is_cancelled_by_others(self, task: asyncio.Task[Any] | None) -> bool:
-        """Whether a cancellation is not, or not only, the one of ``end``."""
+        """Return whether a cancellation did not come from ``end``, or not from it alone."""
         return not self.ended or task is None or task.uncancel() > 0
 
     def _disconnect(self) -> Message:
         return {"type": "websocket.disconnect", "code": self.code, "reason": self.reason}
 
     def send(self, message: Message) -> Awaitable[None]:
-        """Pass a message on; no coroutine of its own stands in between.
+        """Return the server's awaitable for sending a message.
 
         Raises:
             ConnectionEnded: the socket has ended.
@@ -121,7 +114,7 @@ class ClosableWebSocket:
             raise ConnectionEnded(self.reason)
         return self._send(message)
 
-    async def finish(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the close that ``end`` began has been handed to the server."""
         if self._closing is not None:
             await self._closing
@@ -132,6 +125,6 @@ class ClosableWebSocket:
                 await self._send({"type": "websocket.close", "code": code, "reason": self.reason})
                 break
             except Exception:
-                # The connection is gone already, which is what was wanted, or the server refuses the code: daphne lets
-                # nobody send 1008 and would leave the socket open.
+                # Either the connection is gone, which is fine, or the server refuses the code: daphne does not send
+                # 1008, and would leave the socket open.
                 logger.debug("a socket could not be closed with %d", code, exc_info=True)

@@ -1,7 +1,7 @@
-"""The live WebSockets of this process: what each may be ended by, and when it ends by itself.
+"""The live WebSockets of this process: which revocations close each of them, and when each closes by itself.
 
-A socket knows two moments: the end of its session (or of the token behind it), which nothing extends, and the end of
-its authorization, which a new login extends. One timer of the event loop stands for both. Nothing is done per message.
+A socket has two deadlines: the end of its session (or of the token behind it), which nothing extends, and the end of
+its authorization, which a new login extends. One timer of the event loop serves both. Nothing is done per message.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
-from typing import TypeAlias
 
 from asgi_gateway.model import Headers, RevocationKey
 from asgi_gateway.websockets.closable import (
@@ -26,16 +25,16 @@ from asgi_gateway.websockets.closable import (
     Send,
 )
 
-__all__ = ["End", "LiveSocket", "LiveSockets", "Owner"]
+__all__ = ["CloseReason", "LiveSocket", "LiveSockets", "SocketOwner", "SocketRenewal"]
 
 logger = logging.getLogger("asgi_gateway.sockets")
 
 _RECENT = 1024
-"""Endings that are remembered for sockets whose login is being looked at."""
+"""The number of revocations that are remembered for sockets whose login is still being decided."""
 
 
-class End(Enum):
-    """Why the gateway ends a socket: close code and reason, each pair different."""
+class CloseReason(Enum):
+    """Why the gateway closes a socket: a close code and a reason, each pair different."""
 
     SESSION_TIMEOUT = (POLICY_VIOLATION, "session timeout")
     AUTHORIZATION_TIMEOUT = (4001, "authorization timeout")
@@ -56,12 +55,16 @@ class End(Enum):
         return self.value[1]
 
 
-_ENDS = {"session": End.SESSION_ENDED, "user": End.USER_REVOKED, "token": End.TOKEN_REVOKED}
+_REASONS = {
+    "session": CloseReason.SESSION_ENDED,
+    "user": CloseReason.USER_REVOKED,
+    "token": CloseReason.TOKEN_REVOKED,
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
-    """Whose a socket is. Who authenticates again must be the same.
+class SocketOwner:
+    """Who opened a socket, and where. A new login extends the socket only if it has an equal owner.
 
     Args:
         service: the service's name.
@@ -74,12 +77,21 @@ class Owner:
     user: str
 
 
-Renewal: TypeAlias = Callable[["LiveSocket"], Awaitable[float]]
-"""Asks elsewhere how many seconds longer a socket is authorized: 0 for not at all."""
+@dataclass(frozen=True, slots=True)
+class SocketRenewal:
+    """How a socket's authorization can be extended.
+
+    Args:
+        name: the name by which a client authenticates again for the socket.
+        ask: returns the seconds by which another worker extended the socket's authorization, 0 if none did.
+    """
+
+    name: str
+    ask: Callable[[LiveSocket], Awaitable[float]]
 
 
 class _Timers(threading.local):
-    """What a thread's timers run in: one context for all of them, since each would copy one of its own."""
+    """One contextvars.Context shared by a thread's timers; call_at would copy the current one for every timer."""
 
     def __init__(self) -> None:
         self.context = contextvars.Context()
@@ -92,23 +104,22 @@ class LiveSocket(ClosableWebSocket):
     """One authenticated WebSocket.
 
     Args:
-        receive: the server's.
-        send: the server's.
-        owner: whose it is.
-        revocation_keys: what it may be ended by.
-        name: what a client calls it when it authenticates again; empty if it never has to.
-        headers: for the answer to its handshake.
+        receive: the server's ``receive``.
+        send: the server's ``send``.
+        owner: who opened it, and where.
+        revocation_keys: the revocations that close it.
+        headers: headers to add to the answer to its handshake.
+        renewal: how its authorization is extended; None if it never has to be.
     """
 
     __slots__ = (
-        "_final",
-        "_final_end",
         "_headers",
         "_renewing",
+        "_session_end",
+        "_session_end_reason",
         "_timer",
         "authorized_until",
         "loop",
-        "name",
         "owner",
         "renewal",
         "revocation_keys",
@@ -118,26 +129,30 @@ class LiveSocket(ClosableWebSocket):
         self,
         receive: Receive,
         send: Send,
-        owner: Owner,
+        owner: SocketOwner,
         revocation_keys: tuple[RevocationKey, ...] = (),
-        name: str = "",
         headers: Headers = (),
+        renewal: SocketRenewal | None = None,
     ) -> None:
         super().__init__(receive, send)
         self.loop = asyncio.get_running_loop()
         self.owner = owner
         self.revocation_keys = revocation_keys
-        self.name = name
+        self.renewal = renewal
         self.authorized_until: float | None = None
-        self.renewal: Renewal | None = None
         self._headers = headers
-        self._final: float | None = None
-        self._final_end = End.SESSION_TIMEOUT
+        self._session_end: float | None = None
+        self._session_end_reason = CloseReason.SESSION_TIMEOUT
         self._renewing: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
 
+    @property
+    def name(self) -> str:
+        """The name by which a client authenticates again for it; empty if it never has to."""
+        return "" if self.renewal is None else self.renewal.name
+
     def send(self, message: Message) -> Awaitable[None]:
-        """Pass a message on; the first, which answers the handshake, with the gateway's headers.
+        """Pass a message on. The first one, which answers the handshake, gets the gateway's headers.
 
         Raises:
             ConnectionEnded: the socket has ended.
@@ -150,24 +165,28 @@ class LiveSocket(ClosableWebSocket):
         return self._send(message)
 
     def end(self, reason: str, code: int = POLICY_VIOLATION) -> None:
-        self.release()
+        self.cancel_timer()
         super().end(reason, code)
 
-    def release(self) -> None:
-        """Drop the timer."""
+    def close(self, reason: CloseReason) -> None:
+        """Close the socket now. Must be called in the socket's own event loop."""
+        self.end(reason.reason, reason.code)
+
+    def cancel_timer(self) -> None:
+        """Cancel the timer of the deadlines."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
-    async def finish(self) -> None:
-        """Wait until the close has been handed to the server; nothing is left behind."""
-        self.release()
+    async def wait_closed(self) -> None:
+        """Wait until the close has been handed to the server. Cancel the timer and the renewal under way."""
+        self.cancel_timer()
         if self._renewing is not None:
             self._renewing.cancel()
-        await super().finish()
+        await super().wait_closed()
 
-    def limit(self, session: float | None, token: float | None, authorization: float | None) -> None:
-        """Say when it ends; the smallest holds.
+    def set_deadlines(self, session: float | None, token: float | None, authorization: float | None) -> None:
+        """Set when the socket closes by itself; the earliest deadline holds.
 
         Args:
             session: seconds until its session ends, or None.
@@ -175,159 +194,162 @@ class LiveSocket(ClosableWebSocket):
             authorization: seconds within which its client has to authenticate again, or None.
         """
         now = self.loop.time()
-        limits = [(token, End.TOKEN_EXPIRED), (session, End.SESSION_TIMEOUT)]
-        known = [(seconds, end) for seconds, end in limits if seconds is not None]
+        deadlines = [(token, CloseReason.TOKEN_EXPIRED), (session, CloseReason.SESSION_TIMEOUT)]
+        known = [(seconds, reason) for seconds, reason in deadlines if seconds is not None]
         if known:
-            seconds, self._final_end = min(known, key=lambda limit: limit[0])
-            self._final = now + seconds
+            seconds, self._session_end_reason = min(known, key=lambda deadline: deadline[0])
+            self._session_end = now + seconds
         if authorization is not None:
             self.authorized_until = now + authorization
         self._set_timer()
 
-    def authorize(self, seconds: float) -> None:
-        """The client authenticated again: for so many seconds it need not do so. The timer that runs will notice."""
+    def extend_authorization(self, seconds: float) -> None:
+        """Note that the client authenticated again. The running timer sees the new deadline when it is due.
+
+        Args:
+            seconds: seconds from now for which the client is authorized.
+        """
         until = self.loop.time() + seconds
         if self.authorized_until is not None:
             self.authorized_until = max(self.authorized_until, until)
 
     def _set_timer(self) -> None:
-        moments = [moment for moment in (self._final, self.authorized_until) if moment is not None]
+        moments = [moment for moment in (self._session_end, self.authorized_until) if moment is not None]
         if moments and not self.ended:
-            self._timer = self.loop.call_at(min(moments), _due, self, context=_timers.context)
+            self._timer = self.loop.call_at(min(moments), _on_timer, self, context=_timers.context)
 
-    def _come_due(self) -> None:
+    def _on_timer(self) -> None:
         self._timer = None
         now = self.loop.time()
-        if self._final is not None and self._final <= now:
-            self.end(self._final_end.reason, self._final_end.code)
+        if self._session_end is not None and self._session_end <= now:
+            self.close(self._session_end_reason)
         elif self.authorized_until is None or self.authorized_until > now:
             self._set_timer()
         elif self.renewal is None:
-            self.end(End.AUTHORIZATION_TIMEOUT.reason, End.AUTHORIZATION_TIMEOUT.code)
+            self.close(CloseReason.AUTHORIZATION_TIMEOUT)
         else:
             self._renewing = self.loop.create_task(self._renew(self.renewal))
 
-    async def _renew(self, renewal: Renewal) -> None:
+    async def _renew(self, renewal: SocketRenewal) -> None:
         try:
-            seconds = await renewal(self)
+            seconds = await renewal.ask(self)
         except Exception as error:
-            logger.warning("whether a socket's client authenticated again cannot be told: %s", error)
+            logger.warning("cannot check reauthorization of a WebSocket: %s", error)
             seconds = 0.0
         if seconds > 0:
-            self.authorize(seconds)
+            self.extend_authorization(seconds)
         self._renewing = None
         if self.authorized_until is not None and self.authorized_until > self.loop.time():
             self._set_timer()
         else:
-            self.end(End.AUTHORIZATION_TIMEOUT.reason, End.AUTHORIZATION_TIMEOUT.code)
+            self.close(CloseReason.AUTHORIZATION_TIMEOUT)
 
 
-def _due(socket: LiveSocket) -> None:
-    socket._come_due()
+def _on_timer(socket: LiveSocket) -> None:
+    # A plain function, because a bound method would be one more object per socket.
+    socket._on_timer()
 
 
 class LiveSockets:
-    """All authenticated WebSockets of a process, whichever event loop they live in.
+    """All authenticated WebSockets of a process, in whichever event loop they run.
 
-    A socket is added when its handshake is allowed and discarded when its application is through. Both, and finding the
-    sockets of a login, take a time that does not depend on how many there are.
+    A socket is added when its handshake is allowed, and discarded when its application has returned. Both, and finding
+    the sockets of a revocation, take a time that does not depend on how many sockets there are.
     """
 
     def __init__(self) -> None:
-        self._by_login: dict[RevocationKey, LiveSocket | set[LiveSocket]] = {}  # most have one socket
+        self._by_key: dict[RevocationKey, LiveSocket | set[LiveSocket]] = {}  # most keys have one socket
         self._by_name: dict[str, LiveSocket] = {}
         self._recent: deque[RevocationKey | None] = deque(maxlen=_RECENT)
         self._lock = threading.Lock()
         self._count = 0
-        self.ended = 0
-        """How often something was ended. Noted before a login is looked at, it tells ``add`` what came in between."""
+        self.revocation_epoch = 0
+        """The number of revocations so far. Read before a login is decided, it tells ``add`` what came in between."""
 
     def __len__(self) -> int:
         return self._count
 
-    def add(self, socket: LiveSocket, since: int | None = None) -> None:
-        """Begin to answer for a socket.
+    def add(self, socket: LiveSocket, revocation_epoch: int | None = None) -> None:
+        """Add a socket. Close it at once if it was revoked while its login was being decided.
 
         Args:
             socket: the socket.
-            since: what ``ended`` was before its login was looked at; what was ended since ends the socket, too.
+            revocation_epoch: the value of ``revocation_epoch`` before its login was decided; None for the present one.
         """
         with self._lock:
-            missed = 0 if since is None else self.ended - since
+            missed = 0 if revocation_epoch is None else self.revocation_epoch - revocation_epoch
             recent = list(self._recent)[-missed:] if missed else []
             self._count += 1
             if socket.name:
                 self._by_name[socket.name] = socket
-            for revocation in socket.revocation_keys:
-                there = self._by_login.setdefault(revocation, socket)
-                if isinstance(there, set):
-                    there.add(socket)
-                elif there is not socket:
-                    self._by_login[revocation] = {there, socket}
+            for key in socket.revocation_keys:
+                present = self._by_key.setdefault(key, socket)
+                if isinstance(present, set):
+                    present.add(socket)
+                elif present is not socket:
+                    self._by_key[key] = {present, socket}
         if missed > len(recent):
             recent.append(None)
-        for ended in recent:
-            if ended is None or ended in socket.revocation_keys:
-                self._end((socket,), _end_by(ended))
+        for revocation in recent:
+            if revocation is None or revocation in socket.revocation_keys:
+                self._close((socket,), _reason_of(revocation))
 
     def discard(self, socket: LiveSocket) -> None:
-        """The socket's application is through."""
+        """Remove a socket whose application has returned."""
         with self._lock:
             self._count -= 1
             self._by_name.pop(socket.name, None)
-            for revocation in socket.revocation_keys:
-                there = self._by_login.get(revocation)
-                if isinstance(there, set):
-                    there.discard(socket)
-                    if not there:
-                        del self._by_login[revocation]
-                elif there is socket:
-                    del self._by_login[revocation]
+            for key in socket.revocation_keys:
+                present = self._by_key.get(key)
+                if isinstance(present, set):
+                    present.discard(socket)
+                    if not present:
+                        del self._by_key[key]
+                elif present is socket:
+                    del self._by_key[key]
 
-    def of(self, revocation: RevocationKey) -> tuple[LiveSocket, ...]:
-        """The sockets that a revocation would concern."""
-        with self._lock:
-            return tuple(_sockets(self._by_login.get(revocation, ())))
-
-    def named(self, name: str) -> LiveSocket | None:
-        """The socket of a name."""
+    def by_name(self, name: str) -> LiveSocket | None:
+        """Return the socket of a name, or None."""
         return self._by_name.get(name)
 
     def end(self, revocation: RevocationKey | None) -> int:
-        """Close every socket that a revocation concerns; None: all of them. May be called from any thread.
+        """Close every socket that a revocation concerns. May be called from any thread.
+
+        Args:
+            revocation: what was revoked; None for all sockets.
 
         Returns:
-            how many are being closed.
+            The number of sockets being closed.
         """
         with self._lock:
             self._recent.append(revocation)
-            self.ended += 1
+            self.revocation_epoch += 1
             if revocation is None:
-                sockets = {socket for there in self._by_login.values() for socket in _sockets(there)}
+                sockets = {socket for present in self._by_key.values() for socket in _sockets(present)}
             else:
-                sockets = set(_sockets(self._by_login.get(revocation, ())))
-        return self._end(sockets, _end_by(revocation))
+                sockets = set(_sockets(self._by_key.get(revocation, ())))
+        return self._close(sockets, _reason_of(revocation))
 
     @staticmethod
-    def _end(sockets: Collection[LiveSocket], end: End) -> int:
+    def _close(sockets: Collection[LiveSocket], reason: CloseReason) -> int:
         by_loop: dict[asyncio.AbstractEventLoop, list[LiveSocket]] = {}
         for socket in sockets:
             by_loop.setdefault(socket.loop, []).append(socket)
         for loop, concerned in by_loop.items():
             if not loop.is_closed():
-                loop.call_soon_threadsafe(_end_all, concerned, end)
+                loop.call_soon_threadsafe(_close_all, concerned, reason)
         return len(sockets)
 
 
-def _sockets(there: LiveSocket | Collection[LiveSocket]) -> Collection[LiveSocket]:
-    return (there,) if isinstance(there, LiveSocket) else there
+def _sockets(present: LiveSocket | Collection[LiveSocket]) -> Collection[LiveSocket]:
+    return (present,) if isinstance(present, LiveSocket) else present
 
 
-def _end_by(revocation: RevocationKey | None) -> End:
-    """How what a revocation concerns is ended; None: something may have been missed."""
-    return End.UNCERTAIN if revocation is None else _ENDS[revocation.kind]
+def _reason_of(revocation: RevocationKey | None) -> CloseReason:
+    """Return why a revocation closes sockets; None: a revocation may have been missed."""
+    return CloseReason.UNCERTAIN if revocation is None else _REASONS[revocation.kind]
 
 
-def _end_all(sockets: Collection[LiveSocket], end: End) -> None:
+def _close_all(sockets: Collection[LiveSocket], reason: CloseReason) -> None:
     for socket in sockets:
-        socket.end(end.reason, end.code)
+        socket.close(reason)

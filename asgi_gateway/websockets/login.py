@@ -1,4 +1,4 @@
-"""Drives the extended handshake over ASGI, and gives the application an ordinary WebSocket once it is through."""
+"""Drives the extended handshake over ASGI. Gives the application an ordinary WebSocket afterwards."""
 
 from __future__ import annotations
 
@@ -7,18 +7,15 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
-import anyio
-import sniffio
-
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.model import Allow, Challenge, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.websockets.kaazing_handshake import (
     HANDSHAKE_PROTOCOL,
-    Handshake,
-    Limits,
+    LoginLimits,
+    ServerHandshake,
     State,
     inner_headers,
-    offers_of,
+    offered_subprotocols,
 )
 
 __all__ = ["SocketLogin"]
@@ -40,46 +37,47 @@ class SocketLogin:
 
     Args:
         query: the opening's query string.
-        receive: the server's; its ``websocket.connect`` has been received.
-        send: the server's.
-        limits: what a client that has not logged in may cost.
+        receive: the server's ``receive``; its ``websocket.connect`` has been received.
+        send: the server's ``send``.
+        limits: what a client may use before it has logged in.
     """
 
-    __slots__ = ("_denial", "_handshake", "_open", "_raw_receive", "_raw_send", "_told")
+    __slots__ = ("_connected", "_denial", "_handshake", "_open", "_raw_receive", "_raw_send")
 
     def __init__(
         self,
         query: bytes,
         receive: Receive,
         send: Send,
-        limits: Limits = Limits(),  # noqa: B008 (it is frozen)
+        limits: LoginLimits = LoginLimits(),  # noqa: B008 (it is frozen)
     ) -> None:
         self._raw_receive = receive
         self._raw_send = send
-        self._handshake = Handshake(query, limits)
+        self._handshake = ServerHandshake(query, limits)
         self._open = False
-        self._told = False
+        self._connected = False
         self._denial: tuple[int, Headers] | None = None
 
     async def run(
         self, opening: Scope, decide: Decide, answer: Answer, further: frozenset[bytes] = frozenset()
     ) -> tuple[Scope, Allow] | None:
-        """Hold the login.
+        """Accept the socket and hold the login.
 
         Args:
             opening: the opening's scope.
             decide: decides on the scope of each request.
-            answer: status and headers for a decision that refuses.
+            answer: returns status, headers and body for a decision that refuses.
             further: names, in lower case, of the service's own headers for credentials.
 
         Returns:
-            the scope of the request that is let in, and the decision; None if it was refused, left, or took too long.
+            The scope of the request that is let in, and the decision. None if the client was refused, left, or took
+            too long.
         """
         handshake = self._handshake
         await self._raw_send({"type": "websocket.accept", "subprotocol": HANDSHAKE_PROTOCOL, "headers": []})
         await self._write(handshake.greeting)
         while handshake.state is State.EXPECTING:
-            message = await self._next(handshake.patience)
+            message = await self._next(handshake.timeout)
             if message is None:
                 logger.info("a login inside a WebSocket took too long")
                 await self._raw_send({"type": "websocket.close", "code": _REFUSED, "reason": "login timeout"})
@@ -93,16 +91,12 @@ class SocketLogin:
         return None
 
     async def _next(self, seconds: float) -> Message | None:
-        """The next message; None if it does not come in time."""
-        if sniffio.current_async_library() == "asyncio":  # a scope of anyio would leave its state with the task
-            try:
-                async with asyncio.timeout(seconds):
-                    return await self._raw_receive()
-            except TimeoutError:
-                return None
-        with anyio.move_on_after(seconds):
-            return await self._raw_receive()
-        return None
+        """Return the next message; None if it does not come in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._raw_receive()
+        except TimeoutError:
+            return None
 
     async def _decide_on(
         self, opening: Scope, message: Message, decide: Decide, answer: Answer, further: frozenset[bytes]
@@ -118,7 +112,7 @@ class SocketLogin:
             **opening,
             "query_string": self._handshake.query,
             "headers": list(inner_headers(tuple(opening["headers"]), head, further)),
-            "subprotocols": offers_of(head),
+            "subprotocols": offered_subprotocols(tuple(opening["headers"]), head),
         }
         decision = await decide(scope)
         if isinstance(decision, Allow):
@@ -128,15 +122,15 @@ class SocketLogin:
         return None
 
     def receive(self) -> Awaitable[Message]:
-        """The application's ``receive``; once the socket is open, the server's own and nothing besides."""
-        return self._raw_receive() if self._told else self._connect()
+        """The application's ``receive``: its connect first, then the server's own."""
+        return self._raw_receive() if self._connected else self._connect()
 
     def send(self, message: Message) -> Awaitable[None]:
-        """The application's ``send``; once the socket is open, the server's own and nothing besides."""
+        """The application's ``send``: once the socket is open, the server's own."""
         return self._raw_send(message) if self._open else self._conclude(message)
 
     async def _connect(self) -> Message:
-        self._told = True
+        self._connected = True
         return {"type": "websocket.connect"}
 
     async def _conclude(self, message: Message) -> None:
@@ -156,12 +150,12 @@ class SocketLogin:
             raise RuntimeError(f"{kind} before the WebSocket was accepted")
 
     async def _refuse(self, status: int, headers: Headers = ()) -> None:
-        # A 401 of the application is final: the login is over, and nobody would decide on an answer.
+        """Refuse the admitted login and close the socket: after an application's 401 no further answer is read."""
         if self._handshake.state is not State.DECIDING:
             return
         await self._write(self._handshake.refuse(status, headers))
         await self._raw_send({"type": "websocket.close", "code": _REFUSED})
-        self._handshake.state = State.CLOSED
+        self._handshake.close()
 
     async def _write(self, messages: Iterable[bytes]) -> None:
         for data in messages:

@@ -1,5 +1,5 @@
 import {
-  BasicChallengeHandler, connect, fetch, loginDialog, TokenChallengeHandler,
+  BasicChallengeHandler, connect, describeClose, fetch, forgetCredentials, loginDialog, TokenChallengeHandler,
 } from "/asgi-gateway-client.js";
 
 const $ = (id) => document.getElementById(id);
@@ -25,38 +25,43 @@ function exchange(where) {
   };
 }
 
-let room = null;
+let chat = null;
 
 function enter() {
-  room = connect("/inside/chat", { challengeHandler: asked, onExchange: exchange("/inside/chat") });
-  room.onmessage = ({ data }) => {
+  chat = connect("/inside/chat", { challengeHandler: asked, onExchange: exchange("/inside/chat") });
+  chat.onmessage = ({ data }) => {
     $("log").textContent += `${data}\n`;
     $("log").scrollTop = $("log").scrollHeight;
   };
-  room.onopen = () => { $("leave").hidden = false; };
-  room.onclose = ({ code }) => {
-    $("log").textContent += `closed: ${code}\n`;
+  chat.onopen = () => { $("leave").hidden = false; };
+  chat.onclose = (event) => {
+    $("log").textContent += `${describeClose(event, { 1005: "You left." })}\n`;
     $("leave").hidden = true;
-    room = null;
+    chat = null;
   };
-  return room;
+  return chat;
 }
 
 $("chat").addEventListener("submit", (event) => {
   event.preventDefault();
   const text = new FormData(event.target).get("text");
-  if (room?.readyState === WebSocket.CONNECTING) return;
-  if (room) room.send(text);
-  else enter().addEventListener("open", () => room.send(text));
+  if (chat?.readyState === WebSocket.CONNECTING) return;
+  if (chat) chat.send(text);
+  else enter().addEventListener("open", () => chat.send(text));
   event.target.reset();
 });
-$("leave").addEventListener("click", () => room?.close());
+$("leave").addEventListener("click", () => chat?.close());
 
 $("who").addEventListener("submit", async (event) => {
   event.preventDefault();
   const url = "/page/api/who";
   const response = await fetch(url, { challengeHandler: asked, onExchange: exchange(url) });
-  $("who-result").textContent = response.ok ? (await response.json()).because : `refused: ${response.status}`;
+  const refused = describeClose({ code: 4000 + response.status });
+  $("who-result").textContent = response.ok ? (await response.json()).because : refused;
+});
+$("forget").addEventListener("click", () => {
+  forgetCredentials(asked);
+  $("who-result").textContent = "Forgotten. The next login asks again.";
 });
 
 $("token").addEventListener("submit", (event) => {
@@ -72,7 +77,7 @@ $("token").addEventListener("submit", (event) => {
     $("token-result").textContent = data;
     socket.close();
   };
-  socket.onclose = ({ code }) => {
-    if (code !== 1000 && code !== 1005) $("token-result").textContent = `closed: ${code}`;
+  socket.onclose = (event) => {
+    if (event.code !== 1000 && event.code !== 1005) $("token-result").textContent = describeClose(event);
   };
 });

@@ -34,7 +34,7 @@ async def test_watcher_starts_once_and_stops_for_good() -> None:
 
 async def test_watcher_goes_on_after_errors(caplog: pytest.LogCaptureFixture) -> None:
     """What looking raises is logged, and it looks again."""
-    thrice, calls = threading.Event(), []
+    thrice, calls = threading.Event(), list[None]()
 
     def look() -> None:
         calls.append(None)

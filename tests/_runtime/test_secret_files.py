@@ -12,7 +12,7 @@ from asgi_gateway.errors import ConfigError
 from asgi_gateway.keystores import read_password
 from asgi_gateway.modules.ldap.client.options import DirectoryOptions, read_bind_password
 from asgi_gateway.sessions.signing import load_keys
-from asgi_gateway.stores.redis.urls import options_of, parse
+from asgi_gateway.stores.redis.urls import TlsFiles, options_of, parse
 from tests.helpers import context
 
 
@@ -116,7 +116,7 @@ def test_all_readers_agree(tmp_path: Path, content: bytes) -> None:
     readers = (
         lambda: read_password(file),
         lambda: read_bind_password(DirectoryOptions.model_validate(directory), context(tmp_path).context),
-        lambda: options_of(parse(["redis://localhost"])[0], file, None, None, None, False),
+        lambda: options_of(parse(["redis://localhost"])[0], file, TlsFiles(), False),
     )
     for read in readers:
         with pytest.raises(ConfigError, match=str(file)):
@@ -131,7 +131,7 @@ def test_all_readers_warn(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> N
     read_password(file, warnings.append)
     load_keys(file, warn=warnings.append)
     read_bind_password(DirectoryOptions.model_validate(directory), given.context)
-    options_of(parse(["redis://localhost"])[0], file, None, None, None, False)
+    options_of(parse(["redis://localhost"])[0], file, TlsFiles(), False)
     said = [*warnings, *given.warnings, *(record.getMessage() for record in caplog.records)]
     assert len(said) == 4
     assert all(f"{file} can be read by every user of this machine: run chmod 600 {file}" in each for each in said)

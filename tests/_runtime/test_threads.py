@@ -101,7 +101,7 @@ def test_the_process_ends() -> None:
 def test_priority() -> None:
     """Threads for computing give way to the others of the process, whose own priority stays what it was."""
     before = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-    threads = DaemonThreads(1, "nice", gives_way=True)
+    threads = DaemonThreads(1, "nice", low_priority=True)
     assert threads.submit(lambda: os.getpriority(os.PRIO_PROCESS, threading.get_native_id())).result(5) == min(
         before + 10, 19
     )

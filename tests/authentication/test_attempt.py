@@ -6,21 +6,22 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import pytest
 
-from asgi_gateway.authentication.attempt import Attempt, ThreadPools, subject_of_grants
+from asgi_gateway._runtime.threads import ThreadPool, ThreadPools
+from asgi_gateway.authentication.attempt import Attempt, LoginContext, subject_of_grants
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import AuthenticationToken, Grant, RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.plugins.scheme import UserNamePassword
 
-BACKENDS = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 
-
-def attempt(**more: object) -> Attempt:
+def attempt(**more: Any) -> Attempt:
     token = AuthenticationToken("basic", [(None, "c2VjcmV0")])
-    return Attempt(token, UserNamePassword("joe", "s3cret"), ThreadPools(), realm="demo", service="one", **more)  # type: ignore[arg-type]
+    context = LoginContext(realm="demo", service="one", **more)
+    return Attempt(token, UserNamePassword("joe", "s3cret"), ThreadPools(), context)
 
 
 class Gate:
@@ -44,7 +45,7 @@ def gate() -> Iterator[Gate]:
 
 def test_what_a_module_sees() -> None:
     """User name, password, realm, service and earlier subjects are there; nothing secret is printed."""
-    this = attempt(remote_address="192.0.2.1", earlier={"first": Subject((UserPrincipal("joe"),))})
+    this = attempt(remote_address="192.0.2.1", subjects_by_realm={"first": Subject((UserPrincipal("joe"),))})
     assert (this.username, this.password, this.realm, this.service) == ("joe", "s3cret", "demo", "one")
     assert this.remote_address == "192.0.2.1"
     first = this.subject_of("first")
@@ -107,22 +108,20 @@ def test_limits(what: str) -> None:
     assert getattr(this, name) == 10
 
 
-@BACKENDS
 @pytest.mark.anyio
-async def test_blocking(anyio_backend: str) -> None:
+async def test_blocking() -> None:
     """A blocking call runs in another thread; its result and its exception come back."""
     this = attempt()
     assert await this.run_blocking(threading.get_ident) != threading.get_ident()
     with pytest.raises(ValueError, match="invalid literal"):
         await this.run_blocking(int, "x")
-    this._pool.close()
+    this._pools.close()
 
 
-@BACKENDS
 @pytest.mark.anyio
-async def test_overflow(anyio_backend: str, gate: Gate) -> None:
+async def test_overflow(gate: Gate) -> None:
     """When all threads are busy and the queue is full, the next call is told so at once; later ones run again."""
-    pool = ThreadPools(threads=2, waiting=1)
+    pool = ThreadPool(threads=2, waiting=1)
     results: list[int] = []
 
     async def call(value: int) -> None:
@@ -140,11 +139,10 @@ async def test_overflow(anyio_backend: str, gate: Gate) -> None:
     pool.close()
 
 
-@BACKENDS
 @pytest.mark.anyio
-async def test_given_up_calls_keep_their_threads(anyio_backend: str, gate: Gate) -> None:
+async def test_given_up_calls_keep_their_threads(gate: Gate) -> None:
     """A caller that gives up is free at once; its thread still counts until the call ends."""
-    pool = ThreadPools(threads=1, waiting=0)
+    pool = ThreadPool(threads=1, waiting=0)
     with anyio.move_on_after(0.01) as scope:
         await pool.run(gate)
     assert scope.cancelled_caught
@@ -158,11 +156,10 @@ async def test_given_up_calls_keep_their_threads(anyio_backend: str, gate: Gate)
     pool.close()
 
 
-@BACKENDS
 @pytest.mark.anyio
-async def test_a_call_that_waits_is_dropped(anyio_backend: str, gate: Gate) -> None:
+async def test_a_call_that_waits_is_dropped(gate: Gate) -> None:
     """A call given up while it waited for a thread never runs and makes room at once."""
-    pool = ThreadPools(threads=1, waiting=1)
+    pool = ThreadPool(threads=1, waiting=1)
     ran: list[int] = []
     async with anyio.create_task_group() as group:
         group.start_soon(pool.run, gate)
@@ -177,11 +174,10 @@ async def test_a_call_that_waits_is_dropped(anyio_backend: str, gate: Gate) -> N
     pool.close()
 
 
-@BACKENDS
 @pytest.mark.anyio
-async def test_closing(anyio_backend: str, gate: Gate) -> None:
+async def test_closing(gate: Gate) -> None:
     """Closing ends what waits as unavailable, not as somebody's cancellation; the pool can be used again."""
-    pool = ThreadPools(threads=1, waiting=5)
+    pool = ThreadPool(threads=1, waiting=5)
     ended: list[str] = []
 
     async def waiting() -> None:
@@ -208,7 +204,7 @@ async def test_closing(anyio_backend: str, gate: Gate) -> None:
 
 def test_a_call_that_outlives_its_loop(gate: Gate, caplog: pytest.LogCaptureFixture) -> None:
     """A call that was given up and ends after its event loop was closed disturbs nobody."""
-    pool = ThreadPools(threads=1)
+    pool = ThreadPool(threads=1, waiting=1)
 
     async def give_up() -> None:
         with anyio.move_on_after(0.01):
@@ -226,7 +222,7 @@ def test_a_call_that_outlives_its_loop(gate: Gate, caplog: pytest.LogCaptureFixt
 @pytest.mark.anyio
 async def test_computing_is_apart(gate: Gate) -> None:
     """What computes has a pool of its own: calls that wait for others are not held up by it, nor it by them."""
-    pool = ThreadPools(threads=1, waiting=0)
+    pool = ThreadPools(threads=1, waiting=0, cpu=1)
     attempt = Attempt(AuthenticationToken(""), None, pool)
     async with anyio.create_task_group() as group:
         group.start_soon(attempt.run_blocking, gate)
@@ -236,4 +232,3 @@ async def test_computing_is_apart(gate: Gate) -> None:
         assert await attempt.run_computing(int) == 0
         gate.open.set()
     pool.close()
-    assert pool.computing.computing is pool.computing

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asgi_gateway.authentication.attempt import Attempt, ThreadPools
+from asgi_gateway._runtime.threads import ThreadPools
+from asgi_gateway.authentication.attempt import Attempt
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.errors import AllModulesIgnored, LoginError, LoginFailed, LoginUnavailable, StateFull
 from asgi_gateway.model import AuthenticationToken, Grant, RolePrincipal, Subject, UserPrincipal
@@ -52,7 +53,7 @@ class Scripted(LoginModule):
 
 
 def attempt() -> Attempt:
-    return Attempt(AuthenticationToken(""), None, ThreadPools())
+    return Attempt(AuthenticationToken("token", [(None, "x")]), None, ThreadPools())
 
 
 async def run(script: list[dict[str, str]]) -> tuple[Subject | None, LoginError | None, list[str], Attempt]:
@@ -192,24 +193,6 @@ async def test_modules_that_check_nothing_let_nobody_in() -> None:
 
 
 @pytest.mark.anyio
-async def test_modules_that_never_wait() -> None:
-    """A module that never waits is asked without a time limit, and its outcomes count like any other's."""
-
-    async def fail(attempt: Any) -> None:
-        raise LoginFailed("no")
-
-    for login, message in ((fail, "no"), (True, "unexpected TypeError")):
-        module = Fixed(login)
-        module.waits = False
-        with pytest.raises(LoginFailed, match=message):
-            await Chain([ChainEntry(module, ControlFlag.REQUIRED)]).authenticate(attempt())
-        assert module.aborted == 1
-    module = Fixed(Grant.user("joe"))
-    module.waits = False
-    assert (await Chain([ChainEntry(module, ControlFlag.REQUIRED, time_limit=0)]).authenticate(attempt())).name == "joe"
-
-
-@pytest.mark.anyio
 async def test_grants_that_authenticate_nobody() -> None:
     """A grant that says nothing of the client lets nobody in, though its module might have authenticated."""
     own = Grant((UserPrincipal("HTTP/gateway"),), authenticates=False)
@@ -249,7 +232,7 @@ async def test_a_lookup_does_not_open_a_chain() -> None:
         await chain(refuse).authenticate(tried)
     assert tried.reason(caught.value) == "one: wrong; two: wrong; roles: no user"
     subject = await chain(Grant.user("joe")).authenticate(attempt())
-    assert (subject.name, subject.roles) == ("joe", {"ADMINISTRATOR"})
+    assert (subject.name, subject.roles) == ("joe", frozenset({"ADMINISTRATOR"}))
 
 
 @pytest.mark.anyio
@@ -309,7 +292,7 @@ async def test_time_limit_of_a_module() -> None:
 
 @pytest.mark.anyio
 async def test_time_limit_of_a_commit() -> None:
-    """A commit that a module writes itself has the module's time limit as well; an inherited one needs none."""
+    """A commit has the module's time limit as well."""
 
     class Slow(Fixed):
         async def commit(self, attempt: Any, grant: Grant) -> bool:
@@ -372,7 +355,7 @@ def test_what_a_chain_says_of_itself(tmp_path: Path) -> None:
     class Remembered(LoginModule):
         cacheable = needs_credentials = True
 
-    one, other = Remembered(None, context(tmp_path)), Fixed()
+    one, other = Remembered(None, context(tmp_path).context), Fixed()
     assert Chain([ChainEntry(one, ControlFlag.REQUIRED)]).cacheable
     assert Chain([ChainEntry(one, ControlFlag.REQUIRED)]).needs_credentials
     both = Chain([ChainEntry(one, ControlFlag.REQUIRED), ChainEntry(other, ControlFlag.REQUIRED)])
@@ -381,19 +364,20 @@ def test_what_a_chain_says_of_itself(tmp_path: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_modules_that_keep_their_own_time() -> None:
-    """A time limit is put around a login that may take longer, and around none that ends earlier by itself."""
-
-    async def slow(attempt: Any) -> Grant:
-        await anyio.sleep(0.05)
-        return Grant.user("joe")
-
-    for ends_within, fails in ((None, True), (0.02, True), (0.01, False), (0.005, False)):
-        module = Fixed(slow)
-        module.ends_within = ends_within
-        chain = Chain([ChainEntry(module, ControlFlag.REQUIRED, time_limit=0.01)])
-        if fails:
-            with pytest.raises(LoginUnavailable, match="took more than"):
-                await chain.authenticate(attempt())
-        else:  # it says so; that it does not is for its own tests to find
-            assert (await chain.authenticate(attempt())).name == "joe"
+@pytest.mark.parametrize("credentials", [(), ((None, "x"),)])
+@pytest.mark.parametrize("declares", [False, True])
+async def test_without_credentials_only_a_module_that_declares_it_grants(
+    credentials: tuple[tuple[None, str], ...], declares: bool
+) -> None:
+    """A request without credentials is let in by no module, unless it declares to grant without them."""
+    module = Fixed(Grant.user("joe"))
+    module.grants_without_credentials = declares
+    for flag in (ControlFlag.REQUIRED, ControlFlag.REQUISITE, ControlFlag.SUFFICIENT, ControlFlag.OPTIONAL):
+        tried = Attempt(AuthenticationToken("", credentials), None, ThreadPools())
+        chain = Chain([ChainEntry(module, flag)])
+        if credentials or declares:
+            assert (await chain.authenticate(tried)).name == "joe"
+        else:
+            with pytest.raises(LoginFailed, match="no credentials"):
+                await chain.authenticate(tried)
+            assert not tried.grants

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.authentication.multi_realm import IDENTITY_HEADER, LIFE, TRIES
+from asgi_gateway.authentication.multi_realm import CHALLENGE_IDENTITY_TTL, IDENTITY_HEADER, MAX_ATTEMPTS
+from asgi_gateway.authentication.realm import LoginOptions
 from asgi_gateway.errors import LoginFailed, LoginUnavailable, StateUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import (
@@ -24,15 +25,15 @@ from asgi_gateway.model import (
     UserPrincipal,
 )
 from asgi_gateway.schemes import ApplicationTokenScheme, BasicScheme
-from asgi_gateway.stores.memory import MemoryState
 from tests.gateways import Module, World, basic, request, service, tokens, users
+from tests.helpers import OnePartState
 
 pytestmark = pytest.mark.anyio
 
 CODE, BAD_CODE = (b"cookie", b"code=good"), (b"cookie", b"code=bad")
 
 
-class Moody(MemoryState):
+class Moody(OnePartState):
     """A store that can be taken down."""
 
     down = False
@@ -101,7 +102,7 @@ async def test_two_steps(world: World) -> None:
     allowed = await gateway.decide(request("/vault", identity(decision), CODE))
     assert isinstance(allowed, Allow)
     assert allowed.subject is not None
-    assert (allowed.subject.name, allowed.subject.roles, allowed.realm) == ("joe", {"A", "CODE"}, "second")
+    assert (allowed.subject.name, allowed.subject.roles, allowed.realm) == ("joe", frozenset({"A", "CODE"}), "second")
 
 
 async def test_at_once(world: World) -> None:
@@ -114,7 +115,7 @@ async def test_the_first_is_needed(world: World, headers: list[Any]) -> None:
     """Without the first realm's success the second is not asked, and no identity is given."""
     decision = await two(world).decide(request("/vault", *headers))
     assert isinstance(decision, Challenge)
-    assert decision.headers == ((b"www-authenticate", b'Basic realm="first"'),)
+    assert decision.headers == ((b"www-authenticate", b'Basic realm="first", charset="UTF-8"'), (b"vary", b"Cookie"))
 
 
 async def test_used_once(world: World) -> None:
@@ -151,7 +152,7 @@ async def test_expires(world: World) -> None:
     """An identity lives thirty seconds."""
     gateway = two(world)
     this, other = await begun(gateway), await begun(gateway)
-    world.clock.advance(LIFE - 0.1)
+    world.clock.advance(CHALLENGE_IDENTITY_TTL - 0.1)
     assert isinstance(await gateway.decide(request("/vault", this, CODE)), Allow)
     world.clock.advance(0.1)
     assert isinstance(await gateway.decide(request("/vault", other, CODE)), Challenge)
@@ -169,11 +170,11 @@ async def test_tries_are_bounded(world: World) -> None:
     """After so many wrong codes the first realm is asked for again, and no identity is given."""
     gateway = two(world)
     this = await begun(gateway)
-    for _ in range(TRIES - 1):
+    for _ in range(MAX_ATTEMPTS - 1):
         this = identity(await gateway.decide(request("/vault", this, BAD_CODE)))
     last = await gateway.decide(request("/vault", this, BAD_CODE))
     assert isinstance(last, Challenge)
-    assert last.headers == ((b"www-authenticate", b'Basic realm="first"'),)
+    assert last.headers == ((b"www-authenticate", b'Basic realm="first", charset="UTF-8"'), (b"vary", b"Cookie"))
 
 
 async def test_forbidden(world: World) -> None:
@@ -267,7 +268,7 @@ async def test_nothing_secret_is_stored(world: World) -> None:
     """Between two steps the store holds principals, and no credential of anybody."""
     stored: list[str] = []
 
-    class Looking(MemoryState):
+    class Looking(OnePartState):
         async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
             stored.append(key + value)
             return await super().put_if_absent(key, value, ttl)
@@ -309,7 +310,8 @@ async def test_observed(world: World) -> None:
     """An observer is told the steps of each realm with the realm."""
     seen: list[tuple[str, int]] = []
     await two(world).decide(
-        request("/vault", basic("joe"), CODE), lambda realm, steps: seen.append((realm.name, len(steps)))
+        request("/vault", basic("joe"), CODE),
+        LoginOptions(trace=lambda realm, steps: seen.append((realm.name, len(steps)))),
     )
     assert seen == [("first", 2), ("second", 2)]
 

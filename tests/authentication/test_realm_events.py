@@ -17,11 +17,6 @@ pytestmark = pytest.mark.anyio
 TOKEN = (b"authorization", b"Token good")
 
 
-@pytest.fixture
-def world() -> World:
-    return World()
-
-
 async def test_events_name_modules(world: World) -> None:
     """Success and failure name the modules that succeeded and failed; both events have their request's id."""
     realm = world.realm(users(joe="R"))

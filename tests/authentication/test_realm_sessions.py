@@ -9,20 +9,20 @@ import anyio
 import pytest
 
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.errors import StateUnavailable
+from asgi_gateway.errors import ConfigError, StateUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.model import Allow, Challenge, Forbid, Grant, RevocationKey, Unavailable
 from asgi_gateway.stores.memory import MemoryState
 from tests.gateways import Module, World, basic, request, scope, service, users
-from tests.helpers import ManualClock
+from tests.helpers import ManualClock, OnePartState
 
 pytestmark = pytest.mark.anyio
 
 KEYS = [b"k" * 32]
 
 
-class State(MemoryState):
+class State(OnePartState):
     """A memory store that can be down."""
 
     error: Exception | None = None
@@ -80,12 +80,12 @@ async def test_cookie_goes_to_one_response_only() -> None:
     cookies = {await site.login() for _ in range(16)}
     assert len(cookies) == 16
     assert site.module.calls == 1
-    assert site.gateway.recall(scope("/a", basic("joe"))) is None
+    assert site.gateway.cached_decision(scope("/a", basic("joe"))) is None
     for _ in range(3):
         again = await site.gateway.decide(request("/a", basic("joe")))
         assert isinstance(again, Allow)
         assert b"set-cookie" not in dict(again.headers)
-    assert site.gateway.recall(scope("/a", basic("joe"))) is again
+    assert site.gateway.cached_decision(scope("/a", basic("joe"))) is again
     for cookie in cookies:
         assert isinstance(await site.gateway.decide(request("/a", cookie)), Allow)
 
@@ -95,12 +95,12 @@ async def test_decided_without_waiting() -> None:
     site = Site.made()
     cookie = await site.login()
     asked = scope("/a", cookie)
-    assert site.gateway.recall(asked) is None
+    assert site.gateway.cached_decision(asked) is None
     decided = await site.gateway.decide(request("/a", cookie))
-    assert site.gateway.recall(asked) is decided
-    assert site.gateway.recall(scope("/a")) is None
-    assert site.gateway.recall(scope("/a", cookie, basic("joe"), basic("joe"))) is None
-    assert site.gateway.recall(scope("/a", cookie, scheme="https")) is None
+    assert site.gateway.cached_decision(asked) is decided
+    assert site.gateway.cached_decision(scope("/a")) is None
+    assert site.gateway.cached_decision(scope("/a", cookie, basic("joe"), basic("joe"))) is None
+    assert site.gateway.cached_decision(scope("/a", cookie, scheme="https")) is None
 
 
 async def test_refusals_depend_on_the_cookie_too() -> None:
@@ -136,9 +136,9 @@ async def test_session_beside_doubled_credentials() -> None:
     cookie = await site.login()
     once = (cookie, (b"accept", b"*/*"), (b"x-auth", b"a"))
     assert isinstance(await site.gateway.decide(request("/a", *once)), Allow)
-    assert site.gateway.recall(scope("/a", *once)) is not None
+    assert site.gateway.cached_decision(scope("/a", *once)) is not None
     for twice in ((cookie, (b"x-auth", b"a"), (b"x-auth", b"a")), (cookie, basic("joe"), basic("joe"))):
-        assert site.gateway.recall(scope("/a", *twice)) is None
+        assert site.gateway.cached_decision(scope("/a", *twice)) is None
         assert isinstance(await site.gateway.decide(request("/a", *twice)), Forbid)
 
 
@@ -186,7 +186,7 @@ async def test_store_is_down() -> None:
 
 
 async def test_second_factor_is_never_recycled() -> None:
-    """The session of a second realm is not used: it may belong to another first factor."""
+    """A login with two factors begins the first realm's session alone; the second factor is asked for each time."""
     clock = ManualClock(1_800_000_000.0)
     state = MemoryState(clock)
     world = World(clock, state=state)
@@ -196,9 +196,16 @@ async def test_second_factor_is_never_recycled() -> None:
     challenge = await gateway.decide(request("/a", basic("joe")))
     assert isinstance(challenge, Challenge)
     identity = (b"sec-challenge-identity", dict(challenge.headers)[b"sec-challenge-identity"])
+    assert b"set-cookie" not in dict(challenge.headers)
     allow = await gateway.decide(request("/a", identity, basic("joe")))
     assert isinstance(allow, Allow)
-    assert b"set-cookie" not in dict(allow.headers)
+    (set_cookie,) = [value for name, value in allow.headers if name == b"set-cookie"]
+    cookie = (b"cookie", set_cookie.partition(b";")[0])
+    again = await gateway.decide(request("/a", cookie))
+    assert isinstance(again, Challenge)
+    assert again.realm == "second"
+    identity = (b"sec-challenge-identity", dict(again.headers)[b"sec-challenge-identity"])
+    assert isinstance(await gateway.decide(request("/a", cookie, identity, basic("joe"))), Allow)
 
 
 async def test_shared_state_is_needed() -> None:
@@ -212,7 +219,7 @@ async def test_revoked_user() -> None:
     cookie = await site.login()
     assert isinstance(await site.gateway.decide(request("/a", cookie)), Allow)
     await site.gateway.revocations.revoke(RevocationKey("user", "joe", "demo"))
-    assert site.gateway.recall(scope("/a", cookie)) is None
+    assert site.gateway.cached_decision(scope("/a", cookie)) is None
     assert isinstance(await site.gateway.decide(request("/a", cookie)), Challenge)
     assert isinstance(await site.gateway.decide(request("/a", basic("joe"))), Allow)
     assert site.module.calls == 2
@@ -279,7 +286,7 @@ async def test_sockets_end_with_their_login(how: str) -> None:
         if how == "session":
             verified = site.gateway.services[0].realms[0].sessions
             assert verified is not None
-            found = await verified.find(cookie[1], secure=False)
+            found = await verified.load(cookie[1], secure=False)
             assert found is not None
             await site.gateway.revocations.revoke(found.revocation_keys[0])
         elif how == "user":
@@ -298,7 +305,7 @@ async def test_token_ends_the_sockets_it_opened() -> None:
     """A module that grants what can end the login has its sockets closed by that."""
 
     async def login(attempt: Any) -> Grant:
-        return Grant.user("joe", ["R"], public_credentials=(RevocationKey("token", "t1"),))
+        return Grant.user("joe", ["R"], revocation_keys=(RevocationKey("token", "t1"),))
 
     site = Site.made(Module(login))
     app = GatewayMiddleware(_echo, site.gateway)
@@ -326,15 +333,16 @@ async def test_answers_are_not_kept_by_caches() -> None:
         assert (b"cache-control", b"no-store") in headers
 
 
-def test_sockets_on_trio() -> None:
-    """On trio, where sockets cannot be ended from outside, a socket without limits works as it is."""
+def test_trio_is_refused() -> None:
+    """On trio the gateway does not start, and says why; a server without lifespan gets refusals only."""
 
-    async def open_and_leave() -> None:
+    async def start() -> None:
         site = Site.made(users(joe="R"), cache_ttl=0)
+        with pytest.raises(ConfigError, match=r"runs on asyncio, not on trio .*run the server on asyncio"):
+            await site.gateway.open()
         socket = Socket(scope("/a", basic("joe"), kind="websocket"))
         socket.leave()
         await socket.run(GatewayMiddleware(_echo, site.gateway))
-        assert socket.types == ["websocket.accept"]
-        assert len(site.gateway.sockets) == 0
+        assert "websocket.accept" not in socket.types
 
-    anyio.run(open_and_leave, backend="trio")
+    anyio.run(start, backend="trio")

@@ -126,7 +126,7 @@ def test_check_connect_names_what_fails(file: Path, capsys: pytest.CaptureFixtur
         (["GET", "/app", "--user", "ann"], "open-sesame", 1, "missing roles: ADMIN"),
         (["GET", "/app", "--user", "joe"], "wrong", 1, "login     demo/file failed: wrong password"),
         (["GET", "/other"], None, 1, "no service accepts this path"),
-        (["GET", "/public/%2e%2e/app"], None, 1, "two ways"),
+        (["GET", "/public/%2e%2e/app"], None, 1, "ambiguous path"),
         (["GET", "/app", "--header", "Authorization: Bearer x"], None, 1, "another scheme"),
     ],
 )
@@ -243,5 +243,5 @@ def test_run_refuses_several_workers_that_cannot_share(file: Path, capsys: pytes
             "{type: 'class:example_app.tickets.TicketLoginModule', success: required}",
         )
     )
-    assert main(["run", str(file), "example_app.app:bare", "--workers", "2"]) == 2
+    assert main(["run", str(file), "example_app.app:api", "--workers", "2"]) == 2
     assert "several workers" in capsys.readouterr().err

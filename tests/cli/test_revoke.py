@@ -9,6 +9,7 @@ import pytest
 
 from asgi_gateway.cli import main
 from asgi_gateway.model import RevocationKey
+from asgi_gateway.plugins.state_store import Partition
 from asgi_gateway.stores.sqlite import SqliteState
 
 CONFIG = """
@@ -56,7 +57,7 @@ def test_session(file: str, capsys: pytest.CaptureFixture[str]) -> None:
 
     async def before() -> None:
         state = _state(file)
-        await state.put_if_absent(RevocationKey("session", "s").key, "record", 60)
+        await state.partition(Partition.SESSIONS).put_if_absent(RevocationKey("session", "s").key, "record", 60)
         await state.close()
 
     anyio.run(before)

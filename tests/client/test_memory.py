@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.client.memory import MAX_ENTRIES, Memory
+from asgi_gateway.client import BasicChallengeHandler
+from asgi_gateway.client.memory import MAX_ENTRIES, CredentialMemory, ProtectionSpace
+
+SPACE = ProtectionSpace(("http", "h", 80), "basic", "demo", BasicChallengeHandler())
 
 
 @pytest.mark.parametrize(
@@ -23,37 +26,37 @@ from asgi_gateway.client.memory import MAX_ENTRIES, Memory
         ("http://other/a/b", False),
     ],
 )
-def test_credentials_are_good_in_their_folder_and_below(location, known):
+def test_credentials_are_good_in_their_folder_and_below(location: str, known: bool) -> None:
     """What was accepted for a URL is sent to the same folder of the same origin and to what lies below."""
-    memory = Memory()
-    memory.store("http://h/a/b", "credentials")
+    memory = CredentialMemory()
+    memory.store("http://h/a/b", SPACE, "credentials")
     assert (memory.recall(location) is not None) is known
 
 
-def test_the_deepest_folder_counts():
+def test_the_deepest_folder_counts() -> None:
     """Where two folders hold a URL, the credentials of the deeper one are taken."""
-    memory = Memory()
-    memory.store("http://h/", "top")
-    memory.store("http://h/a/b", "deep")
+    memory = CredentialMemory()
+    memory.store("http://h/", SPACE, "top")
+    memory.store("http://h/a/b", SPACE, "deep")
     assert (memory.recall("http://h/a/x"), memory.recall("http://h/x")) == ("deep", "top")
 
 
-def test_forgetting():
+def test_forgetting() -> None:
     """Refused credentials are forgotten everywhere, others stay; None forgets all."""
-    memory = Memory()
+    memory = CredentialMemory()
     for path, credentials in (("a/", "x"), ("b/", "x"), ("c/", "y")):
-        memory.store(f"http://h/{path}", credentials)
+        memory.store(f"http://h/{path}", SPACE, credentials)
     memory.forget("x")
     assert [memory.recall(f"http://h/{path}/") for path in "abc"] == [None, None, "y"]
     memory.forget()
     assert memory.recall("http://h/c/") is None
 
 
-def test_the_memory_is_bounded_and_shows_nothing():
+def test_the_memory_is_bounded_and_shows_nothing() -> None:
     """The oldest entry makes room, and nothing of the credentials is printed."""
-    memory = Memory()
+    memory = CredentialMemory()
     for number in range(MAX_ENTRIES + 1):
-        memory.store(f"http://h{number}/", "canary")
+        memory.store(f"http://h{number}/", SPACE, "canary")
     assert memory.recall("http://h0/") is None
     assert memory.recall("http://h1/") == "canary"
-    assert repr(memory) == f"Memory({MAX_ENTRIES} entries)"
+    assert repr(memory) == f"CredentialMemory({MAX_ENTRIES} folders)"

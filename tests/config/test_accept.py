@@ -1,10 +1,10 @@
-"""Accept URLs."""
+"""AcceptURL URLs."""
 
 from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.config.accept import Accept, parse_accept
+from asgi_gateway.config.accept import AcceptURL, parse_accept
 
 HTTP, WEBSOCKET = frozenset(("http",)), frozenset(("websocket",))
 
@@ -12,16 +12,16 @@ HTTP, WEBSOCKET = frozenset(("http",)), frozenset(("websocket",))
 @pytest.mark.parametrize(
     ("text", "accept"),
     [
-        ("/", Accept(HTTP | WEBSOCKET, "/")),
-        ("/chat/", Accept(HTTP | WEBSOCKET, "/chat")),
-        ("/a b/\u00e9", Accept(HTTP | WEBSOCKET, "/a b/\u00e9")),
-        ("http://Example.com", Accept(HTTP, "/", "example.com")),
-        ("https://example.com:8443/a/b", Accept(HTTP, "/a/b", "example.com", 8443)),
-        ("ws://localhost:8000/echo", Accept(WEBSOCKET, "/echo", "localhost", 8000)),
-        ("WSS://[::1]:1/x", Accept(WEBSOCKET, "/x", "[::1]", 1)),
+        ("/", AcceptURL(HTTP | WEBSOCKET, "/")),
+        ("/chat/", AcceptURL(HTTP | WEBSOCKET, "/chat")),
+        ("/a b/\u00e9", AcceptURL(HTTP | WEBSOCKET, "/a b/\u00e9")),
+        ("http://Example.com", AcceptURL(HTTP, "/", "example.com")),
+        ("https://example.com:8443/a/b", AcceptURL(HTTP, "/a/b", "example.com", 8443)),
+        ("ws://localhost:8000/echo", AcceptURL(WEBSOCKET, "/echo", "localhost", 8000)),
+        ("WSS://[::1]:1/x", AcceptURL(WEBSOCKET, "/x", "[::1]", 1)),
     ],
 )
-def test_accepted(text: str, accept: Accept) -> None:
+def test_accepted(text: str, accept: AcceptURL) -> None:
     """A path takes HTTP and WebSocket, a URL what its scheme says."""
     assert parse_accept(text) == accept
 

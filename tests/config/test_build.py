@@ -90,7 +90,7 @@ def test_no_services() -> None:
     (only,) = built().services
     assert [only_realm.name for only_realm in only.realms] == ["demo"]
     assert not only.authorization.roles
-    assert only.accepts[0].path == ""
+    assert only.mounts[0].path == ""
 
 
 @pytest.mark.anyio
@@ -124,10 +124,13 @@ def test_a_realm_of_everything() -> None:
         "authorization-timeout": "5 s",
     }
     (made,) = built(**more).realms
-    assert [value for _, value in made.challenge_headers()] == [b"Application Token", b'Basic realm="demo"']
+    assert [value for _, value in made.challenge_headers()] == [
+        b"Application Token",
+        b'Basic realm="demo", charset="UTF-8"',
+    ]
     reader = made.reader
     assert (reader.headers, reader.query_parameters, reader.cookies) == (("X-A",), ("b",), ("c",))
-    assert made._limits == (10, 5)
+    assert (made.settings.session_timeout, made.settings.authorization_timeout) == (10, 5)
     (entry,) = made.chain.entries
     assert (entry.flag, entry.name, entry.time_limit) == ("required", f"{HERE}.Plugin", 30)
 
@@ -280,10 +283,10 @@ async def test_invalidate(caplog: pytest.LogCaptureFixture) -> None:
     gateway = built()
     (made,) = gateway.realms
     await gateway.decide(request("/", basic("joe")))
-    assert made.recall([basic("joe")], b"") is not None
+    assert made.cached_result([basic("joe")], b"", "http") is not None
     caplog.clear()
     made.chain.entries[0].module.context.invalidate()
-    assert made.recall([basic("joe")], b"") is None
+    assert made.cached_result([basic("joe")], b"", "http") is None
     (event,) = (json.loads(record.message) for record in caplog.records)
     assert (event["outcome"], event["realm"], event["module"]) == ("reload", "demo", f"{HERE}.Plugin")
 

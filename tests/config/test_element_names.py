@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.config.element_names import Kind, fields, home, ignored_option, names, singular
+from asgi_gateway.config.element_names import FieldKind, element_accepting, fields, ignored_option, names, singular
 from asgi_gateway.config.model import Authentication, GatewayConfig, LoginModuleConfig, RealmConfig, ServiceConfig
 
 
 def test_kinds_come_from_the_model() -> None:
     """Each field is what the model's annotation says."""
-    assert fields(ServiceConfig)["accept"].kind is Kind.TEXTS
-    assert fields(ServiceConfig)["match-host"].kind is Kind.TEXT
-    assert fields(ServiceConfig)["authorization-constraint"].kind is Kind.ELEMENT
+    assert fields(ServiceConfig)["accept"].kind is FieldKind.TEXTS
+    assert fields(ServiceConfig)["match-host"].kind is FieldKind.TEXT
+    assert fields(ServiceConfig)["authorization-constraint"].kind is FieldKind.ELEMENT
     assert fields(GatewayConfig)["services"].element is ServiceConfig
-    assert fields(LoginModuleConfig)["options"].kind is Kind.FREE
-    assert fields(Authentication)["session-timeout"].kind is Kind.TEXT
+    assert fields(LoginModuleConfig)["options"].kind is FieldKind.FREE
+    assert fields(Authentication)["session-timeout"].kind is FieldKind.TEXT
 
 
 def test_home_of_a_misplaced_name() -> None:
     """A name that stands in the wrong element is known where it belongs."""
-    assert home("realms") == "security"
-    assert home("require-role") == "authorization-constraint"
-    assert home("success") == "login-module"
-    assert home("zzz") is None
+    assert element_accepting("realms") == "security"
+    assert element_accepting("require-role") == "authorization-constraint"
+    assert element_accepting("success") == "login-module"
+    assert element_accepting("zzz") is None
 
 
 def test_singular_and_plural() -> None:

@@ -15,6 +15,7 @@ from asgi_gateway.config.load import load
 from asgi_gateway.config.schema import json_schema
 from asgi_gateway.documents import read_yaml
 from tests.config.helpers import DATA, SAMPLES, document, realm, service
+from tests.documents.plain import plain
 
 SHIPPED = Path(asgi_gateway.config.schema.__file__).with_name("gateway.schema.json")
 
@@ -36,8 +37,8 @@ def test_schema_is_a_schema() -> None:
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
 def test_samples(path: Path) -> None:
     """The sample, and what conversion makes of either, are valid."""
-    assert valid(read_yaml(to_yaml(load(path, environment={})).encode()).plain())
-    assert valid(read_yaml(DATA / "gateway.yaml").plain())
+    assert valid(plain(read_yaml(to_yaml(load(path, environment={})).encode())))
+    assert valid(plain(read_yaml(DATA / "gateway.yaml")))
 
 
 @pytest.mark.parametrize(

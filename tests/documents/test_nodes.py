@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from asgi_gateway.documents import Mark, collapse, read_xml, read_yaml
+from tests.documents.plain import plain
 
 
 def test_mark_gives_problems_at_its_position() -> None:
@@ -30,4 +31,4 @@ def test_nodes_know_their_kind() -> None:
     mapping, sequence, scalar = (root.entries[key] for key in "adf")
     assert (mapping.kind, sequence.kind, scalar.kind) == ("a mapping", "a list", "a single value")
     assert (mapping.items, sequence.entries, scalar.get("x")) == ([], {}, None)
-    assert root.plain() == {"a": {"b": "c"}, "d": ["e"], "f": 1}
+    assert plain(root) == {"a": {"b": "c"}, "d": ["e"], "f": 1}

@@ -31,8 +31,8 @@ def test_positions_and_local_names() -> None:
     """Elements have their local names and stand where their start tags begin."""
     root = read_xml(b'<a xmlns="urn:x" xmlns:p="urn:y">\n  <p:b c="d" p:e="f" xml:space="preserve"> g </p:b>\n</a>')
     (child,) = root.find("b")
-    assert (root.name, root.line, root.column) == ("a", 1, 1)
-    assert (child.line, child.column, child.text) == (2, 3, " g ")
+    assert (root.name, root.mark.line, root.mark.column) == ("a", 1, 1)
+    assert (child.mark.line, child.mark.column, child.text) == (2, 3, " g ")
     assert child.attributes == {"c": "d", "xml:space": "preserve"}
 
 

@@ -9,12 +9,13 @@ import pytest
 
 from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.errors import StateUnavailable
-from asgi_gateway.model import Kind, Subject
+from asgi_gateway.model import Protocol, Subject
+from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules
-from asgi_gateway.services.table import Accept, Service
 from asgi_gateway.stores.memory import MemoryState
 from tests.endpoints.test_service import HOST, Setting
 from tests.gateways import App, Headers, Server, World, ask, basic, scope, users, wrapped
+from tests.helpers import OnePartState
 
 pytestmark = pytest.mark.anyio
 
@@ -24,17 +25,17 @@ GONE = b"; Path=/; HttpOnly; SameSite=Lax; Max-Age=0"
 class Site:
     """A gateway with sessions in front of an application, at ``/a``."""
 
-    def __init__(self, kind: Kind | None = None, *, state: MemoryState | None = None, origin: str = "") -> None:
+    def __init__(self, protocol: Protocol | None = None, *, state: MemoryState | None = None, origin: str = "") -> None:
         self.world = World(state=state)
         self.ended: list[Subject] = []
         module = users(joe="R", ann="")
         module.logout = self._logout  # type: ignore[method-assign]
         realm = self.world.realm(module, recycle=(self.world.state, [b"k" * 32]), reader=CredentialReader())
-        kinds: frozenset[Kind] = frozenset((kind,) if kind is not None else ("http", "websocket"))
+        protocols: frozenset[Protocol] = frozenset((protocol,) if protocol is not None else ("http", "websocket"))
         origins = OriginRules([CrossSite(frozenset((origin,)))] if origin else ())
-        app = Service("app", (Accept("/a", kinds),), (realm,), origins=origins)
-        public = Service("public", (Accept("/public"),))
-        plain = Service("plain", (Accept("/plain"),), (self.world.realm(users(joe="R"), name="plain"),))
+        app = Service("app", (Mount("/a", protocols),), (realm,), origins=origins)
+        public = Service("public", (Mount("/public"),))
+        plain = Service("plain", (Mount("/plain"),), (self.world.realm(users(joe="R"), name="plain"),))
         self.gateway = self.world.gateway(app, public, plain)
         self.app: Any
         self.entered: App
@@ -144,7 +145,7 @@ async def test_listed_origin() -> None:
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-async def test_services_of_one_kind(kind: Kind) -> None:
+async def test_services_of_one_kind(kind: Protocol) -> None:
     """A service of HTTP requests alone has the endpoint, and so has one of WebSockets alone."""
     assert (await Site(kind).http("/a/;o")).status == 204
 
@@ -172,7 +173,7 @@ async def test_doubled_cookie() -> None:
     assert site.logouts() == []
 
 
-class Down(MemoryState):
+class Down(OnePartState):
     """A store that can be down."""
 
     down = False

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -12,8 +13,8 @@ from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.model import RevocationKey
 from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
 from asgi_gateway.schemes import ApplicationTokenScheme
+from asgi_gateway.services.model import Service, Ticket
 from asgi_gateway.services.origins import CrossSite, OriginRules
-from asgi_gateway.services.table import Service, Ticket
 from tests.gateways import CONNECT, Headers, Server, World, ask, basic, scope, service, users, wrapped
 from tests.helpers import context
 
@@ -40,10 +41,10 @@ class Setting:
             module, name="tickets", schemes=[ApplicationTokenScheme()], reader=CredentialReader(query_parameters=["t"])
         )
         self.chat = service("chat", "/chat", staff, origins=origins)
-        self.live = service("live", "/live", tickets, roles=ticket_roles, origins=origins)
+        live = service("live", "/live", tickets, roles=ticket_roles, origins=origins)
+        login = Service("live: ticket", (), (staff,), live.authorization, live.origins)
+        self.live = replace(live, ticket=Ticket(login, module.issuer, "tickets", 30.0))
         self.other = service("other", "/other", tickets)
-        login = Service("live: ticket", (), (staff,), self.live.authorization, self.live.origins)
-        self.live.ticket = Ticket(login, module.issuer, "tickets", 30.0)
         self.public = service("public", "/public")
         self.gateway = self.world.gateway(self.chat, self.live, self.other, self.public)
         self.app, self.entered = wrapped(self.gateway)
@@ -84,7 +85,7 @@ class Open:
     @property
     def live(self) -> Any:
         """What the gateway knows of it."""
-        return self.setting.gateway.sockets.named(self.header)
+        return self.setting.gateway.sockets.by_name(self.header)
 
     async def end(self) -> None:
         self.task.cancel()
@@ -121,7 +122,7 @@ async def test_challenge_then_fresh_credentials(setting: Setting, method: str) -
     for headers in ((), (basic("joe", "wrong"),)):
         refused = await setting.http(path, *headers, method=method)
         assert refused.status == 401
-        assert (b"www-authenticate", b'Basic realm="staff"') in refused.headers
+        assert (b"www-authenticate", b'Basic realm="staff", charset="UTF-8"') in refused.headers
     assert joe.live.authorized_until == before
     joe.live.authorized_until -= 30
     answer = await setting.http(path, basic("joe"), method=method, raw_path=path.encode())
@@ -156,7 +157,7 @@ async def test_another_user_is_refused(setting: Setting) -> None:
     await joe.begin()
     assert joe.live.authorized_until == before
     assert not joe.live.ended
-    assert any("not this user's" in line for line in setting.world.records.lines)
+    assert any("another user's" in line for line in setting.world.records.lines)
     await joe.end()
 
 
@@ -258,10 +259,10 @@ async def test_what_a_ticket_opens_ends_with_its_login(setting: Setting) -> None
     """The socket ends when the login's session would, and is ended by what ends the login."""
     ticket = await setting.ticket()
     opened = await setting.open("/live", query=f"t={ticket}".encode())
-    (socket,) = {s for there in setting.gateway.sockets._by_login.values() for s in [there]}
+    (socket,) = {s for there in setting.gateway.sockets._by_key.values() for s in [there]}
     kinds = {(each.kind, each.realm) for each in socket.revocation_keys}  # type: ignore[union-attr]
     assert kinds == {("user", "tickets"), ("user", "staff"), ("token", "")}
-    assert socket._final - socket.loop.time() == pytest.approx(600, abs=5)  # type: ignore[union-attr]
+    assert socket._session_end - socket.loop.time() == pytest.approx(600, abs=5)  # type: ignore[union-attr]
     await opened.end()
 
 
@@ -287,7 +288,7 @@ async def test_a_ticket_whose_session_was_ended(tmp_path: Any) -> None:
     tickets = [await setting.ticket((b"cookie", cookie)) for _ in range(2)]
     sessions = setting.chat.realms[0].sessions
     assert sessions is not None
-    found = await sessions.find(cookie, secure=False)
+    found = await sessions.load(cookie, secure=False)
     assert found is not None
     first = await setting.open("/live", query=f"t={tickets[0]}".encode())
     assert first.server.sent[0]["type"] == "websocket.accept"

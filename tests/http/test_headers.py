@@ -16,10 +16,13 @@ from asgi_gateway.http.headers import (
     basic_credentials,
     basic_value,
     check_data,
+    cookie_header,
     cookie_values,
     parse_authorization,
     query_values,
     quoted,
+    single_header,
+    store_once,
 )
 
 NAMES = frozenset(("a", "token"))
@@ -29,12 +32,54 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+def test_single_header() -> None:
+    """A header's value is returned wherever it is; a missing one is None, an empty one is empty."""
+    headers = [(b"host", b"a"), (b"authorization", b"x"), (b"x-empty", b"")]
+    assert single_header(headers, b"authorization") == b"x"
+    assert single_header(headers, b"x-empty") == b""
+    assert single_header(headers, b"cookie") is None
+    assert single_header([], b"host") is None
+
+
+@pytest.mark.parametrize(
+    "values", [(b"a", b"b"), (b"a", b"a"), (b"", b"a"), (b"a", b""), (b"", b""), (b"a", b"b", b"c")]
+)
+def test_duplicate_header(values: tuple[bytes, ...]) -> None:
+    """A header that occurs twice is refused by name, also where the values are the same or empty."""
+    headers = [(b"host", b"x"), *((b"authorization", value) for value in values), (b"host", b"y")]
+    with pytest.raises(HeaderError, match=r"^duplicate header authorization$"):
+        single_header(headers, b"authorization")
+
+
+@pytest.mark.parametrize("kind", ["header", "cookie", "query parameter", "subprotocol"])
+def test_store_once(kind: str) -> None:
+    """A name is stored once, and its value has no control character; what was stored stays."""
+    found: dict[str, str] = {}
+    store_once(found, kind, "a", "")
+    with pytest.raises(HeaderError, match=f"^duplicate {kind} a$"):
+        store_once(found, kind, "a", "")
+    for control in ("\0", "a\r\nb", "\x7f"):
+        with pytest.raises(HeaderError, match=f"^{kind} b has a control character$"):
+            store_once(found, kind, "b", control)
+    assert found == {"a": ""}
+
+
+def test_cookie_header() -> None:
+    """The lines that HTTP/2 sends for the cookies are one header in their order, so that duplicates are found in it."""
+    headers = [(b"cookie", b"a=1"), (b"host", b"x"), (b"cookie", b"token=2; b=3"), (b"cookie", b"a=4")]
+    assert cookie_header(headers) == b"a=1; token=2; b=3; a=4"
+    assert cookie_header(headers[1:2]) == b""
+    with pytest.raises(HeaderError, match="duplicate cookie a"):
+        cookie_values(cookie_header(headers), NAMES)
+
+
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
         (b"Basic abc", ("basic", "abc")),
         (b"BASIC  abc ", ("basic", "abc")),
-        (b" Basic\tabc", ("basic", "abc")),
+        (b" \tBasic abc\t ", ("basic", "abc")),
+        (b"Digest a=1,\tb=2", ("digest", "a=1, b=2")),
         (b"Application Basic abc", ("basic", "abc")),
         (b"application  Token a b", ("token", "a b")),
         (b"Negotiate", ("negotiate", "")),
@@ -48,10 +93,15 @@ def test_authorization(value: bytes, expected: tuple[str, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", [b"", b" ", b"Application", b"Application ", b"Ba,sic x", b"B\xe4sic x", b"Basic a\x00", b"Basic a\x7f"]
+    "value",
+    [
+        *(b"", b" ", b"Application", b"Application ", b"Ba,sic x", b"B\xe4sic x", b"Basic a\x00", b"Basic a\x7f"),
+        *(b"Basic\tabc", b"Basic\t abc", b"Basic \tabc", b"Application\tBasic abc", b"Application Basic\tabc"),
+        *(b"Application \tBasic abc", b"Basic\x0babc", b"Basic\xa0abc", b"Basic\r\n abc", b"\x0bBasic abc"),
+    ],
 )
 def test_authorization_refused(value: bytes) -> None:
-    """No scheme, no token for a scheme, or a control character: HeaderError."""
+    """No scheme, no token for a scheme, anything but spaces after it, or a control character: HeaderError."""
     with pytest.raises(HeaderError):
         parse_authorization(value)
 
@@ -98,6 +148,33 @@ def test_basic_refused(rest: str) -> None:
     """Anything but strict base64 of UTF-8 with a colon and without control characters is refused (RFC 7617)."""
     with pytest.raises(HeaderError):
         basic_credentials(rest)
+
+
+LATIN = [("jörg", "päss"), ("joe", "n°1½"), ("ÿ", "ÿ"), ("", "ä"), ("Ã", "Ã")]
+
+
+@pytest.mark.parametrize(("username", "password"), LATIN)
+def test_basic_latin1(username: str, password: str) -> None:
+    """With the fallback, credentials that cannot be UTF-8 are read as ISO-8859-1; without it they are refused."""
+    rest = b64(f"{username}:{password}".encode("latin-1"))
+    assert basic_credentials(rest, latin1_fallback=True) == (username, password)
+    with pytest.raises(HeaderError):
+        basic_credentials(rest)
+
+
+@pytest.mark.parametrize(("username", "password"), [*LATIN, ("joe", "pw"), ("ж", "日本")])
+def test_basic_fallback_leaves_utf8_alone(username: str, password: str) -> None:
+    """What is UTF-8 has this reading only, with the fallback or without it."""
+    rest = b64(f"{username}:{password}".encode())
+    assert basic_credentials(rest, latin1_fallback=True) == basic_credentials(rest) == (username, password)
+
+
+@pytest.mark.parametrize("data", [b"joe:\x80", b"j\x9fe:\xe4", b"joe\xe4", b"joe:\xe4\x00", b"joe:\xe4\x7f"])
+def test_basic_latin1_refused(data: bytes) -> None:
+    """Bytes without a character in ISO-8859-1, control characters and a missing colon are refused in both readings."""
+    for fallback in (False, True):
+        with pytest.raises(HeaderError):
+            basic_credentials(b64(data), latin1_fallback=fallback)
 
 
 @given(
@@ -200,6 +277,7 @@ def test_nothing_but_header_error(parser: Callable[[bytes], object], data: bytes
         parser(data)
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     "unit", [b"%", b"%41", b"+", b"=", b"a=", b" ", b"\t", b"A", b"Application ", b"token=%", b"\\", b'"', b", "]
 )

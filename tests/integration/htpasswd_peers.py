@@ -132,7 +132,7 @@ def judges() -> Iterator[Judges]:
         values = {"folder": folder, "modules": "/usr/lib/apache2/modules", "user": user}
         (folder / "apache.conf").write_text(_APACHE.format(port=f"{LOOPBACK}:{ports['apache']}", **values))
         (folder / "nginx.conf").write_text(_NGINX.format(port=ports["nginx"], **values))
-        commands = {
+        commands: dict[str, list[str | Path]] = {
             "apache": [apache, "-f", folder / "apache.conf", "-DFOREGROUND"],
             "nginx": [nginx, "-p", folder, "-c", folder / "nginx.conf"],
         }

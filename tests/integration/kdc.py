@@ -119,7 +119,7 @@ class Kdc:
     @contextmanager
     def running(self) -> Iterator[Process]:
         """Run the KDC."""
-        command = [SBIN / "krb5kdc", "-n", "-r", self.realm, "-P", self.directory / "kdc.pid"]
+        command: list[str | Path] = [SBIN / "krb5kdc", "-n", "-r", self.realm, "-P", self.directory / "kdc.pid"]
         log = self.directory / "kdc.out"
         with running(command, port=self.port, log=log, env=self.environment, name=f"KDC of {self.realm}") as process:
             yield process

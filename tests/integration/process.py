@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -14,20 +16,52 @@ from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 
-_given_out: set[int] = set()
+_FIRST_PORT = 10_240
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
 live: list[Process] = []
 """The processes that run now; a failing test's report shows their logs."""
 
 
+def worker_ports(worker: int, workers: int, end: int) -> range:
+    """The ports that one of pytest-xdist's workers may give to servers; those of two workers are disjoint.
+
+    Args:
+        worker: its number, from 0.
+        workers: how many there are.
+        end: the first port that the system gives to clients by itself; ranges end below it.
+    """
+    share = (end - _FIRST_PORT) // workers
+    return range(_FIRST_PORT + worker * share, _FIRST_PORT + (worker + 1) * share)
+
+
+def _ports() -> Iterator[int]:
+    """Return this process's ports, from a random one on: another run of pytest may use the same range."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    first_ephemeral = int(_EPHEMERAL.read_text().split()[0]) if _EPHEMERAL.exists() else 49_152  # RFC 6335 section 6
+    ports = worker_ports(worker, workers, max(first_ephemeral, 2 * _FIRST_PORT))
+    start = secrets.randbelow(len(ports))
+    return itertools.chain(ports[start:], ports[:start])
+
+
+_untried = _ports()
+
+
 def free_port() -> int:
-    """A TCP port of the loopback interface that nothing listens on; never the same one twice in a run."""
-    while True:
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            port: int = probe.getsockname()[1]
-        if port not in _given_out:
-            _given_out.add(port)
+    """Return a loopback port that is free for TCP and UDP; never the same one twice in a run, in no worker.
+
+    No connection takes it before its server does, since it lies below the ports that the system gives to clients.
+
+    Raises:
+        RuntimeError: the range of this process is used up.
+    """
+    for port in _untried:
+        with suppress(OSError), socket.socket() as tcp, socket.socket(type=socket.SOCK_DGRAM) as udp:
+            tcp.bind((LOOPBACK, port))
+            udp.bind((LOOPBACK, port))
             return port
+    raise RuntimeError("this run has given out every port of its range")
 
 
 def answers(port: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from base64 import b64encode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
@@ -42,7 +42,14 @@ CLOSES_ONLY = frozenset({"daphne", "gunicorn-asgi"})
 
 
 @contextmanager
-def serve(app: str, server: str = "uvicorn", *, log: Path, env: Mapping[str, str] | None = None) -> Iterator[Process]:
+def serve(
+    app: str,
+    server: str = "uvicorn",
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    options: Sequence[str] = (),
+) -> Iterator[Process]:
     """Run an ASGI application under a server on a free loopback port.
 
     Args:
@@ -50,6 +57,7 @@ def serve(app: str, server: str = "uvicorn", *, log: Path, env: Mapping[str, str
         server: one of COMMANDS.
         log: file for the server's output.
         env: variables for the server's process.
+        options: further arguments of the server.
 
     Raises:
         RuntimeError: the server did not start; the message holds its output.
@@ -57,7 +65,7 @@ def serve(app: str, server: str = "uvicorn", *, log: Path, env: Mapping[str, str
     if "." not in app:
         app = f"{APPS}.{app}"
     port = free_port()
-    words = [word.format(app=app, port=port) for word in COMMANDS[server]]
+    words = [word.format(app=app, port=port) for word in (*COMMANDS[server], *options)]
     command = [sys.executable, "-m", *words]
     variables = {**(env or {}), "PYTHONPATH": str(ROOT)}
     with running(command, port=port, log=log, name=server, cwd=log.parent, env=variables) as process:

@@ -64,7 +64,9 @@ class Certificates:
         self.localhost = self._server("localhost", [x509.DNSName("localhost")], self._valid)
         self.other_host = self._server("other", [x509.DNSName("elsewhere.example.com")], self._valid)
 
-    def _builder(self, name: x509.Name, key: ec.EllipticCurvePrivateKey, valid: tuple) -> x509.CertificateBuilder:
+    def _builder(
+        self, name: x509.Name, key: ec.EllipticCurvePrivateKey, valid: tuple[datetime.datetime, datetime.datetime]
+    ) -> x509.CertificateBuilder:
         return (
             x509.CertificateBuilder()
             .subject_name(name)
@@ -75,7 +77,9 @@ class Certificates:
             .not_valid_after(valid[1])
         )
 
-    def _server(self, name: str, names: list[x509.GeneralName], valid: tuple) -> Path:
+    def _server(
+        self, name: str, names: list[x509.GeneralName], valid: tuple[datetime.datetime, datetime.datetime]
+    ) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
         builder = self._builder(subject, key, valid).add_extension(x509.SubjectAlternativeName(names), critical=False)
@@ -127,7 +131,7 @@ class Slapd:
         if not (self.folder / "db").exists():
             self._fill(config)
         urls = f"ldap://{LOOPBACK}:{self.port}/ ldaps://{LOOPBACK}:{self.tls_port}/"
-        command = [_SLAPD, "-f", config, "-h", urls, "-d", self.debug]
+        command: list[str | Path] = [_SLAPD, "-f", config, "-h", urls, "-d", self.debug]
         log = self.folder / "slapd.log"
         self._process = self._stack.enter_context(running(command, port=self.port, log=log, name="slapd"))
         return self

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests.integration.process import LOOPBACK, Process
 from tests.integration.servers import serve
 
 HELPERS = """() => {
 window.steps = [];
-window.giving = (...passwords) => new client.BasicChallengeHandler(() => {
+window.asked = [];
+window.thinks = 0;
+window.giving = (...passwords) => new client.BasicChallengeHandler(async (request) => {
+  asked.push(request);
+  await new Promise((resolve) => setTimeout(resolve, thinks));
   const password = passwords.shift();
   return password === undefined ? null : new client.PasswordAuthentication("alice", password);
 });
@@ -195,6 +199,207 @@ def test_fetch(page: Page) -> None:
     assert run(page, script % "giving('a', 'b', 'c', 'wonderland')")[0] == 401
 
 
+def test_fetch_remembers(page: Page) -> None:
+    """Accepted credentials go with later requests, in every folder of the realm, until they are forgotten."""
+    script = """
+    const challengeHandler = giving(...Array(9).fill("wonderland"));
+    const get = async (path, options = {}) => (await client.fetch(path, { challengeHandler, ...options })).status;
+    const statuses = [await get("/api"), await get("/api"), await get("/api/deeper/x")];
+    const first = asked.length;
+    client.forgetCredentials(challengeHandler);
+    statuses.push(await get("/api"));
+    const second = asked.length;
+    statuses.push(await get("/api", { remember: false }), await get("/api", { remember: false }));
+    return [statuses, first, second, asked.length]"""
+    assert run(page, script) == [[200, 200, 404, 200, 200, 200], 1, 2, 4]
+
+
+def test_credentials_that_were_remembered_and_are_refused(page: Page) -> None:
+    """They are forgotten and the person is asked, as for a first attempt; a 401 without an answer comes out."""
+    script = """
+    const challengeHandler = giving("wonderland", "b", "c");
+    await client.fetch("/api", { challengeHandler });
+    const refuse = { headers: { Authorization: "Basic x" } };
+    const realFetch = window.fetch;
+    window.fetch = (request) => realFetch(new Request(request, request.headers.has("Authorization") ? refuse : {}));
+    const { status } = await client.fetch("/api", { challengeHandler });
+    window.fetch = realFetch;
+    return [status, asked.map(({ attempt }) => attempt)]"""
+    assert run(page, script) == [401, [1, 1, 2, 3]]
+
+
+@pytest.mark.parametrize(
+    "passwords", [["wonderland"], ["wrong", "wonderland"], []], ids=["right", "wrong first", "none"]
+)
+def test_twenty_requests_ask_once(page: Page, passwords: list[str]) -> None:
+    """Requests and sockets that are challenged at once ask one question, and end as it ends."""
+    script = f"""
+    window.thinks = 1500; // a browser sends six requests at a time
+    const challengeHandler = giving(...{passwords});
+    const times = (count, make) => Array.from({{ length: count }}, (_, index) => make(index));
+    const requests = times(20, (index) => client.fetch(`/api?${{index}}`, {{ challengeHandler }}));
+    const sockets = times(5, (index) => settled(open(`/echo?${{index}}`, challengeHandler)));
+    const statuses = new Set((await Promise.all(requests)).map((response) => response.status));
+    const ends = new Set((await Promise.all(sockets)).map(({{ seen, code }}) => code ?? seen.join()));
+    return [[...statuses], [...ends], asked.map(({{ attempt }}) => attempt)]"""
+    attempts = [1, 2] if len(passwords) == 2 else [1]
+    assert run(page, script) == [[200 if passwords else 401], ["open" if passwords else 4401], attempts]
+
+
+def test_what_cannot_be_shared_is_asked_for_each(page: Page) -> None:
+    """With tokens, several factors, ``remember: false`` or other handlers each asks for itself, and none waits."""
+    script = """
+    let tokens = 0;
+    const token = new client.TokenChallengeHandler(async ({ parameters }) => {
+      tokens += 1;
+      return [...parameters.nonce].reverse().join("");
+    });
+    const all = async (path, handlers, options) => (await Promise.all(
+      handlers.map((handler) => settled(open(path, handler, options))))).map(({ seen }) => seen.join());
+    const both = giving(...Array(6).fill("wonderland"));
+    const single = giving("wonderland", "wonderland");
+    return [
+      await all("/token", [token, token, token]), tokens,
+      await all("/both", [both, both, both]), asked.splice(0).length,
+      await all("/echo", [single, single], { remember: false }), asked.splice(0).length,
+      await all("/echo", [giving("wonderland"), giving("wonderland")]), asked.splice(0).length,
+    ]"""
+    assert run(page, script) == [["open"] * 3, 3, ["open"] * 3, 6, ["open"] * 2, 2, ["open"] * 2, 2]
+
+
+def test_an_aborted_leader_leaves_the_question_to_the_next(page: Page) -> None:
+    """If the request that asks is aborted, its dialog closes and the next one asks; the abort comes out as an error."""
+    page.evaluate(
+        """() => {
+        const challengeHandler = new client.BasicChallengeHandler(client.loginDialog());
+        window.leader = new AbortController();
+        const first = client.fetch("/api?1", { challengeHandler, signal: leader.signal });
+        const second = first.catch(() => {}) && client.fetch("/api?2", { challengeHandler });
+        window.result = Promise.allSettled([first, second]).then(
+          ([one, two]) => [one.reason?.name, two.value?.status]);
+        }"""
+    )
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_be_visible()
+    first = dialog.get_attribute("aria-labelledby")
+    page.evaluate("leader.abort()")
+    expect(dialog).not_to_have_attribute("aria-labelledby", first or "")
+    page.get_by_label("User name").fill("alice")
+    page.get_by_label("Password").fill("wonderland")
+    page.keyboard.press("Enter")
+    assert page.evaluate("async () => await window.result") == ["AbortError", 200]
+
+
+def test_handlers_of_different_places_do_not_share(page: Page) -> None:
+    """A dispatch handler's choice decides whose credentials are sent where, also when they are remembered."""
+    script = """
+    const dispatch = new client.DispatchChallengeHandler();
+    const counts = { api: 0, echo: 0 };
+    for (const [place, password] of [["api", "wonderland"], ["echo", "wonderland"]]) {
+      dispatch.register(`*:*/${place}`, new client.BasicChallengeHandler(() => {
+        counts[place] += 1;
+        return new client.PasswordAuthentication("alice", password);
+      }));
+    }
+    for (let round = 0; round < 2; round += 1) {
+      await client.fetch("/api", { challengeHandler: dispatch, remember: true });
+      client.forgetCredentials(new client.ChallengeHandler());
+    }
+    const request = (path) => new client.ChallengeRequest(location.origin + path, "Basic realm=a");
+    const [one, two] = ["/api", "/echo"].map((path) => dispatch.answeringHandler(request(path)));
+    return [counts, one !== two, one instanceof client.BasicChallengeHandler]"""
+    assert run(page, script) == [{"api": 1, "echo": 0}, True, True]
+
+
+@pytest.mark.parametrize(
+    "malformed", ["Bearer resource_metadata=https://a.example/x", "Digest a=1, a=2", "Own {}", 'Own a={, b="c, d"']
+)
+def test_a_malformed_challenge_does_not_hide_a_good_one(page: Page, malformed: str) -> None:
+    """A good challenge beside a malformed one is answered, before or after it, though the browser joins the lines."""
+    lines = [f"{malformed}, Basic realm=x", f"Basic realm=x, {malformed}"]
+
+    def answer(route: Route) -> None:
+        if "authorization" in route.request.headers:
+            route.fulfill(status=200, body="in")
+        else:
+            route.fulfill(status=401, headers={"www-authenticate": lines[int(route.request.url[-1])]})
+
+    page.route("**/made-up/*", answer)
+    script = "return (await client.fetch('/made-up/%d', { challengeHandler: giving('wonderland') })).status"
+    assert [run(page, script % number) for number in range(2)] == [200, 200]
+
+
+def test_credentials_in_a_socket_url(page: Page, server: Process) -> None:
+    """They go with the first request inside the socket; wrong ones leave the handler to be asked."""
+    script = f"""
+    const url = (pair) => `ws://${{pair}}@{LOOPBACK}:{server.port}/echo`;
+    const right = open(url("alice:wonderland"), giving());
+    const wrong = open(url("alice:w%20rong"), giving("wonderland"));
+    const [one, two] = [await settled(right), await settled(wrong)];
+    return [one.seen, two.seen, asked.map(({{ location }}) => location), right.url]"""
+    address = f"{LOOPBACK}:{server.port}/echo"
+    assert run(page, script) == [["open"], ["open"], [f"ws://alice:w%20rong@{address}"], f"ws://{address}"]
+
+
+def test_a_refusal_in_words(page: Page) -> None:
+    """Each code of a refusal has words for people, which the page can replace; an application's reason goes first."""
+    script = """
+    const bob = new client.BasicChallengeHandler(() => ({ username: "bob", password: "builder" }));
+    const refused = await settled(open("/admin", bob));
+    const codes = [1000, 1001, 1005, 1006, 1011, 1012, 1013, 4400, 4401, 4403, 4404, 4408, 4503];
+    return [
+      refused.reason, codes.map((code) => client.describeClose({ code })), client.describeClose({ code: 4999 }),
+      client.describeClose({ code: 1008, reason: "session expired" }),
+      client.describeClose({ code: 4401 }, { 4401: "Nein." }),
+    ]"""
+    reason, texts, unknown, given, replaced = run(page, script)
+    assert reason == "You may not use this service."
+    assert all(text.endswith(".") and not any(character.isdigit() for character in text) for text in texts)
+    assert (unknown, given, replaced) == ("Closed (4999).", "session expired", "Nein.")
+
+
+CONTRAST = """(element) => {
+  const canvas = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const paint = (color) => { canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1); };
+  const luminance = () => {
+    const parts = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((byte) => byte / 255);
+    const [red, green, blue] = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const behind = [];
+  for (let each = element.parentElement; each; each = each.parentElement) {
+    behind.unshift(getComputedStyle(each).backgroundColor);
+  }
+  const beside = () => { paint("Canvas"); behind.forEach(paint); };
+  canvas.canvas.style.colorScheme = "light dark";
+  document.body.append(canvas.canvas);
+  const style = getComputedStyle(element);
+  const sides = [];
+  for (const color of [style.borderTopColor, style.backgroundColor]) {
+    beside();
+    const background = luminance();
+    paint(color);
+    const [dark, light] = [background, luminance()].sort((one, two) => one - two);
+    sides.push((light + 0.05) / (dark + 0.05));
+  }
+  canvas.canvas.remove();
+  return Math.max(...sides);
+}"""
+"""WCAG 2's contrast of an element's border, or of its own background, with what is beside it."""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_borders_can_be_seen(browser: Browser, server: Process, scheme: Literal["light", "dark"]) -> None:
+    """The fields' and buttons' borders have a contrast of 3:1 at least (WCAG 2.2, 1.4.11)."""
+    page = visit(browser, server)
+    page.emulate_media(color_scheme=scheme)
+    page.evaluate("document.documentElement.style.colorScheme = 'light dark'")
+    page.evaluate(ASK)
+    for element in [*page.locator("dialog input, dialog button").all(), page.get_by_role("dialog")]:
+        assert element.evaluate(CONTRAST) >= 3
+    page.context.close()
+
+
 def test_the_dialog(page: Page) -> None:
     """The dialog is named, takes the focus, says when the password was wrong, and logs in."""
     page.evaluate(ASK)
@@ -208,11 +413,34 @@ def test_the_dialog(page: Page) -> None:
     page.keyboard.type("wrong")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_have_text("The user name or the password was wrong.")
-    page.get_by_label("User name").fill("alice")
-    page.get_by_label("Password").fill("wonderland")
+    expect(page.get_by_label("User name")).to_have_value("alice")
+    expect(page.get_by_label("Password")).to_be_focused()
+    expect(page.get_by_label("Password")).to_have_value("")
+    page.keyboard.type("wonderland")
     page.get_by_role("button", name="Log in").click()
     expect(dialog).to_have_count(0)
     assert page.evaluate("async () => (await window.result).seen") == ["open"]
+
+
+@pytest.mark.parametrize("name", ["alice", "ä b", "<b>", "x" * 300])
+def test_the_name_stays_after_a_wrong_password_and_no_longer(page: Page, name: str) -> None:
+    """Any name stays, corrected or not, until the login ends; the next login begins with an empty one."""
+    page.evaluate("window.handler = new client.BasicChallengeHandler(client.loginDialog())")
+    page.evaluate("void (window.result = settled(open('/echo', handler)))")
+    page.get_by_label("User name").fill(name)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("wrong")
+    expect(page.get_by_label("User name")).to_have_value(name)
+    page.get_by_label("User name").fill(f"{name}2")
+    page.keyboard.press("Enter")
+    expect(page.get_by_label("Password")).to_be_focused()
+    expect(page.get_by_label("User name")).to_have_value(f"{name}2")
+    page.keyboard.press("Escape")
+    assert page.evaluate("async () => (await window.result).code") == 4401
+    page.evaluate("void settled(open('/echo', handler))")
+    expect(page.get_by_label("User name")).to_have_value("")
+    expect(page.get_by_label("User name")).to_be_focused()
+    page.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize("leave", ["Escape", "Cancel"])
@@ -269,6 +497,11 @@ def test_challenges_are_read_as_in_python(page: Page) -> None:
         "Basic a=1, A=2",
         "=x",
         "Token a, YWJj==",
+        ", ".join(["Basic"] * 32),
+        ", ".join(["Basic"] * 33),
+        'Bearer a=https://x, Basic realm="y"',
+        "Basic\ta=b",
+        "Application=x",
     ]
     for line in lines:
         try:

@@ -204,6 +204,7 @@ def trickle(sock: socket.socket) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.timing
 def test_diagnosis(directory: Slapd) -> None:
     """Each thing that can be wrong on the way to a server has its own words, and nothing wrong has none."""
     tls, plain = directory.tls_port, directory.port

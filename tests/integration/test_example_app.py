@@ -40,7 +40,7 @@ def test_public_page(client: httpx.Client) -> None:
 @pytest.mark.parametrize(
     ("path", "challenge"),
     [
-        ("/basic", 'Basic realm="Demo (joe or ann, password welcome)"'),
+        ("/basic", 'Basic realm="Demo (joe or ann, password welcome)", charset="UTF-8"'),
         ("/page/api/who", 'Application Basic realm="Demo page"'),
         ("/ticket", "Application Token"),
     ],

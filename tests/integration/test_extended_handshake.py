@@ -51,7 +51,9 @@ def test_login_and_echo(server: Process, text: bool) -> None:
         assert socket.subprotocol == "x-kaazing-handshake"
         assert socket.recv(timeout=5) == MARKER
         challenge = ask(socket, text=text)
-        assert challenge.startswith('HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm="demo"\r\n')
+        assert challenge.startswith(
+            'HTTP/1.1 401 Unauthorized\r\nWWW-Authenticate: Basic realm="demo", charset="UTF-8"\r\n'
+        )
         assert ask(socket, "Authorization: Basic d3Jvbmc6d3Jvbmc=", text=text).startswith("HTTP/1.1 401 ")
         assert ask(socket, f"Authorization: {RIGHT}", text=text).startswith("HTTP/1.1 101 ")
         assert socket.recv(timeout=5) == MARKER

@@ -48,6 +48,7 @@ def latency(client: httpx.Client, path: str) -> float:
     return time.perf_counter() - began
 
 
+@pytest.mark.timing
 def test_flood(server: Process) -> None:
     """Under a flood remembered credentials and public requests stay fast, too much is 503, and wrong stays wrong."""
     with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", trust_env=False, timeout=30) as client:

@@ -63,6 +63,7 @@ OVERSIZE = {
 }
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("data", OVERSIZE.values(), ids=OVERSIZE.keys())
 def test_oversize(server: Process, data: bytes) -> None:
     """No input, however large or spoilt, gets a 5xx, takes long, or gets in."""
@@ -73,6 +74,7 @@ def test_oversize(server: Process, data: bytes) -> None:
     assert b'"who"' not in response
 
 
+@pytest.mark.timing
 def test_slow_heads(server: Process) -> None:
     """Clients that send their head byte by byte keep nobody else waiting."""
     slow = head("/places", RIGHT)

@@ -34,7 +34,7 @@ def server(tmp_path: Path) -> Iterator[Process]:
     (tmp_path / "gateway.yaml").write_text(CONFIG)
     port = free_port()
     command = [sys.executable, "-W", "ignore", "-m", "asgi_gateway", "run", str(tmp_path / "gateway.yaml")]
-    command += ["example_app.app:bare", "--port", str(port), "--log-level", "debug"]
+    command += ["example_app.app:api", "--port", str(port), "--log-level", "debug"]
     with running(command, port=port, log=tmp_path / "log", cwd=ROOT) as process:
         yield process
 
@@ -56,6 +56,8 @@ def places(path: str, secret: str, *lines: str) -> list[bytes]:
         head(f"{path}?ticket={quote(secret)}&page=7", *lines),
         head(f"{path}?page=7&ticket={secret}&ticket={secret}", *lines),
         head(f"{path}?t%69cket={secret}", *lines),
+        *(head(f"{path}?ticket=x{mark}{secret}&page=7", *lines) for mark in "\"#';?\\|<{"),
+        head(f"{path}?page=7#&ticket={secret}", *lines),
         head(path, f"Authorization: Basic {secret}\xff\r\n", *lines),
         head(path, f"Origin: https://evil.example\r\nAuthorization: Basic {secret}\r\n", *lines),
     ]

@@ -85,6 +85,7 @@ class Clients:
         return time.monotonic() - began
 
 
+@pytest.mark.timing
 def test_reload_under_load(server: Process) -> None:
     """Through good, bad and missing files nobody ever gets a 5xx; a removed user is out soon, and a new one is in."""
     path, clients = server.log.parent / "users.yaml", Clients(server)

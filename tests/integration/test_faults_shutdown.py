@@ -43,6 +43,7 @@ def terminate(server: Process) -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", SERVERS)
 def test_logins_that_end_in_time(name: str, tmp_path: Path) -> None:
     """Logins that end within the grace time are answered, sockets are told 1012, and nothing is amiss in the log."""
@@ -61,6 +62,7 @@ def test_logins_that_end_in_time(name: str, tmp_path: Path) -> None:
         assert "never awaited" not in server.output()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("name", ["uvicorn", "hypercorn"])
 def test_logins_that_do_not(name: str, tmp_path: Path) -> None:
     """Logins that take longer than the grace time do not hold up the server, also if they hold a thread."""

@@ -17,8 +17,9 @@ from asgi_gateway.model import Grant
 from asgi_gateway.modules.kerberos.gss import GssLoginModule
 from asgi_gateway.modules.kerberos.kerberos5 import Kerberos5LoginModule
 from asgi_gateway.modules.kerberos.library.gss_tokens import MAX_TOKEN, SHARED_TOKEN
+from asgi_gateway.modules.kerberos.library.keytab import read_keytab
 from tests.integration.kdc import SERVICE, Kdc, realm
-from tests.integration.tickets import KRB5, Client, Flag, acceptor, attempt, login, module, shift_clock
+from tests.integration.tickets import KRB5, Client, Flag, acceptor, attempt, login, module, shift_clock, with_version
 
 pytestmark = pytest.mark.anyio
 
@@ -133,22 +134,22 @@ async def test_three_legs(kerberos5: Kerberos5LoginModule, gss: GssLoginModule, 
     client = Client(alice, flags=[Flag.mutual_authentication, Flag.dce_style])
     asked = attempt(client.token())
     await kerberos5.login(asked)
-    with pytest.raises(LoginFailed, match="waiting for the client's next token"):
+    with pytest.raises(LoginFailed, match="continues with the client's next token"):
         await gss.login(asked)
     [(answer,)] = asked.challenges
     assert asked.responses == []
     last = client.token(answer)
-    with pytest.raises(LoginFailed, match="not waiting here"):
+    with pytest.raises(LoginFailed, match="unknown handshake"):
         await login(kerberos5, gss, last, connection=("192.0.2.1", 50_001))
     assert await login(kerberos5, gss, last) == Grant.user("alice@EXAMPLE.COM")
-    with pytest.raises(LoginFailed, match="not waiting here"):
+    with pytest.raises(LoginFailed, match="unknown handshake"):
         await login(kerberos5, gss, last)
 
 
 async def test_legs_without_connection(kerberos5: Kerberos5LoginModule, gss: GssLoginModule, alice: str) -> None:
-    """Where the server does not tell connections apart, a handshake of several legs is refused, not mixed up."""
+    """Where the server gives no client address and port, a handshake of several legs is refused, not mixed up."""
     token = Client(alice, flags=[Flag.mutual_authentication, Flag.dce_style]).token()
-    with pytest.raises(LoginFailed, match="does not tell connections apart"):
+    with pytest.raises(LoginFailed, match="gives no client address and port"):
         await login(kerberos5, gss, token, connection=None)
 
 
@@ -160,13 +161,13 @@ async def test_ntlm_offered_first(kerberos5: Kerberos5LoginModule, gss: GssLogin
     first = _der(0x60, _oid("1.3.6.1.5.5.2") + _der(0xA0, _der(0x30, guess)))
     asked = attempt(base64.b64encode(first).decode())
     await kerberos5.login(asked)
-    with pytest.raises(LoginFailed, match="waiting for the client's next token"):
+    with pytest.raises(LoginFailed, match="continues with the client's next token"):
         await gss.login(asked)
     ticket = base64.b64decode(client.token())
     second = _der(0xA1, _der(0x30, _der(0xA2, _der(0x04, ticket))))
     asked = attempt(base64.b64encode(second).decode())
     await kerberos5.login(asked)
-    with pytest.raises(LoginFailed, match="waiting for the client's next token"):
+    with pytest.raises(LoginFailed, match="continues with the client's next token"):
         await gss.login(asked)  # SPNEGO now wants the list of mechanisms signed
     reply = base64.b64decode(asked.challenges[0][0])
     client.context.step(reply[reply.index(b"\x60") :][: _size(reply[reply.index(b"\x60") :])])
@@ -191,7 +192,7 @@ async def test_first_token(kerberos5: Kerberos5LoginModule, tmp_path: Path, alic
 
 async def test_without_kerberos5(gss: GssLoginModule, kdc: Kdc, alice: str) -> None:
     """gss without a kerberos5 that stored its key before it refuses everyone and says what is missing."""
-    with pytest.raises(LoginFailed, match="kerberos5 with useKeyTab and storeKey must stand before gss"):
+    with pytest.raises(LoginFailed, match="add kerberos5 with useKeyTab and storeKey before gss"):
         await gss.login(attempt(Client(alice).token()))
     with pytest.raises(LoginFailed, match="storeKey"):
         await login(acceptor(kdc.keytab, storeKey=False), gss, Client(alice).token())
@@ -247,6 +248,57 @@ async def test_stale_keytab(kdc: Kdc, gss: GssLoginModule, tmp_path: Path) -> No
         await login(kerberos5, gss, Client(cache, "HTTP@stale").token())
     kdc.kadmin(f"ktadd -k {keytab} -norandkey HTTP/stale")
     assert await login(kerberos5, gss, Client(cache, "HTTP@stale").token())
+
+
+@pytest.mark.parametrize("shown", [0, 1, 7, 255])
+async def test_key_version_of_other_tools(
+    kdc: Kdc, gss: GssLoginModule, tmp_path: Path, alice: str, shown: int
+) -> None:
+    """A keytab that shows another key version, as ktpass writes 0 or 1, takes tickets that its key decrypts."""
+    keytab = tmp_path / "shown.keytab"
+    keytab.write_bytes(with_version(kdc.keytab.read_bytes(), shown))
+    assert read_keytab(keytab).describe() == f"HTTP/localhost@EXAMPLE.COM (kvno {shown})"
+    assert await login(acceptor(keytab), gss, Client(alice).token()) == Grant.user("alice@EXAMPLE.COM")
+
+
+async def test_two_key_versions(kdc: Kdc, gss: GssLoginModule, tmp_path: Path) -> None:
+    """A keytab with the old and the new key takes tickets of both; one with the old key takes its own only."""
+    old, both = tmp_path / "old.keytab", tmp_path / "both.keytab"
+    kdc.service("HTTP/renewed", old)
+    before = kdc.kinit("alice", "alicepw")
+    Client(before, "HTTP@renewed").token()  # the service's ticket is in the cache now
+    kdc.kadmin("cpw -randkey -keepold HTTP/renewed")
+    after = kdc.kinit("alice", "alicepw")
+    both.write_bytes(old.read_bytes())
+    kdc.kadmin(f"ktadd -k {both} -norandkey HTTP/renewed")
+    assert read_keytab(both).describe() == "HTTP/renewed@EXAMPLE.COM (kvno 1, 2)"
+    for cache in (before, after):
+        assert await login(acceptor(both), gss, Client(cache, "HTTP@renewed").token())
+    assert await login(acceptor(old), gss, Client(before, "HTTP@renewed").token())
+    with pytest.raises(LoginFailed, match="keytab is likely out of date"):
+        await login(acceptor(old), gss, Client(after, "HTTP@renewed").token())
+
+
+@pytest.mark.parametrize(
+    "mechanisms",
+    [
+        ["1.2.840.48018.1.2.2", "1.2.840.113554.1.2.2", "1.3.6.1.4.1.311.2.2.30", "1.3.6.1.4.1.311.2.2.10"],
+        ["1.2.840.48018.1.2.2", "1.3.6.1.4.1.311.2.2.10"],
+        ["1.2.840.113554.1.2.2", "1.2.840.48018.1.2.2", "1.2.840.113554.1.2.2.3"],
+        ["1.2.840.113554.1.2.2"],
+    ],
+    ids=["windows", "microsoft", "kerberos-first", "kerberos"],
+)
+async def test_mechanisms_of_other_clients(
+    kerberos5: Kerberos5LoginModule, gss: GssLoginModule, alice: str, mechanisms: list[str]
+) -> None:
+    """A first token with Kerberos foremost, under either of its numbers, is taken at once."""
+    ticket = base64.b64decode(Client(alice, mech=KRB5).token())
+    offered = _der(0x30, b"".join(_oid(mechanism) for mechanism in mechanisms))
+    inner = _der(0xA0, offered) + _der(0xA2, _der(0x04, ticket))
+    token = _der(0x60, _oid("1.3.6.1.5.5.2") + _der(0xA0, _der(0x30, inner)))
+    grant = await login(kerberos5, gss, base64.b64encode(token).decode())
+    assert grant == Grant.user("alice@EXAMPLE.COM")
 
 
 @pytest.mark.parametrize("kind", ["truncated", "random", "ntlm", "huge", "bits"])

@@ -75,6 +75,19 @@ async def test_right_password(tmp_path: Path, username: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "username", ["alice@example.com", "alice@Example.Com", "alice@EXAMPLE.com", "alice@eXAMPLE.COM"]
+)
+async def test_own_realm_in_any_case(tmp_path: Path, username: str) -> None:
+    """The local realm may be typed in any case, and the user is the same; another realm stays another one."""
+    for options in ({}, {"principal": "alice"}, {"principal": "alice@example.com"}, {"refuseForeignRealms": False}):
+        grant = await initiator(tmp_path, **options).login(attempt(username, "alicepw"))
+        assert grant is not None
+        assert grant.principals == ALICE.principals
+    for other in ("alice@example.co", "alice@example.com.au", "alice@corp.example.com"):
+        assert "is not in realm EXAMPLE.COM" in await refusal(initiator(tmp_path), other, "alicepw")
+
+
+@pytest.mark.parametrize(
     ("username", "password", "reason"),
     [
         ("alice", "wrong", "a wrong password"),
@@ -83,15 +96,15 @@ async def test_right_password(tmp_path: Path, username: str) -> None:
         ("expired", "pw", "the user must change the password"),
         ("gone", "pw", "the account has expired"),
         ("locked", "pw", "the account is locked or disabled"),
-        ("alice", "", "an empty password"),
+        ("alice", "", "invalid password"),
         ("alice", "alicepw\0x", "NUL"),
         ("alice\0x", "alicepw", "control characters"),
         ("a\\@b", "alicepw", "escaped"),
-        ("", "alicepw", "not a principal's name"),
-        ("alice@", "alicepw", "not a principal's name"),
-        ("alice@EXAMPLE.COM@EXAMPLE.COM", "alicepw", "not a principal's name"),
+        ("", "alicepw", "invalid principal"),
+        ("alice@", "alicepw", "invalid principal"),
+        ("alice@EXAMPLE.COM@EXAMPLE.COM", "alicepw", "invalid principal"),
         ("WELLKNOWN/ANONYMOUS", "x", "anonymous"),
-        ("alice@FOREIGN.ORG", "x", "the user is not of the realm EXAMPLE.COM, and refuseForeignRealms is set"),
+        ("alice@FOREIGN.ORG", "x", "the user is not in realm EXAMPLE.COM (refuseForeignRealms)"),
     ],
 )
 async def test_refused_password(tmp_path: Path, username: str, password: str, reason: str) -> None:
@@ -113,7 +126,7 @@ async def test_principal(tmp_path: Path) -> None:
     """With a principal, only that principal's password counts."""
     kerberos5 = initiator(tmp_path, principal="alice")
     assert await kerberos5.login(attempt("alice@EXAMPLE.COM", "alicepw"))
-    assert "the user is not the principal" in await refusal(kerberos5, "careful", "pw")
+    assert "the user is not the configured principal" in await refusal(kerberos5, "careful", "pw")
 
 
 async def test_first_pass(tmp_path: Path) -> None:
@@ -161,7 +174,7 @@ def impostor(kdc: Kdc, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
 async def test_impostor(impostor: Kdc, kdc: Kdc, tmp_path: Path) -> None:
     """A KDC that does not know the key of the keytab lets nobody in, whatever it says of the password."""
     kerberos5 = initiator(tmp_path, verifyKeyTab=str(kdc.keytab))
-    assert "could not prove that it is the real one" in await refusal(kerberos5, "alice", "theirs")
+    assert "cannot verify the KDC" in await refusal(kerberos5, "alice", "theirs")
     impostor.kadmin(f"delprinc -force {SERVICE}")
     assert "it knows none of HTTP/localhost@EXAMPLE.COM" in await refusal(kerberos5, "alice", "theirs")
 
@@ -173,7 +186,7 @@ async def test_waived(impostor: Kdc, tmp_path: Path) -> None:
     grant = await kerberos5.login(attempt("alice", "theirs"))
     assert grant is not None
     assert grant.principals == ALICE.principals
-    assert made.warnings == ["kerberos5: verifyKDC=false believes whoever answers in the KDC's place"]
+    assert made.warnings == ["kerberos5: verifyKDC=false accepts the answer of any server in the KDC's place"]
 
 
 async def test_several_services(kdc: Kdc, tmp_path: Path) -> None:
@@ -188,7 +201,7 @@ async def test_several_services(kdc: Kdc, tmp_path: Path) -> None:
 def test_nothing_to_prove_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords without a keytab are a configuration error that names the file and the way out."""
     monkeypatch.setenv("KRB5_KTNAME", f"FILE:{tmp_path}/none.keytab")
-    with pytest.raises(ConfigError, match=rf"verifyKDC=false\): keytab {tmp_path}/none.keytab cannot be read: No such"):
+    with pytest.raises(ConfigError, match=rf"verifyKDC=false\): cannot read keytab {tmp_path}/none.keytab: No such"):
         initiator(tmp_path)
     initiator(tmp_path, verifyKDC=False)
 
@@ -294,7 +307,7 @@ async def test_renewal(kdc: Kdc, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "principal", "message"),
     [
-        (None, "*", r"keytab .*x\.keytab cannot be read: No such file"),
+        (None, "*", r"cannot read keytab .*x\.keytab: No such file"),
         (b"", "*", r"x\.keytab is not a keytab"),
         (b"hello", "*", r"x\.keytab is not a keytab"),
         (b"\5\2", "*", r"keytab .*x\.keytab is empty"),
@@ -315,7 +328,7 @@ def test_acceptor_without_store_key(kdc: Kdc, tmp_path: Path) -> None:
     options = {"isInitiator": "false", "useKeyTab": "true", "principal": "*"}
     Kerberos5LoginModule(Kerberos5LoginModule.Options.model_validate(options), made.context)
     assert len(made.warnings) == 1
-    assert "hands nothing to gss" in str(made.warnings[0])
+    assert "passes no key to gss" in str(made.warnings[0])
 
 
 def test_wrong_keytab(kdc: Kdc) -> None:

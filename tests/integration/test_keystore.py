@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 import ssl
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import anyio
 import httpx
@@ -20,7 +22,7 @@ from asgi_gateway.errors import ConfigError, LoginFailed
 from asgi_gateway.keystores import load_keystore
 from asgi_gateway.modules.keystore import KeyStoreLoginModule, KeyStoreOptions
 from tests import helpers
-from tests.integration.process import free_port, running
+from tests.integration.process import Process, free_port, running
 from tests.integration.servers import ROOT, basic
 from tests.keystores import NOW, PASSWORD, STORES
 from tests.responsive import assert_responsive
@@ -51,8 +53,10 @@ security:
         login-modules:
 """
 
+Served = tuple[Process, Path]
 
-def write_config(folder, login_modules):
+
+def write_config(folder: Path, login_modules: str) -> Path:
     """A gateway.yaml with these modules, and the files that they need."""
     shutil.copy(STORES / "users.jceks", folder)
     for name, text in (("gateway.yaml", REALM + login_modules), ("store.pw", PASSWORD), ("alice.pw", "Alice-secret")):
@@ -62,7 +66,7 @@ def write_config(folder, login_modules):
 
 
 @pytest.fixture(scope="module", params=[("server.jks", 1), ("server.jceks", 1), ("server.p12", 2)], ids=lambda p: p[0])
-def server(request, tmp_path_factory):
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """The server's process, and the folder of its temporary files."""
     keystore, workers = request.param
     folder = tmp_path_factory.mktemp("keystore")
@@ -79,18 +83,18 @@ def server(request, tmp_path_factory):
         yield process, temporary
 
 
-def trusting(truststore="truststore.jks"):
+def trusting(truststore: str = "truststore.jks") -> ssl.SSLContext:
     """A client's TLS context that trusts what a truststore trusts, and nothing else."""
     return ssl.create_default_context(cadata=load_keystore(STORES / truststore, PASSWORD).pem_bundle().decode())
 
 
-def get(server, path, context, *credentials):
+def get(server: Served, path: str, context: ssl.SSLContext, *credentials: str) -> httpx.Response:
     url = f"https://localhost:{server[0].port}{path}"
     headers = basic(*credentials) if credentials else {}
     return httpx.get(url, headers=headers, verify=context, trust_env=False, timeout=20)
 
 
-def test_https(server):
+def test_https(server: Served) -> None:
     """A client that trusts the truststore reaches the application over https, with the right key's password only."""
     response = get(server, "/", trusting(), "alice", "Alice-secret")
     assert response.status_code == 200
@@ -106,7 +110,7 @@ def test_https(server):
     assert len({response.content for response in refused}) == 1
 
 
-def test_wss(server):
+def test_wss(server: Served) -> None:
     """The same holds for a WebSocket over TLS."""
     url = f"wss://localhost:{server[0].port}/"
     with connect(
@@ -120,7 +124,7 @@ def test_wss(server):
 
 
 @pytest.mark.anyio
-async def test_nothing_checked_lets_nobody_in(tmp_path):
+async def test_nothing_checked_lets_nobody_in(tmp_path: Path) -> None:
     """A chain that checks nothing of the request stops the start; beside a module that does, it adds its principal."""
     with pytest.raises(ConfigError, match="this chain lets anybody in"):
         load_config(write_config(tmp_path, LOCAL))
@@ -135,7 +139,7 @@ async def test_nothing_checked_lets_nobody_in(tmp_path):
         assert response.text == str(["CN=Bob", ALICE])
 
 
-def test_certificate_is_verified(server):
+def test_certificate_is_verified(server: Served) -> None:
     """A client that trusts the truststore connects; one that does not, or asks for another host, gets no connection."""
     for truststore in ("truststore.p12", "truststore.jceks", "ca.pem"):
         assert get(server, "/", trusting(truststore)).status_code == 401
@@ -151,13 +155,14 @@ def test_certificate_is_verified(server):
         )
 
 
-def test_no_key_is_left_behind(server):
+def test_no_key_is_left_behind(server: Served) -> None:
     """While the server runs, no file with the key is left in its temporary folder."""
     assert list(server[1].iterdir()) == []
 
 
+@pytest.mark.timing
 @pytest.mark.anyio
-async def test_loop_stays_responsive(tmp_path):
+async def test_loop_stays_responsive(tmp_path: Path) -> None:
     """A flood of wrong passwords against the slowest format leaves the event loop responsive."""
     shutil.copy(STORES / "users.jceks", tmp_path)
     (tmp_path / "store.pw").write_text(PASSWORD)
@@ -166,11 +171,11 @@ async def test_loop_stays_responsive(tmp_path):
     options = KeyStoreOptions(keyStoreURL="file:users.jceks", keyStorePasswordURL="file:store.pw")
     module = KeyStoreLoginModule(options, context.context)
 
-    async def login():
+    async def login() -> None:
         with pytest.raises(LoginFailed):
             await module.login(helpers.attempt("alice", "falsch"))
 
-    async def flood():
+    async def flood() -> None:
         async with anyio.create_task_group() as group:
             for _ in range(12):
                 group.start_soon(login)

@@ -50,7 +50,7 @@ def _stores() -> list[Path]:
     )
 
 
-# certificate.jks is no keystore, keytool lists no key in the clear, and an alias beyond ASCII is printed in the letters of the system
+# certificate.jks is no keystore, keytool lists no key in the clear and prints aliases in the letters of the system
 @pytest.mark.parametrize(
     "store",
     [path for path in _stores() if path.name not in {"certificate.jks", "aliases.p12", "unencrypted-key.p12"}],

@@ -14,7 +14,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from asgi_gateway.authentication.attempt import Attempt, ThreadPools
+from asgi_gateway._runtime.threads import ThreadPools
+from asgi_gateway.authentication.attempt import Attempt
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import AuthenticationToken
 from asgi_gateway.modules.ldap import LdapLoginModule
@@ -97,6 +98,7 @@ async def crowd(module: LdapLoginModule, size: int) -> AsyncIterator[Callable[[]
         pool.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(("tls", "use_ssl"), [(False, "false"), (False, None), (True, None)])
 async def test_silent_server(directory: Slapd, tls: bool, use_ssl: str | None) -> None:
     """A server that accepts and says nothing costs each attempt its timeouts, and the loop nothing."""
@@ -109,6 +111,7 @@ async def test_silent_server(directory: Slapd, tls: bool, use_ssl: str | None) -
         assert "no answer within 0.3 s" in await refused(module)
 
 
+@pytest.mark.timing
 async def test_silent_after_start_tls(directory: Slapd) -> None:
     """A server that grants StartTLS and then says nothing costs the connect timeout."""
 
@@ -122,6 +125,7 @@ async def test_silent_after_start_tls(directory: Slapd) -> None:
         assert time.monotonic() - start < LONGEST
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("use_ssl", ["false", None])
 async def test_answer_without_end(directory: Slapd, use_ssl: str | None) -> None:
     """A server that sends its answer a byte at a time, and never ends it, costs the timeouts and no more."""
@@ -138,6 +142,7 @@ async def test_answer_without_end(directory: Slapd, use_ssl: str | None) -> None
         assert time.monotonic() - start < LONGEST
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize(
     ("use_ssl", "size"),
     [*(("false", size) for size in (1, 14, 20, 45, 60)), *((None, size) for size in (1, 14, 60, 700, 1000))],
@@ -285,6 +290,7 @@ async def test_references_beside_a_search(directory: Slapd, referral: str, expec
         await module.login(attempt("nobody", "alice-pw"))
 
 
+@pytest.mark.timing
 async def test_failover(directory: Slapd, caplog: pytest.LogCaptureFixture) -> None:
     """The next server is taken when one is dead, which is remembered for a moment and then tried again."""
     caplog.set_level(logging.WARNING)
@@ -314,6 +320,7 @@ async def test_restarted_server(directory: Slapd) -> None:
     assert await module.login(attempt("alice", "alice-pw")) is not None
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("how", ["stop", "freeze"])
 async def test_outage(directory: Slapd, how: str) -> None:
     """While the directory is down or frozen nobody gets in, quickly; when it is back, so are logins, within 5 s."""

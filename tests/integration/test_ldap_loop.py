@@ -123,6 +123,7 @@ async def test_an_answer_in_pieces(anyio_backend: str, directory: Slapd, tls: bo
         await module.close()
 
 
+@pytest.mark.timing
 @pytest.mark.parametrize("tls", [False, True])
 async def test_an_answer_that_stops_halfway(directory: Slapd, tls: bool) -> None:
     """A server that says half an answer and then nothing costs the read timeout, and the loop no moment."""
@@ -151,6 +152,7 @@ async def test_an_answer_that_stops_halfway(directory: Slapd, tls: bool) -> None
         await assert_responsive(ten_at_once)
 
 
+@pytest.mark.timing
 async def test_a_tls_record_that_stops_halfway(directory: Slapd) -> None:
     """A piece of a TLS record shows on the socket and is nothing that could be read: nobody waits for its rest."""
     stalling = threading.Event()
@@ -176,6 +178,7 @@ async def test_a_tls_record_that_stops_halfway(directory: Slapd) -> None:
         await assert_responsive(log_in)
 
 
+@pytest.mark.timing
 @BACKENDS
 async def test_a_server_that_ignores_the_size_limit(anyio_backend: str, directory: Slapd) -> None:
     """Ten thousand entries where two were asked for are not taken in, and the connection is not used again."""
@@ -197,6 +200,7 @@ async def test_a_server_that_ignores_the_size_limit(anyio_backend: str, director
     assert len(set(connections)) == len(connections)
 
 
+@pytest.mark.timing
 async def test_many_groups(directory: Slapd) -> None:
     """A user with a thousand groups is no pause for others: a long answer is taken in piece by piece."""
     names = [f"cn=group{i},ou=groups,{BASE}" for i in range(1000)]
@@ -227,6 +231,7 @@ async def test_many_groups(directory: Slapd) -> None:
         await assert_responsive(log_in)
 
 
+@pytest.mark.timing
 async def test_a_connection_that_ends_while_it_is_idle(directory: Slapd) -> None:
     """A server that closes idle connections keeps neither the loop busy nor the next user out."""
     module = ldap_module(directory)

@@ -8,6 +8,7 @@ import pytest
 
 from asgi_gateway.errors import ConfigError, LoginFailed
 from asgi_gateway.modules.kerberos.library import libkrb5
+from asgi_gateway.modules.kerberos.library.principals import NameOptions, check_rules
 
 
 def configure(monkeypatch: pytest.MonkeyPatch, directory: Path, text: str) -> None:
@@ -58,6 +59,60 @@ def test_local_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(monkeypatch, tmp_path, f"[libdefaults]\n default_realm = HOME\n[realms]\n HOME = {{\n {rules}\n }}\n")
     assert libkrb5.local_name("alice@HOME") == "alice"
     assert libkrb5.local_name("bob@AWAY") == "bob-away"
-    for principal in ("carol@FAR", "HTTP/host@AWAY", "x\\"):
-        with pytest.raises(LoginFailed):
+    for principal in ("carol@FAR", "HTTP/host@AWAY"):
+        with pytest.raises(LoginFailed, match=r"no auth_to_local rule of krb5\.conf covers"):
             libkrb5.local_name(principal)
+    with pytest.raises(LoginFailed, match="invalid principal"):
+        libkrb5.local_name("x\\")
+
+
+def test_rules_of_an_included_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules in a file of an includedir count, and the first that covers a principal gives its name."""
+    rules = (
+        r"RULE:[1:$1@$0](.*@PARTNER\.ORG)s/@.*/-partner/",
+        r"RULE:[2:$1;$2](^.*;admin$)s/;admin$//",
+        "DEFAULT",
+    )
+    lines = "".join(f"  auth_to_local = {rule}\n" for rule in rules)
+    (tmp_path / "conf.d").mkdir()
+    (tmp_path / "conf.d" / "rules").write_text(f"[realms]\n HOME = {{\n{lines} }}\n")
+    configure(monkeypatch, tmp_path, f"includedir {tmp_path}/conf.d\n[libdefaults]\n default_realm = HOME\n")
+    names = {"bob@PARTNER.ORG": "bob-partner", "alice/admin@HOME": "alice", "alice@HOME": "alice"}
+    assert {principal: libkrb5.local_name(principal) for principal in names} == names
+    assert libkrb5.auth_to_local_error("HOME") is None
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        r"RULE:[1:$1@$0](.*@HOME)s/@.*///L",
+        r"RULE:[1:$1](.*)s/a/b/i",
+        r"RULE:[1:$1](.*)s/a/b",
+        "RULE:[1:$1](.*)y/a/b/",
+        "RULE:[1:$1",
+        "RULE:1",
+        "RULES",
+    ],
+)
+def test_invalid_rule(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: str) -> None:
+    """A rule that libkrb5 cannot read refuses everyone; log and start say so, other than for a name without a rule."""
+    text = f"[libdefaults]\n default_realm = HOME\n[realms]\n HOME = {{\n  auth_to_local = {rule}\n }}\n"
+    configure(monkeypatch, tmp_path, text)
+    with pytest.raises(LoginFailed, match=r"invalid auth_to_local rule in krb5\.conf: Improper format"):
+        libkrb5.local_name("alice@HOME")
+    assert "invalid auth_to_local rule" in str(libkrb5.auth_to_local_error("HOME"))
+    warnings: list[str] = []
+    for option, expected in (("map", 1), ("keep", 0), ("strip", 0)):
+        warnings.clear()
+        check_rules(NameOptions(clientRealm=option), warnings.append)
+        assert len(warnings) == expected
+
+
+def test_no_rule_for_the_realm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rules that cover other names only are no error, and neither are none."""
+    rule = r"RULE:[1:$1@$0](.*@AWAY)s/@.*//"
+    for line in (f"auth_to_local = {rule}", "auth_to_local_names = { root = admin }", ""):
+        text = f"[libdefaults]\n default_realm = HOME\n[realms]\n HOME = {{\n  {line}\n }}\n"
+        configure(monkeypatch, tmp_path, text)
+        assert libkrb5.auth_to_local_error("HOME") is None
+        assert libkrb5.auth_to_local_error("FAR") is None

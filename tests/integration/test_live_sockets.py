@@ -114,6 +114,7 @@ def sites(directory: Path, **more: Any) -> Iterator[tuple[Site, Site]]:
         yield one, other
 
 
+@pytest.mark.timing
 def test_revoked_on_every_worker(tmp_path: Path) -> None:
     """All sockets of a revoked user end within 2 seconds, on every worker of both servers, and nobody else's."""
     with sites(tmp_path) as both:
@@ -125,6 +126,7 @@ def test_revoked_on_every_worker(tmp_path: Path) -> None:
         assert all(is_open(socket) for socket in bobs)
 
 
+@pytest.mark.timing
 def test_authorized_again_by_any_worker(tmp_path: Path) -> None:
     """Fresh credentials keep a socket open past its authorization's end, whoever is asked; another user's do not."""
     with sites(tmp_path, authorization="3 seconds") as (one, other):

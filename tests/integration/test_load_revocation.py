@@ -11,6 +11,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from asgi_gateway.plugins.clock import SystemClock
 from asgi_gateway.sessions.tokens import TokenIssuer
 from tests.integration.process import LOOPBACK
@@ -141,6 +143,7 @@ def settled(processes: list[int]) -> dict[int, int]:
     return found
 
 
+@pytest.mark.timing
 def test_a_user_is_revoked_under_load(tmp_path: Path) -> None:
     """Of 5,000 sockets of 500 users on two workers, a revoked user's close within two seconds and nobody else's; when
     all have gone and all are opened again, the workers hold no more than the first time.

@@ -34,6 +34,7 @@ def get(live: Site, headers: dict[str, str]) -> httpx.Response:
     return httpx.get(f"http://{LOOPBACK}:{live.process.port}/chat", headers=headers, trust_env=False, timeout=20)
 
 
+@pytest.mark.timing
 def test_logged_out_on_every_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logging out closes the session's sockets on every worker within 2 seconds, and its cookie is good on none; the
     same user's other session is left alone.

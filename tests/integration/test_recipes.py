@@ -46,7 +46,7 @@ async def test_openldap(tmp_path: Path) -> None:
             assert isinstance(decision, expected)
             if isinstance(decision, Allow):
                 assert decision.subject is not None
-                assert (decision.subject.name, decision.subject.roles) == ("joe", {"AUTHORIZED"})
+                assert (decision.subject.name, decision.subject.roles) == ("joe", frozenset({"AUTHORIZED"}))
         await gateway.close()
 
 

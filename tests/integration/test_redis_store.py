@@ -21,12 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redis import asyncio as client
 
 from asgi_gateway.errors import StateFull, StateUnavailable
-from asgi_gateway.plugins.state_store import ExpiringState, PositionLost
+from asgi_gateway.plugins.state_store import ExpiringState, Partition, PositionLost
 from asgi_gateway.stores import redis as redis_store
 from asgi_gateway.stores.redis import RedisState
 from tests.integration.process import LOOPBACK, free_port, running
 from tests.integration.redis import RedisServer
-from tests.stores.contract import LogContract, StoreContract, model_test
+from tests.stores.contract import LogContract, PartitionContract, StoreContract, model_test
 from tests.stores.listing_contract import ListingContract
 
 pytestmark = pytest.mark.anyio
@@ -42,8 +42,12 @@ class RedisHarness:
     plain: client.Redis
 
     async def advance(self, seconds: float) -> None:
+        milliseconds = round(seconds * 1000)
         async for key in self.plain.scan_iter():
-            await self.plain.pexpire(key, await self.plain.pttl(key) - round(seconds * 1000))
+            if await self.plain.type(key) == b"zset":  # an index: its scores are times
+                names = await self.plain.zrange(key, 0, -1, withscores=True)
+                await self.plain.zadd(key, {name: score - milliseconds for name, score in names})
+            await self.plain.pexpire(key, await self.plain.pttl(key) - milliseconds)
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +65,8 @@ def server(tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @asynccontextmanager
-async def _made(url: str) -> AsyncIterator[RedisHarness]:
-    state, plain = RedisState(url), client.Redis.from_url(url)
+async def _made(url: str, max_entries: int = 1000) -> AsyncIterator[RedisHarness]:
+    state, plain = RedisState(url, max_entries=max_entries), client.Redis.from_url(url)
     await plain.flushall()
     await state.open()
     try:
@@ -88,8 +92,19 @@ async def state(server: RedisServer, anyio_backend: str) -> AsyncIterator[RedisS
     await state.close()
 
 
+@pytest.fixture
+async def bounded(shared_server: RedisServer, anyio_backend: str) -> AsyncIterator[RedisHarness]:
+    """An empty Redis store whose partitions hold ten entries."""
+    async with _made(shared_server.url, max_entries=10) as harness:
+        yield harness
+
+
 class TestContract(StoreContract):
     """The Redis store keeps the contract."""
+
+
+class TestPartitions(PartitionContract):
+    """The Redis store's partitions keep the contract."""
 
 
 @pytest.fixture
@@ -134,6 +149,7 @@ def test_model(shared_server: RedisServer) -> None:
     assert result is None or result.wasSuccessful(), result.failures + result.errors
 
 
+@pytest.mark.timing
 async def test_life_is_never_shorter_than_asked(harness: RedisHarness) -> None:
     """A time to live between two milliseconds is rounded up."""
     await harness.state.put_if_absent("key", "value", 0.0301)
@@ -198,6 +214,7 @@ async def _recovers(state: RedisState, within: float = 5.0) -> None:
             await anyio.sleep(0.02)
 
 
+@pytest.mark.timing
 async def test_never_there() -> None:
     """A server that is not there keeps nobody from opening the store; every call is refused at once."""
     state = RedisState(f"redis://{LOOPBACK}:{free_port()}")
@@ -207,6 +224,7 @@ async def test_never_there() -> None:
     await state.close()
 
 
+@pytest.mark.timing
 async def test_killed_and_started_again(server: RedisServer, state: RedisState) -> None:
     """A killed server is refused at once; when it is back, the store is within seconds, with what the server kept."""
     server.kill()
@@ -229,6 +247,7 @@ async def test_connections_from_before_a_restart(server: RedisServer, state: Red
             assert await state.put_if_absent(f"{number}", "value", 60) is None
 
 
+@pytest.mark.timing
 async def test_frozen(server: RedisServer, state: RedisState) -> None:
     """A server that says nothing: each of many calls ends by its time, the loop stays free, and the store recovers."""
     server.freeze()
@@ -337,6 +356,7 @@ async def test_cancelled_callers(shared_server: RedisServer) -> None:
     await state.close()
 
 
+@pytest.mark.timing
 async def test_slow_answers_after_a_timeout(server: RedisServer) -> None:
     """An answer that comes after its caller gave up is nobody else's."""
     state = RedisState(server.url, max_connections=1, timeout=0.2)
@@ -458,6 +478,7 @@ async def test_tls(tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------------- Cluster and Sentinel
 
 
+@pytest.mark.timing
 async def test_cluster(tmp_path: Path) -> None:
     """A Redis Cluster works, and so does the check of its eviction policy."""
     bus = free_port()
@@ -479,6 +500,7 @@ async def test_cluster(tmp_path: Path) -> None:
         await state.close()
 
 
+@pytest.mark.timing
 async def test_sentinel(tmp_path: Path) -> None:
     """With Sentinel, the store finds the master, and the new one after a failover."""
     (tmp_path / "a").mkdir()
@@ -506,3 +528,18 @@ async def test_sentinel(tmp_path: Path) -> None:
                 assert "role:master" in new.ask("INFO", "replication")
                 assert await state.get("key") == "value"
                 await state.close()
+
+
+async def test_sessions_cannot_fill_the_memory(server: RedisServer) -> None:
+    """More sessions than would fit into Redis's memory are begun, and a token's nonce is stored all the same."""
+    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    used = int(re.search(r"used_memory:(\d+)", server.ask("INFO", "memory"))[1])  # type: ignore[index]
+    server.ask("CONFIG", "SET", "maxmemory", str(used + 8_000_000))
+    state = RedisState(server.url, max_entries=200)
+    sessions = state.partition(Partition.SESSIONS)
+    for number in range(1500):
+        assert await sessions.put_if_absent(f"session{number}", "x" * 10_000, 600) is None
+    assert await state.put_if_absent("nonce", "used", 600) is None
+    assert await sessions.get("session1499") is not None
+    assert int(server.ask("DBSIZE")) == 202
+    await state.close()

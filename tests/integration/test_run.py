@@ -36,7 +36,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Process]:
         "        login-modules: [{type: file, success: required, options: {file: users.yaml}}]\n"
     )
     port = free_port()
-    command = [sys.executable, "-W", "ignore", "-m", "asgi_gateway", "run", str(config), "example_app.app:bare"]
+    command = [sys.executable, "-W", "ignore", "-m", "asgi_gateway", "run", str(config), "example_app.app:api"]
     command += ["--port", str(port), "--workers", str(request.param)]
     with running(command, port=port, log=tmp_path / "log", cwd=ROOT) as process:
         yield process
@@ -84,7 +84,7 @@ def test_serves_tls_from_the_keystore(tmp_path: Path) -> None:
         "        login-modules: [{type: file, success: required, options: {file: users.yaml}}]\n"
     )
     port = free_port()
-    command = [sys.executable, "-W", "ignore", "-m", "asgi_gateway", "run", str(config), "example_app.app:bare"]
+    command = [sys.executable, "-W", "ignore", "-m", "asgi_gateway", "run", str(config), "example_app.app:api"]
     trust = ssl.create_default_context(cafile=str(STORES / "ca.pem"))
     with running([*command, "--port", str(port), "--tls", "localhost"], port=port, log=tmp_path / "log", cwd=ROOT):
         with httpx.Client(base_url=f"https://localhost:{port}", verify=trust, trust_env=False) as client:

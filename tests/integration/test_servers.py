@@ -1,4 +1,4 @@
-"""The gateway under every ASGI server: HTTP, the WebSocket handshake, and the end of a session."""
+"""The gateway under every ASGI server: HTTP, the WebSocket handshake, and session timeouts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def test_first_requests_at_once(server: Process) -> None:
-    """Many requests at once, the first that a server without lifespan gets, are all decided rightly."""
+    """Concurrent first requests are all decided correctly, also on a server without lifespan."""
     with ThreadPoolExecutor(16) as pool:
         answers = [pool.submit(ask, server, "/who", *RIGHT.items()) for _ in range(16)]
         assert {answer.result()[0] for answer in answers} == {200}
@@ -35,7 +35,7 @@ def test_http(server: Process) -> None:
         for headers in ({}, WRONG):
             refused = client.get("/who", headers=headers)
             assert refused.status_code == 401
-            assert refused.headers.get_list("www-authenticate") == ['Basic realm="demo"']
+            assert refused.headers.get_list("www-authenticate") == ['Basic realm="demo", charset="UTF-8"']
         assert client.get("/who", headers=RIGHT).json()["name"] == "alice"
 
 
@@ -59,7 +59,7 @@ CONFUSING = (
 
 @pytest.mark.parametrize("target", CONFUSING)
 def test_confusing_paths(server: Process, target: str) -> None:
-    """A path that a server, the gateway and the application might read differently never opens what is closed."""
+    """A path that a server, the gateway and the application may read differently never reaches a protected page."""
     status, body = ask(server, target)
     assert 400 <= status < 500
     assert b"authenticated" not in body
@@ -67,7 +67,7 @@ def test_confusing_paths(server: Process, target: str) -> None:
 
 @pytest.mark.parametrize("lines", [(RIGHT, RIGHT), (RIGHT, WRONG), (WRONG, RIGHT)], ids=["same", "wrong", "right"])
 def test_doubled_credentials(server: Process, lines: tuple[dict[str, str], dict[str, str]]) -> None:
-    """Two Authorization lines are refused in either order, whatever the server makes of them."""
+    """Two Authorization lines are refused in either order, also where the server joins them."""
     status, body = ask(server, "/who", *(line for headers in lines for line in headers.items()))
     assert 400 <= status < 500
     assert b"alice" not in body
@@ -83,11 +83,11 @@ def test_handshake_refused(server: Process, headers: dict[str, str]) -> None:
         assert response.status_code == 403
     else:
         assert response.status_code == 401
-        assert response.headers.get_all("www-authenticate") == ['Basic realm="demo"']
+        assert response.headers.get_all("www-authenticate") == ['Basic realm="demo", charset="UTF-8"']
 
 
 def test_handshake_with_two_challenges(server: Process) -> None:
-    """Challenges of two schemes reach the client, and the server lives on to accept the next socket."""
+    """Challenges of two schemes reach the client, and the server accepts the next socket."""
     with pytest.raises(InvalidStatus) as refused, connect(server, "/two"):
         pass
     if server.name not in CLOSES_ONLY:
@@ -99,7 +99,7 @@ def test_handshake_with_two_challenges(server: Process) -> None:
 
 
 def test_echo(server: Process) -> None:
-    """With right credentials the socket opens and the application knows the user."""
+    """With right credentials the socket opens and the application reads the user."""
     with connect(server, "/echo", additional_headers=RIGHT) as socket:
         for text in ("one", "zwei", "три"):
             socket.send(text)
@@ -107,14 +107,14 @@ def test_echo(server: Process) -> None:
 
 
 def session_is_over(server: Process, closed: ConnectionClosed) -> bool:
-    """Whether the socket was closed as the end of a session closes it."""
+    """Return whether the socket was closed with the code of a session timeout."""
     # daphne refuses to send 1008, and sends no reason with what it does send
     expected = (3000, "") if server.name == "daphne" else (1008, "session timeout")
     return closed.rcvd is not None and (closed.rcvd.code, closed.rcvd.reason) == expected
 
 
 def test_session_timeout(server: Process) -> None:
-    """A socket is closed with 1008 and a reason when its session's time is over, though the client keeps silent."""
+    """A silent socket is closed with 1008 and a reason when its session times out."""
     with connect(server, "/brief", additional_headers=RIGHT) as socket:
         socket.send("in time")
         assert socket.recv(timeout=5) == "alice: in time"
@@ -124,7 +124,7 @@ def test_session_timeout(server: Process) -> None:
 
 
 def test_session_timeout_of_a_sender(server: Process) -> None:
-    """The end of the session reaches an application that only ever sends, and what it sent before arrived."""
+    """A session timeout reaches an application that only sends, after its earlier messages arrived."""
     with connect(server, "/brief/ticks", additional_headers=RIGHT) as socket:
         assert socket.recv(timeout=5) == "tick"
         with pytest.raises(ConnectionClosed) as closed:

@@ -59,7 +59,7 @@ class Cluster:
 
     def revoke(self, *words: str) -> None:
         """Revoke from a shell."""
-        command = [sys.executable, "-m", "asgi_gateway", "revoke", self.config, *words]
+        command = [sys.executable, "-m", "asgi_gateway", "revoke", str(self.config), *words]
         subprocess.run(command, check=True, cwd=ROOT, timeout=30)
 
 
@@ -111,7 +111,7 @@ async def _login(cluster: Cluster, name: str) -> str:
 async def test_session_on_every_worker(cluster: Cluster) -> None:
     """A cookie from one worker is good on all workers of both gateways, and for nobody once the session is revoked."""
     cookie = await _login(cluster, "joe")
-    workers = set()
+    workers = set[str]()
     with anyio.fail_after(20):
         number = 0
         while len(workers) < 4:

@@ -22,15 +22,18 @@ def test_opened_once_before_use(server: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("server", [name for name in COMMANDS if name not in WITHOUT_LIFESPAN])
-def test_cannot_open(server: str, tmp_path: Path) -> None:
-    """A gateway that cannot be opened ends the server's start, and the log says why."""
+@pytest.mark.parametrize(
+    ("app", "reason"), [("broken", "no directory answers"), ("added", "no-such-gateway.yaml")], ids=["module", "file"]
+)
+def test_cannot_open(server: str, app: str, reason: str, tmp_path: Path) -> None:
+    """A gateway that cannot be opened, or whose file cannot be used, ends the server's start; the log says why."""
     try:
-        with serve("openings:broken", server, log=tmp_path / "log") as process:
+        with serve(f"openings:{app}", server, log=tmp_path / "log") as process:
             process.popen.wait(10)  # gunicorn listens before its worker starts
             said = process.output()
     except RuntimeError as error:
         said = str(error)
-    assert "no directory answers" in said
+    assert reason in said
 
 
 @pytest.mark.parametrize("server", WITHOUT_LIFESPAN)

@@ -83,3 +83,23 @@ def shift_clock(cache: str, seconds: int) -> None:
     version, size = struct.unpack(">HH", data[:4])
     assert version == 0x0504
     file.write_bytes(struct.pack(">HHHHii", version, 12, 1, 8, seconds, 0) + data[4 + size :])
+
+
+def with_version(keytab: bytes, version: int) -> bytes:
+    """A keytab whose keys have another version number, as other programs write it.
+
+    Source: MIT Kerberos, "Keytab file format" (version 0x0502).
+    """
+    result, position = keytab[:2], 2
+    while position + 4 <= len(keytab):
+        (size,) = struct.unpack_from(">i", keytab, position)
+        record = bytearray(keytab[position + 4 : position + 4 + size])
+        at = 2
+        for _ in range(struct.unpack_from(">H", record)[0] + 1):
+            at += 2 + struct.unpack_from(">H", record, at)[0]
+        at += 8
+        record[at] = version
+        key = at + 5 + struct.unpack_from(">H", record, at + 3)[0]
+        result += struct.pack(">i", key) + record[:key]  # without the wider field that may follow
+        position += 4 + size
+    return result

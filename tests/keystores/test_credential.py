@@ -7,29 +7,30 @@ import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.keystores.credential import ServerTLS
+from asgi_gateway.keystores.credential import ServerTLS, X500PrivateCredential
 from asgi_gateway.keystores.load import load_keystore
 from tests.keystores import PASSWORD, STORES
 
 
 @pytest.fixture(scope="module")
-def credential():
+def credential() -> X500PrivateCredential:
     return load_keystore(STORES / "server.p12", PASSWORD).credential("server")
 
 
 @pytest.fixture
-def temporary(tmp_path, monkeypatch):
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder in which temporary files appear."""
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     return tmp_path
 
 
-def test_pem_files(credential, temporary):
+def test_pem_files(credential: X500PrivateCredential, temporary: Path) -> None:
     """Certificates and key are files of this user alone, and gone afterwards, whatever happened meanwhile."""
     with credential.pem_files() as (certificates, key):
         assert certificates.read_bytes() == credential.chain_pem()
@@ -43,7 +44,7 @@ def test_pem_files(credential, temporary):
     assert list(temporary.iterdir()) == []
 
 
-def test_server_tls(credential, temporary):
+def test_server_tls(credential: X500PrivateCredential, temporary: Path) -> None:
     """A server's context comes from the credential, also in another process, and leaves no file behind."""
     tls = pickle.loads(pickle.dumps(credential.server_tls()))
     context = tls("config", "default factory")
@@ -53,13 +54,13 @@ def test_server_tls(credential, temporary):
     assert list(temporary.iterdir()) == []
 
 
-def test_key_is_never_written_in_the_clear(credential, monkeypatch):
+def test_key_is_never_written_in_the_clear(credential: X500PrivateCredential, monkeypatch: pytest.MonkeyPatch) -> None:
     """While OpenSSL loads the key, the file with it is encrypted."""
     seen: list[bytes] = []
 
     load = ssl.SSLContext.load_cert_chain
 
-    def spy(self, certificates, key, password):
+    def spy(self: ssl.SSLContext, certificates: Any, key: Any, password: Any) -> None:
         seen.append(Path(key).read_bytes())
         load(self, certificates, key, password)
 
@@ -68,13 +69,13 @@ def test_key_is_never_written_in_the_clear(credential, monkeypatch):
     assert seen[0].startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
 
 
-def test_refused_by_openssl(credential):
+def test_refused_by_openssl(credential: X500PrivateCredential) -> None:
     """What OpenSSL cannot use is an error that names the alias."""
     with pytest.raises(ConfigError, match="'mine'"):
         ServerTLS("mine", b"no certificate", credential.key_pem(b"x"), b"x")()
 
 
-def test_nothing_is_shown(credential):
+def test_nothing_is_shown(credential: X500PrivateCredential) -> None:
     """Neither credential nor TLS settings show the key or its password."""
     tls = credential.server_tls()
     assert repr(tls) == "ServerTLS(alias='server')"

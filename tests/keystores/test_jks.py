@@ -30,7 +30,7 @@ def block(data: bytes) -> bytes:
 
 @pytest.mark.parametrize("name", USERS)
 @pytest.mark.parametrize("alias", ["Alice", "BOB"])
-def test_key_password(name, alias):
+def test_key_password(name: str, alias: str) -> None:
     """A key opens with its own password, whatever the case of the alias, and with no other."""
     store = load_keystore(STORES / name, PASSWORD)
     own = {"alice": "Alice-secret", "bob": "bob-secret"}[alias.lower()]
@@ -41,7 +41,7 @@ def test_key_password(name, alias):
 
 
 @pytest.mark.parametrize("name", USERS)
-def test_every_opening_needs_the_password(name):
+def test_every_opening_needs_the_password(name: str) -> None:
     """A key that was opened once does not open for a wrong password afterwards."""
     store = load_keystore(STORES / name, PASSWORD)
     assert store.credential("bob", "bob-secret")
@@ -49,7 +49,7 @@ def test_every_opening_needs_the_password(name):
         store.credential("bob", "wrong")
 
 
-def test_secret_keys_are_passed_over():
+def test_secret_keys_are_passed_over() -> None:
     """A secret key in a JCEKS store hides none of the entries around it."""
     store = load_keystore(STORES / "users.jceks", PASSWORD)
     assert sorted(store.aliases()) == ["alice", "authority", "bob", "expired", "future"]
@@ -63,7 +63,7 @@ def test_secret_keys_are_passed_over():
         (b"\xed\xa0\xb4\xed\xb4\x9e", "\N{MUSICAL SYMBOL G CLEF}"),
     ],
 )
-def test_aliases_in_modified_utf8(written, alias):
+def test_aliases_in_modified_utf8(written: bytes, alias: str) -> None:
     """Aliases are read as Java writes strings, characters beyond the basic plane and NUL included."""
     _, trusted, _ = read_java(entry(2, b"\x00\x05X.509" + block(b"x"), written), PASSWORD)
     assert list(trusted) == [alias]
@@ -82,7 +82,7 @@ def test_aliases_in_modified_utf8(written, alias):
         (entry(1, block(b"x") + b"\xff\xff\xff\xff"), "damaged"),
     ],
 )
-def test_damaged_content(data, message):
+def test_damaged_content(data: bytes, message: str) -> None:
     """Content that the format does not know is an error even under a right digest."""
     with pytest.raises(ConfigError, match=message):
         read_java(data, PASSWORD)
@@ -111,7 +111,7 @@ def pbe(oid: str, salt: bytes = b"saltsalt", iterations: int = 1) -> bytes:
         (pbe("1.3.6.1.4.1.42.2.19.1", salt=b"short"), "unsupported way"),
     ],
 )
-def test_unsupported_key(encrypted, message):
+def test_unsupported_key(encrypted: bytes, message: str) -> None:
     """A key in an unknown encryption, or one that would cost hours to try, is an error and no wrong password."""
     keys, _, _ = read_java(entry(1, block(encrypted) + struct.pack(">I", 0)), PASSWORD)
     with pytest.raises(ConfigError, match=message) as caught:
@@ -119,7 +119,7 @@ def test_unsupported_key(encrypted, message):
     assert not isinstance(caught.value, WrongPassword)
 
 
-def test_equal_salt_halves():
+def test_equal_salt_halves() -> None:
     """A salt of two equal halves is changed in Java's own way before use."""
     assert _jceks_decrypted(b"", "x", b"abcdabcd", 1) is None
     from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES

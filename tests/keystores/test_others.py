@@ -11,6 +11,7 @@ from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable
 from asgi_gateway.keystores.errors import WrongPassword
 from asgi_gateway.keystores.load import load_keystore
 from asgi_gateway.modules.keystore import KeyStoreLoginModule, KeyStoreOptions
+from asgi_gateway.plugins.login_module import ModuleContext
 from tests.helpers import attempt, context
 from tests.keystores import PASSWORD, STORES
 
@@ -40,7 +41,7 @@ async def test_unreadable_certificate(tmp_path: Path, name: str) -> None:
         await module.login(attempt("old", PASSWORD))
 
 
-def _now(folder: Path) -> object:
+def _now(folder: Path) -> ModuleContext:
     given = context(folder)
     given.clock.now = 1_800_000_000
     return given.context

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 from pydantic import ValidationError
 
@@ -19,7 +22,9 @@ pytestmark = pytest.mark.anyio
         ({"session-timeout": 5, "authorization-timeout": "500 ms"}, [5], [0.5]),
     ],
 )
-async def test_limits(tmp_path, options, session, authorization):
+async def test_limits(
+    tmp_path: Path, options: dict[str, str] | dict[str, Any], session: list[int], authorization: list[int] | list[float]
+) -> None:
     """The configured limits are set, and the chain is told to ignore the module."""
     module = TimeoutLoginModule(TimeoutOptions(**options), context(tmp_path).context)
     tried = attempt()
@@ -39,7 +44,7 @@ async def test_limits(tmp_path, options, session, authorization):
         {"timeout": 1},
     ],
 )
-async def test_bad_options(options):
+async def test_bad_options(options: dict[str, int] | dict[str, str]) -> None:
     """No limit, a limit of 0, and what is no time interval are errors."""
     with pytest.raises(ValidationError):
         TimeoutOptions(**options)

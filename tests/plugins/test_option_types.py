@@ -24,7 +24,7 @@ from asgi_gateway.plugins.option_types import Boolean, parse_boolean, parse_dura
         (0.25, 0.25),
     ],
 )
-def test_interval(text, seconds):
+def test_interval(text: str | float, seconds: float) -> None:
     """A number with each of the units, in any case and with or without a space, is so many seconds."""
     assert parse_duration(text) == seconds
 
@@ -36,7 +36,7 @@ def test_interval(text, seconds):
         *("1" * 20, -1, float("inf"), float("nan"), True, None, [1]),
     ],
 )
-def test_no_interval(value):
+def test_no_interval(value: object) -> None:
     """Anything else is an error that shows how to write one."""
     with pytest.raises(ValueError, match="30 seconds"):
         parse_duration(value)
@@ -45,14 +45,14 @@ def test_no_interval(value):
 @pytest.mark.parametrize(
     ("value", "switch"), [("true", True), (" TRUE ", True), ("False", False), (True, True), (False, False)]
 )
-def test_switch(value, switch):
+def test_switch(value: str | bool, switch: bool) -> None:
     """A switch is true or false, in any case, and so it is as a pydantic field."""
     assert parse_boolean(value) is switch
     assert TypeAdapter(Boolean).validate_python(value) is switch
 
 
 @pytest.mark.parametrize("value", ["yes", "no", "on", "1", "0", "", "t", 1, 0, None, [True]])
-def test_no_switch(value):
+def test_no_switch(value: str | int | list[bool] | None) -> None:
     """Anything else is an error and not a guess."""
     with pytest.raises(ValueError, match="neither true nor false"):
         parse_boolean(value)

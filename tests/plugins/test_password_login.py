@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from pathlib import Path
+
 import pytest
 from pydantic import ValidationError
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import AuthenticationToken, Grant, Subject
-from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD, LoginModule, ModuleContext
+from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD, LoginAttempt, LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import ModuleOptions
 from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
 from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
 from tests.helpers import EmptyState, attempt, context
 
 pytestmark = pytest.mark.anyio
+
+Pair = tuple[str, str]
 
 RIGHT = ("joe", "secret")
 WRONG = ("joe", "wrong")
@@ -22,11 +27,11 @@ WRONG = ("joe", "wrong")
 class OneUser(PasswordLoginModule):
     """Knows one user, notes what it was asked, and is down for a user called down."""
 
-    def __init__(self, options, context):
+    def __init__(self, options: PasswordOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
-        self.asked = []
+        self.asked: list[Pair] = []
 
-    async def authenticate(self, attempt, username, password):
+    async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
         self.asked.append((username, password))
         if username == "down":
             raise LoginUnavailable("down")
@@ -37,15 +42,15 @@ class OneUser(PasswordLoginModule):
         raise LoginFailed("wrong")
 
 
-def module(tmp_path, **options):
+def module(tmp_path: Path, **options: bool) -> OneUser:
     return OneUser(PasswordOptions(**options), context(tmp_path).context)
 
 
-def shared(credentials):
+def shared(credentials: Pair | None) -> dict[str, object]:
     return {} if credentials is None else dict(zip((SHARED_NAME, SHARED_PASSWORD), credentials, strict=True))
 
 
-async def result(login_module, own, in_shared):
+async def result(login_module: OneUser, own: Pair | None, in_shared: Pair | None) -> tuple[bool, list[Pair]]:
     """Whether the login succeeds, and what the module was asked, in order."""
     try:
         granted = await login_module.login(attempt(*(own or (None, None)), shared_state=shared(in_shared)))
@@ -76,7 +81,14 @@ CASES = [
 
 
 @pytest.mark.parametrize(("options", "own", "in_shared", "succeeds", "asked"), CASES)
-async def test_first_pass(tmp_path, options, own, in_shared, succeeds, asked):
+async def test_first_pass(
+    tmp_path: Path,
+    options: dict[str, bool],
+    own: Pair | None,
+    in_shared: Pair | None,
+    succeeds: bool,
+    asked: list[Pair],
+) -> None:
     """useFirstPass takes the shared credentials alone; tryFirstPass takes them first, and wins if both are set."""
     assert await result(module(tmp_path, **options), own, in_shared) == (succeeds, asked)
 
@@ -84,13 +96,13 @@ async def test_first_pass(tmp_path, options, own, in_shared, succeeds, asked):
 @pytest.mark.parametrize(
     "state", [{SHARED_NAME: "joe"}, {SHARED_PASSWORD: "secret"}, {SHARED_NAME: 1, SHARED_PASSWORD: 2}]
 )
-async def test_half_a_first_pass(tmp_path, state):
+async def test_half_a_first_pass(tmp_path: Path, state: dict[str, object]) -> None:
     """A shared state with half of it, or with something other than text, holds no credentials."""
     with pytest.raises(LoginFailed, match="useFirstPass"):
         await module(tmp_path, useFirstPass=True).login(attempt(*RIGHT, shared_state=state))
 
 
-async def test_try_first_pass_unavailable(tmp_path):
+async def test_try_first_pass_unavailable(tmp_path: Path) -> None:
     """A back end that is down for the shared credentials is down: the request's own are not tried against it."""
     login_module = module(tmp_path, tryFirstPass=True)
     with pytest.raises(LoginUnavailable):
@@ -98,7 +110,7 @@ async def test_try_first_pass_unavailable(tmp_path):
     assert login_module.asked == [("down", "x")]
 
 
-async def test_store_pass(tmp_path):
+async def test_store_pass(tmp_path: Path) -> None:
     """storePass keeps the credentials of a success for later modules, and of nothing else."""
     for credentials, stored in ((RIGHT, shared(RIGHT)), (WRONG, {}), (("ignored", "x"), {})):
         tried = attempt(*credentials)
@@ -113,14 +125,14 @@ async def test_store_pass(tmp_path):
 
 
 @pytest.mark.parametrize("state", [shared(WRONG), {SHARED_NAME: "ann"}, {SHARED_PASSWORD: "x"}])
-async def test_store_pass_overwrites_nothing(tmp_path, state):
+async def test_store_pass_overwrites_nothing(tmp_path: Path, state: dict[str, object]) -> None:
     """storePass stores nothing where either key is there already."""
     tried = attempt(*RIGHT, shared_state=dict(state))
     await module(tmp_path, storePass=True).login(tried)
     assert tried.shared_state == state
 
 
-async def test_clear_pass(tmp_path):
+async def test_clear_pass(tmp_path: Path) -> None:
     """clearPass removes the credentials, and only them, after commit and after abort; otherwise they stay."""
     for clear in (True, False):
         login_module = module(tmp_path, clearPass=clear)
@@ -137,7 +149,7 @@ async def test_clear_pass(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["useFirstPass", "tryFirstPass", "storePass", "clearPass", "debug"])
-async def test_switches(name):
+async def test_switches(name: str) -> None:
     """A switch is true or false in any case, and anything else is an error."""
     for text, value in {"true": True, "TRUE": True, " False ": False, True: True, False: False}.items():
         assert getattr(PasswordOptions(**{name: text}), name) is value
@@ -146,18 +158,18 @@ async def test_switches(name):
             PasswordOptions(**{name: text})
 
 
-async def test_unknown_option():
+async def test_unknown_option() -> None:
     """An unknown option is an error whose text does not show the value."""
     for options in (ModuleOptions, PasswordOptions):
         with pytest.raises(ValidationError) as caught:
-            options(passwort="hunter2")
+            options.model_validate({"passwort": "hunter2"})
         assert "hunter2" not in str(caught.value)
 
 
 # ------------------------------------------------------------------------------------------------------------ defaults
 
 
-async def test_module_defaults(tmp_path):
+async def test_module_defaults(tmp_path: Path) -> None:
     """A module that overrides nothing refuses every login, and neither caches nor fails at anything else."""
     for kind in (LoginModule, PasswordLoginModule):
         login_module = kind(kind.Options(), context(tmp_path).context)
@@ -174,7 +186,7 @@ async def test_module_defaults(tmp_path):
         await login_module.close()
 
 
-async def test_context_path(tmp_path, monkeypatch):
+async def test_context_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Relative files are relative to the configuration, absolute ones are as they are, and ~ is the home directory."""
     given = context(tmp_path / "etc").context
     monkeypatch.setenv("HOME", "/home/joe")
@@ -183,15 +195,15 @@ async def test_context_path(tmp_path, monkeypatch):
     assert given.path("~/users.xml").as_posix() == "/home/joe/users.xml"
 
 
-async def test_context_defaults(tmp_path):
+async def test_context_defaults(tmp_path: Path) -> None:
     """A context without callbacks takes calls to them."""
     given = context(tmp_path).context
     bare = ModuleContext(given.directory, given.realm, given.state, given.clock, given.logger)
-    assert bare.invalidate() is None
-    assert bare.warn("x") is None
+    bare.invalidate()
+    bare.warn("x")
 
 
-async def test_state_defaults():
+async def test_state_defaults() -> None:
     """A store that needs no connection opens and closes, and is not shared unless it says so."""
     state = EmptyState()
     await state.open()
@@ -199,19 +211,19 @@ async def test_state_defaults():
     assert not state.shared
 
 
-async def test_scheme_defaults():
+async def test_scheme_defaults() -> None:
     """A scheme that overrides nothing carries no user name and adds no headers."""
 
     class Plain(ChallengeScheme):
         name = wire_name = "plain"
 
-        def challenge(self, realm, data=()):
+        def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
             return "plain"
 
     assert Plain().read(AuthenticationToken("plain")) is None
     assert Plain().success() == ()
 
 
-async def test_password_not_shown():
+async def test_password_not_shown() -> None:
     """What a scheme read shows no password."""
     assert "hunter2" not in repr(UserNamePassword("joe", "hunter2"))

@@ -1,4 +1,4 @@
-"""Roles that must be held against roles that are."""
+"""The required roles of a service against those of a subject."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ roles = st.sets(st.sampled_from(["A", "B", "C", "*"]))
 
 @given(roles, roles)
 def test_all_are_needed(required: set[str], held: set[str]) -> None:
-    """What is missing is what is required and not held; a star requires nothing and, held, stands for nothing."""
+    """The missing roles are those required and not held; * requires no role, and holding * replaces none."""
     subject = Subject((UserPrincipal("joe"), *map(RolePrincipal, sorted(held))))
     assert Authorization(required).missing(subject) == required - {"*"} - held
 
 
 @pytest.mark.parametrize("kind", [UserPrincipal, Principal])
 def test_a_name_is_no_role(kind: type[Principal]) -> None:
-    """A user called as a role is does not hold it."""
+    """A user whose name is that of a role does not hold the role."""
     assert Authorization(["ADMINISTRATOR"]).missing(Subject((kind("ADMINISTRATOR"),))) == {"ADMINISTRATOR"}
 
 

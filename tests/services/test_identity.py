@@ -1,4 +1,4 @@
-"""What the application finds in its scope."""
+"""The identity that an application reads from its scope."""
 
 from __future__ import annotations
 
@@ -9,7 +9,14 @@ from starlette.authentication import has_required_scope
 from starlette.requests import Request
 
 from asgi_gateway.model import Grant, Subject
-from asgi_gateway.services.identity import SCOPE_KEY, GatewayContext, GatewayCredentials, GatewayUser, scope_additions
+from asgi_gateway.services.identity import (
+    SCOPE_KEY,
+    GatewayContext,
+    GatewayCredentials,
+    GatewayUser,
+    application_scope,
+    scope_additions,
+)
 
 JOE = Subject(Grant.user("joe", ["B", "A"]).principals, private_credentials=("s3cret",))
 
@@ -23,17 +30,17 @@ def test_user() -> None:
     assert repr(user) == "GatewayUser('joe')"
 
 
-def test_nobody() -> None:
-    """Nobody is not authenticated, has no name, no role and no scope."""
+def test_unauthenticated() -> None:
+    """The user of a public service is not authenticated and has no name, no role and no scope."""
     user = GatewayUser(None)
     assert (user.is_authenticated, user.display_name, user.identity, user.subject) == (False, "", "", None)
     assert user.roles == frozenset()
-    assert GatewayCredentials(None).scopes == ()
+    assert list(GatewayCredentials(None).scopes) == []
 
 
 def test_requires() -> None:
     """Starlette's check of scopes works on roles."""
-    request = Request({"type": "http", "headers": [], **scope_additions("one", "demo", JOE)})
+    request = Request(application_scope({"type": "http", "headers": []}, scope_additions("one", "demo", JOE)))
     assert request.auth.scopes == ("authenticated", "A", "B")
     assert has_required_scope(request, ["authenticated", "A"])
     assert not has_required_scope(request, ["C"])
@@ -41,12 +48,14 @@ def test_requires() -> None:
 
 
 @pytest.mark.parametrize("subject", [None, JOE])
-def test_nothing_can_be_changed(subject: Subject | None) -> None:
-    """What one request does to its user, credentials or context cannot reach another that shares them."""
-    additions = scope_additions("one", "demo", subject)
+def test_shared_parts_cannot_be_changed(subject: Subject | None) -> None:
+    """Credentials and context, which the requests of a decision share, cannot be changed, nor can a user's subject."""
+    additions = application_scope({}, scope_additions("one", "demo", subject))
     for key, name in (
-        ("user", "cart"),
-        ("user", "_subject"),
+        ("user", "subject"),
+        ("user", "roles"),
+        ("user", "is_authenticated"),
+        ("user", "display_name"),
         ("auth", "scopes"),
         ("auth", "x"),
         (SCOPE_KEY, "service"),
@@ -56,8 +65,33 @@ def test_nothing_can_be_changed(subject: Subject | None) -> None:
     assert isinstance(additions["auth"].scopes, tuple)
 
 
+@pytest.mark.parametrize("name", ["_wrapped", "cart", "is_staff", "id"])
+@pytest.mark.parametrize("subject", [None, JOE])
+def test_a_mark_stays_with_its_connection(subject: Subject | None, name: str) -> None:
+    """A middleware may set attributes of the user, and no other connection of the same decision reads them."""
+    additions = scope_additions("one", "demo", subject)
+    one, two = application_scope({}, additions), application_scope({}, additions)
+    setattr(one["user"], name, ["mine"])
+    assert getattr(one["user"], name) == ["mine"]
+    assert not hasattr(two["user"], name)
+    assert not hasattr(application_scope({}, additions)["user"], name)
+    assert one["user"].subject is two["user"].subject is subject
+
+
+def test_inherited_identity_is_replaced() -> None:
+    """The application gets no user, credentials or context of the server's scope, which stays as it is."""
+    inherited = {"user": "root", "auth": "all", SCOPE_KEY: "x", "path": "/a"}
+    entered = application_scope(inherited, scope_additions("one", "", None))
+    assert isinstance(entered["user"], GatewayUser)
+    assert not entered["user"].is_authenticated
+    assert isinstance(entered["auth"], GatewayCredentials)
+    assert entered[SCOPE_KEY] == GatewayContext("one", "", None)
+    assert entered["path"] == "/a"
+    assert inherited == {"user": "root", "auth": "all", SCOPE_KEY: "x", "path": "/a"}
+
+
 def test_context() -> None:
-    """Everything else is under one key, and prints no private credential."""
+    """Service, realm and subject are under one key, and its repr shows no private credential."""
     context = scope_additions("one", "demo", JOE)[SCOPE_KEY]
     assert context == GatewayContext("one", "demo", JOE)
     assert dataclasses.astuple(context)[:2] == ("one", "demo")

@@ -10,10 +10,9 @@ import pytest
 
 from asgi_gateway.errors import ConfigError, HeaderError, StateFull, StateUnavailable
 from asgi_gateway.model import GroupPrincipal, Principal, RevocationKey, RolePrincipal, Subject, UserPrincipal
-from asgi_gateway.sessions.cookies import MAX_LIFE, Session, Sessions
+from asgi_gateway.sessions.cookies import MAX_LIFE, Session, Sessions, SessionSettings
 from asgi_gateway.sessions.revocation import Revocations
-from asgi_gateway.stores.memory import MemoryState
-from tests.helpers import ManualClock
+from tests.helpers import ManualClock, OnePartState
 
 pytestmark = pytest.mark.anyio
 
@@ -21,7 +20,7 @@ KEY, OLD = b"k" * 32, b"o" * 32
 JOE = Subject((UserPrincipal("joe"), RolePrincipal("A"), GroupPrincipal("B"), Principal("C")))
 
 
-class CountingState(MemoryState):
+class CountingState(OnePartState):
     """A memory store that counts how often it is asked, and can be down."""
 
     asked = 0
@@ -65,9 +64,9 @@ class Host:
         self.revocations = Revocations(self.state)
 
     def worker(self, realm: str = "demo", **changed: Any) -> Sessions[Session]:
-        values = {"life": 3600.0, "idle": 600.0, "keys": [KEY], "present": lambda session, left: session} | changed
-        sessions: Sessions[Session] = Sessions(realm, self.state, self.clock, values.pop("keys"), **values)
-        self.revocations.subscribe(sessions.forget)
+        settings = SessionSettings(**({"realm": realm, "life": 3600.0, "idle": 600.0, "keys": [KEY]} | changed))
+        sessions: Sessions[Session] = Sessions(settings, self.state, self.clock, lambda session, left: session)
+        self.revocations.subscribe(sessions.invalidate)
         return sessions
 
 
@@ -83,18 +82,18 @@ def _cookie(set_cookie: bytes, *more: str) -> bytes:
 
 async def _good(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> bool:
     return (
-        _recall(sessions, headers, secure=secure) is not None or await sessions.find(headers, secure=secure) is not None
+        _recall(sessions, headers, secure=secure) is not None or await sessions.load(headers, secure=secure) is not None
     )
 
 
 def _recall(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> Session | None:
-    return sessions.recall([(b"cookie", headers)], secure=secure)
+    return sessions.peek([(b"cookie", headers)], secure=secure)
 
 
 async def test_session_stands_for_the_subject(host: Host) -> None:
     """The cookie of a login stands for the same principals, on every worker."""
     cookie = await host.worker().begin(JOE, secure=False)
-    session = await host.worker().find(_cookie(cookie, "other=1"), secure=False)
+    session = await host.worker().load(_cookie(cookie, "other=1"), secure=False)
     assert session is not None
     assert session.subject == JOE
     assert session.subject.roles == {"A", "B"}
@@ -152,7 +151,7 @@ async def test_forged_cookies(host: Host) -> None:
     assert not await _good(sessions, b"other=1")
     assert host.state.asked == 0
     for signed in ({"id": "unknown"}, {"id": 1}, {}):
-        assert not await _good(sessions, f"{name}={sessions._signer.sign(signed)}".encode())
+        assert not await _good(sessions, f"{name}={sessions._plain.signer.sign(signed)}".encode())
 
 
 async def test_strict_cookies(host: Host) -> None:
@@ -161,8 +160,8 @@ async def test_strict_cookies(host: Host) -> None:
     one, two = await sessions.begin(JOE, secure=False), await sessions.begin(JOE, secure=False)
     for both in (_cookie(one, two.decode().split(";")[0]), _cookie(one) + b"; " + _cookie(one)):
         assert _recall(sessions, both) is None
-        with pytest.raises(HeaderError, match="twice"):
-            await sessions.find(both, secure=False)
+        with pytest.raises(HeaderError, match="duplicate"):
+            await sessions.load(both, secure=False)
 
 
 async def test_key_rotation(host: Host) -> None:
@@ -262,7 +261,7 @@ async def test_revoked_session(host: Host) -> None:
     for worker in workers:
         assert await _good(worker, one)
         assert await _good(worker, two)
-    session = await workers[0].find(one, secure=False)
+    session = await workers[0].load(one, secure=False)
     assert session is not None
     assert await host.revocations.revoke(RevocationKey("session", session.id)) is True
     assert await host.revocations.revoke(RevocationKey("session", session.id)) is False
@@ -303,7 +302,7 @@ async def test_revoked_while_it_is_looked_up(host: Host) -> None:
             return await self.extend(key, value, ttl)
 
     host.state.__class__ = Slow
-    assert await worker.find(headers, secure=False) is not None
+    assert await worker.load(headers, secure=False) is not None
     assert _recall(worker, headers) is None
     assert not await _good(worker, headers)
 
@@ -324,7 +323,7 @@ async def test_everything_may_have_been_revoked(host: Host) -> None:
     worker = host.worker()
     headers = _cookie(await worker.begin(JOE, secure=False))
     assert await _good(worker, headers)
-    worker.forget(None)
+    worker.invalidate(None)
     assert _recall(worker, headers) is None
     assert await _good(worker, headers)
 
@@ -353,7 +352,7 @@ async def test_bounded_memory(host: Host, monkeypatch: pytest.MonkeyPatch) -> No
     headers = _cookie(await worker.begin(JOE, secure=False))
     for number in range(100):
         assert await _good(worker, headers + f"; flood={number}".encode())
-    assert len(worker._known[False]) == 10
+    assert len(worker._plain.verified) == 10
     long = headers + b"; other=" + b"x" * 5000
     assert await _good(worker, long)
     assert _recall(worker, long) is None
@@ -366,7 +365,7 @@ async def test_unreadable_records(host: Host, record: str) -> None:
     worker = host.worker()
     name = (await worker.begin(JOE, secure=False)).split(b"=")[0]
     await host.state.put_if_absent(RevocationKey("session", "x").key, record, 60)
-    cookie = name + b"=" + worker._signer.sign({"id": "x"}).encode()
+    cookie = name + b"=" + worker._plain.signer.sign({"id": "x"}).encode()
     assert not await _good(worker, cookie)
 
 
@@ -374,8 +373,8 @@ async def test_doubled_lines(host: Host) -> None:
     """Where Cookie or Authorization is there twice, nothing is recalled without looking."""
     worker = host.worker()
     cookie = (b"cookie", _cookie(await worker.begin(JOE, secure=False)))
-    assert await worker.find(cookie[1], secure=False)
-    assert worker.recall([(b"accept", b"*/*"), cookie, (b"authorization", b"x")], secure=False)
-    assert worker.recall([cookie, (b"authorization", b"x"), (b"authorization", b"x")], secure=False) is None
-    assert worker.recall([cookie, (b"cookie", b"a=1")], secure=False) is None
-    assert worker.recall([], secure=False) is None
+    assert await worker.load(cookie[1], secure=False)
+    assert worker.peek([(b"accept", b"*/*"), cookie, (b"authorization", b"x")], secure=False)
+    assert worker.peek([cookie, (b"authorization", b"x"), (b"authorization", b"x")], secure=False) is None
+    assert worker.peek([cookie, (b"cookie", b"a=1")], secure=False) is None
+    assert worker.peek([], secure=False) is None

@@ -9,7 +9,7 @@ import pytest
 
 from asgi_gateway.errors import StateError
 from asgi_gateway.model import RevocationKey, Subject, UserPrincipal
-from asgi_gateway.sessions.cookies import Session, Sessions
+from asgi_gateway.sessions.cookies import Session, Sessions, SessionSettings
 from asgi_gateway.sessions.listing import SHORT, WHOLE, ids_beginning, list_sessions
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.stores.memory import MemoryState
@@ -27,7 +27,10 @@ class Site:
         self.state = SqliteState(path / "state.db", clock=self.clock)
         self.realms = {
             name: Sessions[Session](
-                name, self.state, self.clock, [b"k" * 32], life=1000, idle=idle, present=lambda session, left: session
+                SessionSettings(realm=name, keys=[b"k" * 32], life=1000, idle=idle),
+                self.state,
+                self.clock,
+                lambda session, left: session,
             )
             for name, idle in (("idle", 100.0), ("plain", None))
         }
@@ -39,7 +42,7 @@ class Site:
 
     async def users(self, **more: str) -> list[tuple[str, str]]:
         """Realms and users that are listed."""
-        found, _ = await list_sessions(self.state, self.clock, most=100, **more)  # type: ignore[arg-type]
+        found, _ = await list_sessions(self.state, self.clock, most=100, **more)
         return [(each.realm, each.user) for each in found]
 
 
@@ -54,7 +57,7 @@ async def test_what_is_told(site: Site) -> None:
     """Realm, user, begin, last use as far as known, end, and the beginning of the id; nothing of the cookie."""
     cookie = await site.begin("idle", "joe")
     site.clock.advance(50)
-    await site.realms["idle"].find(cookie, secure=False)
+    await site.realms["idle"].load(cookie, secure=False)
     await site.begin("plain", "ann")
     site.clock.advance(10)
     (ann, joe), more = await list_sessions(site.state, site.clock, most=10)

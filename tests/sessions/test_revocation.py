@@ -14,6 +14,7 @@ import pytest
 
 from asgi_gateway.errors import StateUnavailable
 from asgi_gateway.model import RevocationKey
+from asgi_gateway.plugins.state_store import Partition
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.stores.sqlite import SqliteState
@@ -31,9 +32,10 @@ async def test_written_down() -> None:
     revocations, heard = Revocations(state), list[RevocationKey | None]()
     revocations.subscribe(heard.append)
     await revocations.open()
-    await state.put_if_absent(RevocationKey("session", "s").key, "record", 60)
+    records = state.partition(Partition.SESSIONS)
+    await records.put_if_absent(RevocationKey("session", "s").key, "record", 60)
     assert await revocations.revoke(RevocationKey("session", "s")) is True
-    assert await state.get(RevocationKey("session", "s").key) is None
+    assert await records.get(RevocationKey("session", "s").key) is None
     await revocations.revoke(RevocationKey("token", "t"))
     await revocations.revoke(RevocationKey("token", "t"))
     assert await state.get(RevocationKey("token", "t").key)
@@ -113,6 +115,7 @@ async def _hears(heard: list[RevocationKey | None], what: RevocationKey | None, 
 _REVOKE = """
 import asyncio, os, signal, sys
 from asgi_gateway.model import RevocationKey
+from asgi_gateway.plugins.state_store import Partition
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.stores.sqlite import SqliteState
 
@@ -154,7 +157,7 @@ async def test_announced_later(pair: Follower, tmp_path: Path, monkeypatch: pyte
     """A revocation that was written down and could not be announced is announced when the store is back."""
     revocations, _, state = pair
     session = RevocationKey("session", "s")
-    await state.put_if_absent(session.key, "record", 60)
+    await state.partition(Partition.SESSIONS).put_if_absent(session.key, "record", 60)
     others = Revocations(SqliteState(tmp_path / "state.db"))
     others_heard: list[RevocationKey | None] = []
     others.subscribe(others_heard.append)
@@ -179,14 +182,3 @@ async def test_messages_nobody_understands(pair: Follower, message: str) -> None
     _, heard, state = pair
     await state.append(message)
     await _hears(heard, None)
-
-
-async def test_other_event_loops(tmp_path: Path) -> None:
-    """A shared store under a server that is not on asyncio is an error at the start, not deaf."""
-
-    async def start() -> None:
-        with pytest.raises(RuntimeError, match="asyncio"):
-            await Revocations(SqliteState(tmp_path / "state.db")).open()
-        await Revocations(MemoryState()).open()
-
-    await anyio.to_thread.run_sync(lambda: anyio.run(start, backend="trio"))

@@ -17,11 +17,13 @@ NOW = 1_800_000_000.0
 
 
 def _read(text: str, **changed: Any) -> Token:
-    return TokenIssuer([KEY], "app").read(text, **({"realm": "demo", "now": NOW, "leeway": 30} | changed))
+    values: dict[str, Any] = {"realm": "demo", "now": NOW, "leeway": 30}
+    return TokenIssuer([KEY], "app").read(text, **(values | changed))
 
 
 def _issue(**changed: Any) -> str:
-    return TokenIssuer([KEY], "app").issue(**({"user": "joe", "realm": "demo", "now": NOW, "life": 60} | changed))
+    values: dict[str, Any] = {"user": "joe", "realm": "demo", "now": NOW, "life": 60}
+    return TokenIssuer([KEY], "app").issue(**(values | changed))
 
 
 def test_round_trip() -> None:

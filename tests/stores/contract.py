@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from asgi_gateway.errors import StateFull
-from asgi_gateway.plugins.state_store import MAX_TTL, ExpiringState, MessageLog, PositionLost
+from asgi_gateway.plugins.state_store import MAX_TTL, ExpiringState, MessageLog, Partition, PositionLost
 from tests.helpers import ManualClock
 
 AWKWARD = [
@@ -130,6 +130,40 @@ class StoreContract:
         with pytest.raises(ValueError, match="ttl"):
             await harness.state.extend("key", "value", 0)
 
+    async def test_replace(self, harness: Harness) -> None:
+        """An entry is replaced only if it holds just that value, or is absent where that was asked for."""
+        state = harness.state
+        assert await state.replace("key", "value", "new", 60) is False
+        assert await state.get("key") is None
+        assert await state.replace("key", None, "first", 60) is True
+        assert await state.replace("key", None, "second", 60) is False
+        assert await state.replace("key", "other", "second", 60) is False
+        assert await state.get("key") == "first"
+        assert await state.replace("key", "first", "second", 100) is True
+        await harness.advance(61)
+        assert await state.get("key") == "second"
+        await harness.advance(40)
+        assert await state.replace("key", "second", "third", 60) is False
+        assert await state.replace("key", None, "third", 60) is True
+        for old in (None, "third"):
+            with pytest.raises(ValueError, match="ttl"):
+                await state.replace("key", old, "fourth", 0)
+        assert await state.get("key") == "third"
+
+    async def test_no_replacement_is_lost(self, harness: Harness) -> None:
+        """Ten callers that count up one entry at once come to the sum, whatever they find in between."""
+
+        async def count_up() -> None:
+            done = 0
+            while done < 5:
+                old = await harness.state.get("count")
+                done += await harness.state.replace("count", old, str(int(old or 0) + 1), 60)
+
+        async with anyio.create_task_group() as group:
+            for _ in range(10):
+                group.start_soon(count_up)
+        assert await harness.state.get("count") == "50"
+
     async def test_awkward_strings(self, harness: Harness) -> None:
         """Any two different strings are different keys, and any string comes back as the value it was."""
         for text in AWKWARD:
@@ -231,6 +265,106 @@ class BoundContract:
             await bounded.state.put_if_absent(f"key{number}", "value", 1)
             await bounded.advance(2)
 
+    async def test_full_store_has_partitions(self, bounded: Harness) -> None:
+        """While the store is full, every partition takes entries; revocations until their reserve is used up."""
+        for number in range(10):
+            await bounded.state.put_if_absent(f"key{number}", "value", 60)
+        for kind in Partition:
+            assert await bounded.state.partition(kind).put_if_absent("new", "value", 60) is None
+        revocations = bounded.state.partition(Partition.REVOCATIONS)
+        for number in range(15):
+            assert await revocations.put_if_absent(f"revoked{number}", "value", 60) is None
+        with pytest.raises(StateFull):
+            await revocations.put_if_absent("one more", "value", 60)
+        with pytest.raises(StateFull):
+            await bounded.state.put_if_absent("one more", "value", 60)
+        for number in range(10):
+            assert await bounded.state.get(f"key{number}") == "value"
+
+    async def test_a_full_store_replaces(self, bounded: Harness) -> None:
+        """In a full store an entry can be replaced, and a failed attempt leaves it."""
+        for number in range(10):
+            await bounded.state.put_if_absent(f"key{number}", "value", 60)
+        assert await bounded.state.replace("key3", "value", "new", 60) is True
+        assert await bounded.state.replace("key4", "other", "new", 60) is False
+        with pytest.raises(StateFull):
+            await bounded.state.replace("one more", None, "new", 60)
+        assert [await bounded.state.get(f"key{number}") for number in (3, 4)] == ["new", "value"]
+
+
+EVICTING = (Partition.SESSIONS, Partition.CHALLENGES, Partition.SOCKETS)
+
+
+@pytest.mark.anyio
+class PartitionContract:
+    """The tests of a store's partitions; a deriving class gives ``bounded``, a store whose partitions hold ten."""
+
+    @pytest.mark.parametrize("kind", EVICTING)
+    async def test_first_to_expire_is_removed(self, bounded: Harness, kind: Partition) -> None:
+        """A partition at its bound removes the entries that would expire first, one for each new one."""
+        part = bounded.state.partition(kind)
+        for number in range(25):
+            assert await part.put_if_absent(f"key{number}", "value", 60 + number) is None
+            await bounded.advance(0.01)
+        found = [number for number in range(25) if await part.get(f"key{number}") is not None]
+        assert found == list(range(15, 25))
+
+    @pytest.mark.parametrize("kind", EVICTING)
+    async def test_a_partition_leaves_the_store_alone(self, bounded: Harness, kind: Partition) -> None:
+        """A flood of one kind removes nothing of the store or of another kind, and keeps nothing out of them."""
+        others = [bounded.state, *(bounded.state.partition(other) for other in EVICTING if other is not kind)]
+        for state in others:
+            for number in range(4):
+                await state.put_if_absent(f"key{number}", "value", 1)
+        for number in range(50):
+            assert await bounded.state.partition(kind).put_if_absent(f"flood{number}", "value", 600) is None
+        for state in others:
+            assert [await state.get(f"key{number}") for number in range(4)] == ["value"] * 4
+            assert await state.put_if_absent("new", "value", 60) is None
+            assert await state.put_if_absent("new", "other", 60) == "value"
+
+    async def test_keys_of_partitions(self, bounded: Harness) -> None:
+        """A key means another entry in each partition, but for revocations, which have the keys of the store."""
+        for state in (bounded.state, *(bounded.state.partition(kind) for kind in EVICTING)):
+            assert await state.put_if_absent("key", "value", 60) is None
+        revocations = bounded.state.partition(Partition.REVOCATIONS)
+        assert await revocations.get("key") == "value"
+        assert await revocations.remove("key", "value") is True
+        assert await bounded.state.get("key") is None
+        assert await bounded.state.partition(Partition.SESSIONS).get("key") == "value"
+
+    async def test_what_counts_is_alive(self, bounded: Harness) -> None:
+        """Expired and removed entries do not count towards a partition's bound."""
+        part = bounded.state.partition(Partition.SESSIONS)
+        for number in range(5):
+            await part.put_if_absent(f"short{number}", "value", 10)
+        for number in range(5):
+            await part.put_if_absent(f"removed{number}", "value", 100)
+        await bounded.advance(11)
+        for number in range(5):
+            assert await part.remove(f"removed{number}", "value")
+        for number in range(10):
+            await part.put_if_absent(f"key{number}", "value", 60 + number)
+        assert [await part.get(f"key{number}") for number in range(10)] == ["value"] * 10
+
+    async def test_extended_and_replaced_entries_are_removed_later(self, bounded: Harness) -> None:
+        """An entry that was extended or replaced goes by its new life."""
+        part = bounded.state.partition(Partition.SESSIONS)
+        for number in range(10):
+            await part.put_if_absent(f"key{number}", "value", 60 + number)
+        assert await part.extend("key0", "value", 600)
+        assert await part.replace("key1", "value", "new", 600)
+        for number in range(8):
+            await part.put_if_absent(f"new{number}", "value", 300)
+        assert [await part.get(f"key{number}") for number in range(10)] == ["value", "new", *[None] * 8]
+
+    async def test_a_partition_is_as_shared_as_its_store(self, bounded: Harness) -> None:
+        """Whoever asks for a partition gets the same entries."""
+        for kind in Partition:
+            await bounded.state.partition(kind).put_if_absent(f"{kind}", "value", 60)
+            assert await bounded.state.partition(kind).get(f"{kind}") == "value"
+            assert "value" not in repr(bounded.state.partition(kind))
+
 
 @pytest.mark.anyio
 class LogContract:
@@ -294,7 +428,7 @@ class LogContract:
 Make = Callable[[], AbstractAsyncContextManager[Harness]]
 
 
-def model_test(make: Make, examples: int = 60) -> Any:
+def model_test(make: Make, examples: int = 60) -> Any:  # noqa: C901 - one state machine, its rules nested
     """A test case that compares the store with the simplest model there is, over random histories.
 
     Args:

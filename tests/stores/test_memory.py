@@ -11,7 +11,7 @@ import pytest
 
 from asgi_gateway.stores.memory import MemoryState
 from tests.helpers import ManualClock
-from tests.stores.contract import BoundContract, ClockHarness, StoreContract, model_test
+from tests.stores.contract import BoundContract, ClockHarness, PartitionContract, StoreContract, model_test
 
 pytestmark = pytest.mark.anyio
 
@@ -36,6 +36,10 @@ class TestContract(StoreContract):
 
 class TestBound(BoundContract):
     """The memory store keeps its bound."""
+
+
+class TestPartitions(PartitionContract):
+    """The memory store's partitions keep the contract."""
 
 
 @asynccontextmanager
@@ -66,10 +70,10 @@ async def test_expired_entries_go_away() -> None:
         await state.put_if_absent(f"old{number}", "value", 10)
     clock.advance(11)
     await state.put_if_absent("new", "value", 60)
-    assert 990 < state.held < 1000
+    assert 990 < len(state._entries.by_key) < 1000
     for number in range(400):
         await state.put_if_absent(f"new{number}", "value", 60)
-    assert state.held == 401
+    assert len(state._entries.by_key) == 401
 
 
 async def test_records_of_removed_entries_go_away() -> None:
@@ -79,7 +83,7 @@ async def test_records_of_removed_entries_go_away() -> None:
     for number in range(1000):
         await state.put_if_absent(f"key{number}", "value", 10_000)
         await state.remove(f"key{number}", "value")
-        assert len(state._expiries) < 100
+        assert len(state._entries._expiries) < 100
     assert await state.get("stays") == "value"
 
 
@@ -124,4 +128,4 @@ def test_threads_with_loops_of_their_own() -> None:
     with ThreadPoolExecutor(8) as pool:
         wins = list(pool.map(lambda _: asyncio.run(put_all()), range(8)))
     assert sum(wins) == 2000
-    assert state.held == 2000
+    assert len(state._entries.by_key) == 2000

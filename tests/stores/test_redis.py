@@ -34,7 +34,7 @@ URL = "redis://localhost"
         (URL, {"timeout": 0}, "timeout"),
         (URL, {"max_connections": 0}, "max_connections"),
         (URL, {"ca_file": "ca.pem"}, "begin with rediss"),
-        ("rediss://localhost", {"ca_file": "/missing/ca.pem"}, "/missing/ca.pem is not there"),
+        ("rediss://localhost", {"ca_file": "/missing/ca.pem"}, "/missing/ca.pem is missing"),
         (URL, {"password_file": "/missing/password"}, "/missing/password does not exist"),
     ],
 )

@@ -51,7 +51,7 @@ async def test_the_end_while_receiving() -> None:
     wire.lifetime.end("over")
     assert await waiting == ENDED
     assert waiting.cancelling() == 0
-    await wire.lifetime.finish()
+    await wire.lifetime.wait_closed()
     assert wire.sent == [CLOSE]
     assert await wire.lifetime.receive() == ENDED
     with pytest.raises(ConnectionEnded):
@@ -75,7 +75,7 @@ async def test_the_end_while_not_receiving() -> None:
     """An application that only sends is closed as well."""
     wire = Wire()
     wire.lifetime.end("over", 1012)
-    await wire.lifetime.finish()
+    await wire.lifetime.wait_closed()
     assert wire.sent == [CLOSE | {"code": 1012}]
 
 
@@ -84,7 +84,7 @@ async def test_the_first_end_holds() -> None:
     wire = Wire()
     wire.lifetime.end("over")
     wire.lifetime.end("again", 1000)
-    await wire.lifetime.finish()
+    await wire.lifetime.wait_closed()
     assert wire.sent == [CLOSE]
     assert wire.lifetime.reason == "over"
 
@@ -130,7 +130,7 @@ async def test_nothing_is_kept() -> None:
     """A lifetime whose socket is through is kept by no task."""
     wire = Wire()
     wire.lifetime.end("over")
-    await wire.lifetime.finish()
+    await wire.lifetime.wait_closed()
 
     class Kept:
         pass
@@ -160,7 +160,7 @@ async def test_sends_at_once() -> None:
     after = await asyncio.gather(*(send(number) for number in range(5)))
     assert await before == ["sent"] * 5
     assert after == ["ended"] * 5
-    await wire.lifetime.finish()
+    await wire.lifetime.wait_closed()
     assert [message["type"] for message in wire.sent] == ["websocket.send"] * 5 + ["websocket.close"]
 
 
@@ -169,16 +169,5 @@ async def test_a_server_that_refuses_the_code(refused: tuple[int, ...], sent: li
     """Where a server refuses to send 1008 another code is tried; where it refuses both, nothing is raised."""
     wire = Wire(*refused)
     wire.lifetime.end("over")
-    await wire.lifetime.finish()
+    await wire.lifetime.wait_closed()
     assert [message["code"] for message in wire.sent] == sent
-
-
-@pytest.mark.parametrize("anyio_backend", ["trio"])
-async def test_trio(anyio_backend: str) -> None:
-    """On another loop than asyncio's there is a clear error and no socket without an end."""
-
-    async def nothing(*message: Any) -> Any:
-        raise AssertionError
-
-    with pytest.raises(RuntimeError, match="asyncio"):
-        ClosableWebSocket(nothing, nothing)

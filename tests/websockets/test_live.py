@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -13,13 +13,15 @@ import pytest
 from asgi_gateway.errors import StateUnavailable
 from asgi_gateway.model import RevocationKey
 from asgi_gateway.websockets.closable import ConnectionEnded
-from asgi_gateway.websockets.live import End, LiveSocket, LiveSockets, Owner
+from asgi_gateway.websockets.live import CloseReason, LiveSocket, LiveSockets, SocketOwner, SocketRenewal
 
 pytestmark = pytest.mark.anyio
 
 JOE, ANN = RevocationKey("user", "joe", "demo"), RevocationKey("user", "ann", "demo")
 SESSION, TOKEN = RevocationKey("session", "s1"), RevocationKey("token", "t1")
-OWNER = Owner("chat", "demo", "joe")
+OWNER = SocketOwner("chat", "demo", "joe")
+
+Ask = Callable[[LiveSocket], Awaitable[float]]
 
 
 class Clocked:
@@ -50,12 +52,20 @@ def advance(monkeypatch: pytest.MonkeyPatch, anyio_backend: str) -> Callable[[fl
     return move
 
 
+async def never(socket: LiveSocket) -> float:
+    """No other worker extended the authorization."""
+    return 0.0
+
+
 class Wire:
     """A socket and what the server was told."""
 
-    def __init__(self, *revocation_keys: RevocationKey, name: str = "", headers: Any = ()) -> None:
+    def __init__(
+        self, *revocation_keys: RevocationKey, name: str = "", headers: Any = (), ask: Ask | None = None
+    ) -> None:
         self.sent: list[dict[str, Any]] = []
-        self.socket = LiveSocket(self.receive, self.send, OWNER, revocation_keys, name, headers)
+        renewal = SocketRenewal(name, ask or never) if name or ask else None
+        self.socket = LiveSocket(self.receive, self.send, OWNER, revocation_keys, headers, renewal)
 
     async def receive(self) -> dict[str, Any]:
         await asyncio.Event().wait()
@@ -77,9 +87,9 @@ async def settle() -> None:
 
 def test_every_end_can_be_told_apart() -> None:
     """No two ends have the same code or reason, and every code may be sent by an application (RFC 6455)."""
-    assert len({end.code for end in End}) == len({end.reason for end in End}) == len(End)
-    assert all(end.code == 1008 or 4000 <= end.code < 5000 for end in End)
-    assert (End.SESSION_TIMEOUT.code, End.SESSION_TIMEOUT.reason) == (1008, "session timeout")
+    assert len({end.code for end in CloseReason}) == len({end.reason for end in CloseReason}) == len(CloseReason)
+    assert all(end.code == 1008 or 4000 <= end.code < 5000 for end in CloseReason)
+    assert (CloseReason.SESSION_TIMEOUT.code, CloseReason.SESSION_TIMEOUT.reason) == (1008, "session timeout")
 
 
 async def test_only_the_sockets_concerned_end() -> None:
@@ -120,12 +130,11 @@ async def test_nothing_is_kept_of_a_socket_that_went() -> None:
     for wire in wires:
         sockets.add(wire.socket)
     for wire in (wires[1], wires[0], wires[2]):
-        assert sockets.named(wire.socket.name) is wire.socket
+        assert sockets.by_name(wire.socket.name) is wire.socket
         sockets.discard(wire.socket)
-        assert sockets.named(wire.socket.name) is None
-        assert wire.socket not in sockets.of(JOE)
+        assert sockets.by_name(wire.socket.name) is None
     assert len(sockets) == 0
-    assert not sockets._by_login
+    assert not sockets._by_key
 
 
 async def test_a_token(anyio_backend: str) -> None:
@@ -151,13 +160,13 @@ async def test_end_from_another_thread() -> None:
 async def test_ended_while_its_login_was_looked_at() -> None:
     """What is ended between a login's beginning and its socket's ends the socket, too; what others were is not."""
     sockets = LiveSockets()
-    since = sockets.ended
+    since = sockets.revocation_epoch
     sockets.end(JOE)
     joe, ann = Wire(JOE), Wire(ANN)
     sockets.add(joe.socket, since)
     sockets.add(ann.socket, since)
     late = Wire(JOE)
-    sockets.add(late.socket, sockets.ended)
+    sockets.add(late.socket, sockets.revocation_epoch)
     await settle()
     assert [wire.closed for wire in (joe, ann, late)] == [(4004, "user revoked"), None, None]
 
@@ -165,7 +174,7 @@ async def test_ended_while_its_login_was_looked_at() -> None:
 async def test_more_was_ended_than_is_remembered() -> None:
     """A login that took so long that endings are forgotten does not stand."""
     sockets, wire = LiveSockets(), Wire(JOE)
-    since = sockets.ended
+    since = sockets.revocation_epoch
     for index in range(2000):
         sockets.end(RevocationKey("session", str(index)))
     sockets.add(wire.socket, since)
@@ -176,7 +185,7 @@ async def test_more_was_ended_than_is_remembered() -> None:
 async def test_all_end() -> None:
     """When something may have been missed, every socket ends once, and so does one whose login is under way."""
     sockets, wires = LiveSockets(), [Wire(JOE, SESSION), Wire(ANN)]
-    since = sockets.ended
+    since = sockets.revocation_epoch
     for wire in wires:
         sockets.add(wire.socket)
     assert sockets.end(None) == 2
@@ -201,7 +210,7 @@ async def test_the_smallest_limit_holds(advance: Any, limits: Any, expected: tup
     """A socket ends at the smallest of its limits, not before, and says which it was."""
     await advance(0)
     wire = Wire(JOE)
-    wire.socket.limit(*limits)
+    wire.socket.set_deadlines(*limits)
     smallest = min(limit for limit in limits if limit is not None)
     await advance(smallest - 0.5)
     assert wire.closed is None
@@ -215,12 +224,12 @@ async def test_a_new_login_extends_the_authorization_alone(advance: Any) -> None
     """Authenticating again moves the authorization's end, never the session's."""
     await advance(0)
     wire = Wire(JOE)
-    wire.socket.limit(10, None, 4)
+    wire.socket.set_deadlines(10, None, 4)
     await advance(3)
-    wire.socket.authorize(4)
+    wire.socket.extend_authorization(4)
     await advance(2)
     assert wire.closed is None
-    wire.socket.authorize(1000)
+    wire.socket.extend_authorization(1000)
     await advance(6)
     assert wire.closed == (1008, "session timeout")
 
@@ -236,10 +245,9 @@ async def test_word_from_elsewhere(advance: Any) -> None:
     async def broken(socket: LiveSocket) -> float:
         raise StateUnavailable("down")
 
-    extended, refused = Wire(JOE), Wire(JOE)
-    for wire, asks in ((extended, renewal), (refused, broken)):
-        wire.socket.limit(None, None, 4)
-        wire.socket.renewal = asks
+    extended, refused = Wire(JOE, ask=renewal), Wire(JOE, ask=broken)
+    for wire in (extended, refused):
+        wire.socket.set_deadlines(None, None, 4)
     await advance(4.5)
     assert extended.closed is None
     assert refused.closed == (4001, "authorization timeout")
@@ -256,27 +264,26 @@ async def test_finished_sockets_leave_no_timer(advance: Any) -> None:
         await asyncio.Event().wait()
         return 9.0
 
-    wire = Wire(JOE)
-    wire.socket.limit(None, None, 1)
-    wire.socket.renewal = forever
+    wire = Wire(JOE, ask=forever)
+    wire.socket.set_deadlines(None, None, 1)
     await advance(2)
-    await wire.socket.finish()
+    await wire.socket.wait_closed()
     await advance(100)
     assert wire.closed is None
 
 
-@pytest.mark.parametrize("how", ["release", "end", "finish"])
+@pytest.mark.parametrize("how", ["cancel_timer", "end", "wait_closed"])
 async def test_nothing_is_kept_of_a_timer(how: str) -> None:
-    """When a socket is released, ended or finished, its timer goes with it."""
+    """A socket whose timer is cancelled, or that is closed or waited for, keeps no timer."""
     wire = Wire(JOE)
-    wire.socket.limit(1000, None, None)
+    wire.socket.set_deadlines(1000, None, None)
     timer = wire.socket._timer
     done = getattr(wire.socket, how)(*["over"] * (how == "end"))
     if done is not None:
         await done
     assert timer is not None
     assert timer.cancelled()
-    await wire.socket.finish()
+    await wire.socket.wait_closed()
 
 
 async def test_headers_of_the_handshake() -> None:
@@ -294,9 +301,9 @@ async def test_memory_of_a_timer() -> None:
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     for wire in wires:
-        wire.socket.limit(3600, None, None)
+        wire.socket.set_deadlines(3600, None, None)
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     for wire in wires:
-        wire.socket.release()
+        wire.socket.cancel_timer()
     assert grown / len(wires) <= 300

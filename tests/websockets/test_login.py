@@ -10,8 +10,9 @@ import pytest
 
 from asgi_gateway import GatewayMiddleware
 from asgi_gateway.http.http1 import parse_response
-from asgi_gateway.websockets.kaazing_handshake import Limits
+from asgi_gateway.websockets.kaazing_handshake import LoginLimits
 from asgi_gateway.websockets.login import SocketLogin
+from asgi_gateway.websockets.pending import PendingLogins
 
 USERS = """<jaas-config>
   <user><name>joe</name><password>welcome</password><role-name>USER</role-name></user>
@@ -27,13 +28,17 @@ def basic(user="joe", password="welcome"):
 
 
 def request(*lines, protocol=""):
-    return "\r\n".join(["GET /echo HTTP/1.1", f"Sec-WebSocket-Protocol: {protocol}", *lines, "", ""])
+    """A request of the JavaScript client; with ``protocol=None`` one of the Java client, which names none there."""
+    protocols = [] if protocol is None else [f"Sec-WebSocket-Protocol: {protocol}"]
+    return "\r\n".join(["GET /echo HTTP/1.1", *protocols, *lines, "", ""])
 
 
 class Socket:
     """A WebSocket as an ASGI server shows it, played by hand."""
 
-    def __init__(self, app, path="/echo", query=b".kl=Y", headers=(), protocols=("x-kaazing-handshake",), **scope):
+    def __init__(
+        self, app, path="/echo", query=b".kl=Y", headers=(), protocols=("x-kaazing-handshake",), **scope
+    ) -> None:
         self.scope = {
             "type": "websocket",
             "path": path,
@@ -51,7 +56,7 @@ class Socket:
         self.inward.put_nowait({"type": "websocket.connect"})
         self.task = asyncio.ensure_future(app(self.scope, self.inward.get, self.outward.put))
 
-    def say(self, message):
+    def say(self, message) -> None:
         key = "text" if isinstance(message, str) else "bytes"
         self.inward.put_nowait({"type": "websocket.receive", key: message})
 
@@ -85,7 +90,7 @@ class Socket:
 class Echo:
     """An application that records its scope, accepts with the first subprotocol offered, and echoes."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.scopes = []
 
     async def __call__(self, scope, receive, send):
@@ -106,23 +111,26 @@ async def make(tmp_path):
     """Make a gateway in front of an application; it is closed after the test."""
     made = []
 
-    def gateway(app):
+    def gateway(app, **more):
         (tmp_path / "users.xml").write_text(USERS)
         modules = [{"type": "file", "success": "required", "options": {"file": str(tmp_path / "users.xml")}}]
 
-        def realm(name, **more):
+        def realm(name, **different):
             scheme = {"http-challenge-scheme": "Application Basic", "login-modules": modules}
-            return {"name": name, "authentication": {**scheme, **more}}
+            return {"name": name, "authentication": {**scheme, **different}}
 
         realms = [realm("demo", **{"http-header": "X-Token"}), realm("brief", **{"session-timeout": "1 ms"})]
+        realms.append(realm("kept", **{"authorization-mode": "recycle"}))
         users = {"require-role": "USER"}
         services = [
             {"name": "echo", "accept": "/echo", "realm-name": "demo", "authorization-constraint": users},
             {"name": "brief", "accept": "/brief", "realm-name": "brief"},
-            {"name": "both", "accept": "/both", "realm-name": ["demo", "brief"]},
+            {"name": "both", "accept": "/both", "realm-name": ["demo", "brief"], "same-user": False},
             {"name": "public", "accept": "/public"},
+            {"name": "kept", "accept": "/kept", "realm-name": "kept"},
         ]
-        made.append(GatewayMiddleware(app, {"security": {"realms": [*realms]}, "services": services}))
+        config = {"security": {"realms": [*realms]}, "services": services, "extended-handshake": True, **more}
+        made.append(GatewayMiddleware(app, config))
         return made[-1]
 
     yield gateway
@@ -136,7 +144,7 @@ def echo():
 
 
 @pytest.mark.anyio
-async def test_a_login_inside_the_socket(make, echo):
+async def test_a_login_inside_the_socket(make, echo) -> None:
     """Challenge, wrong password, right password: then the application sees an ordinary WebSocket, and echoes."""
     socket = await Socket(make(echo), query=b"a=1&.kl=Y", headers=[(b"cookie", b"c=d")]).opened()
     for answer in ([], [basic(password="wrong")]):
@@ -147,7 +155,7 @@ async def test_a_login_inside_the_socket(make, echo):
     response = await socket.ask(request(basic(), protocol="chat,other").encode())
     assert response.status == 101
     assert dict(response.headers)[b"sec-websocket-protocol"] == b"chat"
-    assert dict(response.headers)[b"set-cookie"] == b"a=b"
+    assert b"set-cookie" not in dict(response.headers)
     assert (await socket.next())["bytes"] == MARKER
     for message in ("text", b"\xef\x83\xbfR", b"", "GET / HTTP/1.1\r\n\r\n"):
         socket.say(message)
@@ -164,11 +172,11 @@ async def test_a_login_inside_the_socket(make, echo):
 
 
 @pytest.mark.anyio
-async def test_once_open_nothing_stands_between(make, echo):
+async def test_once_open_nothing_stands_between(make, echo) -> None:
     """After the login the application's calls are the server's own: no coroutine is added to any message."""
     socket = await Socket(make(echo)).opened()
     login = SocketLogin(b"", socket.inward.get, socket.outward.put)
-    login._told = login._open = True
+    login._connected = login._open = True
     sent, received = login.send({"type": "x"}), login.receive()
     assert sent.cr_code is asyncio.Queue.put.__code__
     assert received.cr_code is asyncio.Queue.get.__code__
@@ -179,7 +187,7 @@ async def test_once_open_nothing_stands_between(make, echo):
 
 
 @pytest.mark.anyio
-async def test_missing_roles_are_refused_inside(make, echo):
+async def test_missing_roles_are_refused_inside(make, echo) -> None:
     """A user without the role gets 403 inside the socket, which is then closed; the application is not entered."""
     socket = await Socket(make(echo)).opened()
     assert (await socket.ask(request(basic("ann")))).status == 403
@@ -188,7 +196,7 @@ async def test_missing_roles_are_refused_inside(make, echo):
 
 
 @pytest.mark.anyio
-async def test_wrong_passwords_end(make, echo):
+async def test_wrong_passwords_end(make, echo) -> None:
     """After four wrong passwords the answer is 403, and the socket is closed."""
     socket = await Socket(make(echo)).opened()
     statuses = [(await socket.ask(request())).status]
@@ -204,7 +212,7 @@ async def test_wrong_passwords_end(make, echo):
     ["hello", b"\xff\xfe", "x" * 70_000, request("Authorization: Basic x\ny")],
     ids=["text", "binary", "long", "broken"],
 )
-async def test_what_is_no_request_is_answered_400(make, echo, message):
+async def test_what_is_no_request_is_answered_400(make, echo, message) -> None:
     """Any other message is answered 400 and closes the socket."""
     socket = await Socket(make(echo)).opened()
     assert (await socket.ask(message)).status == 400
@@ -213,7 +221,7 @@ async def test_what_is_no_request_is_answered_400(make, echo, message):
 
 
 @pytest.mark.anyio
-async def test_credentials_named_twice_are_refused(make, echo):
+async def test_credentials_named_twice_are_refused(make, echo) -> None:
     """Two Authorization headers in one request are refused."""
     socket = await Socket(make(echo)).opened()
     assert (await socket.ask(request(basic(), basic()))).status == 403
@@ -221,7 +229,7 @@ async def test_credentials_named_twice_are_refused(make, echo):
 
 
 @pytest.mark.anyio
-async def test_the_origin_is_checked_at_the_opening(make, echo):
+async def test_the_origin_is_checked_at_the_opening(make, echo) -> None:
     """A page of another site, or none, is refused before the socket is accepted."""
     for origin in (b"https://evil.example", b"null", b"http://host"):
         socket = Socket(make(echo), headers=[(b"origin", origin)])
@@ -233,13 +241,13 @@ async def test_the_origin_is_checked_at_the_opening(make, echo):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/elsewhere", "/echo/../public", "/echo;x", "//echo"])
-async def test_paths_are_judged_at_the_opening(make, echo, path):
+async def test_paths_are_judged_at_the_opening(make, echo, path) -> None:
     """A path of no service, or one with two readings, is refused before the socket is accepted."""
     assert (await Socket(make(echo), path).next())["status"] == 403
 
 
 @pytest.mark.anyio
-async def test_inner_headers_cannot_vouch(make, echo):
+async def test_inner_headers_cannot_vouch(make, echo) -> None:
     """Headers other than credentials do not pass from the message into the application's scope."""
     socket = await Socket(make(echo)).opened()
     lines = ("Origin: https://host", "X-Forwarded-User: root", "X-Token: t", "Host: evil")
@@ -250,18 +258,18 @@ async def test_inner_headers_cannot_vouch(make, echo):
 
 
 @pytest.mark.anyio
-async def test_two_factors_inside(make, echo):
+async def test_two_factors_inside(make, echo) -> None:
     """Several realms are answered in turn, each with the identity of its challenge."""
     socket = await Socket(make(echo), "/both").opened()
     assert b'realm="demo"' in dict((await socket.ask(request())).headers)[b"www-authenticate"]
     second = dict((await socket.ask(request(basic()))).headers)
     assert b'realm="brief"' in second[b"www-authenticate"]
     identity = f"Sec-Challenge-Identity: {second[b'sec-challenge-identity'].decode()}"
-    assert (await socket.ask(request(basic("ann"), identity))).status == 101
+    assert (await socket.ask(request(basic(), identity))).status == 101
 
 
 @pytest.mark.anyio
-async def test_public_services_answer_too(make, echo):
+async def test_public_services_answer_too(make, echo) -> None:
     """The original's clients ask for the extended handshake everywhere, so public services give it as well."""
     socket = await Socket(make(echo), "/public").opened()
     assert (await socket.ask(request())).status == 101
@@ -269,7 +277,7 @@ async def test_public_services_answer_too(make, echo):
 
 
 @pytest.mark.anyio
-async def test_session_timeouts_hold(make, echo):
+async def test_session_timeouts_hold(make, echo) -> None:
     """A socket opened this way is closed when its session ends, as any other."""
     socket = await Socket(make(echo), "/brief").opened()
     assert (await socket.ask(request(basic()))).status == 101
@@ -278,7 +286,7 @@ async def test_session_timeouts_hold(make, echo):
 
 
 @pytest.mark.anyio
-async def test_a_client_that_leaves(make, echo):
+async def test_a_client_that_leaves(make, echo) -> None:
     """A client that goes away during the login ends it, and nothing is sent any more."""
     socket = await Socket(make(echo)).opened()
     await socket.ask(request())
@@ -289,12 +297,12 @@ async def test_a_client_that_leaves(make, echo):
 
 
 @pytest.mark.anyio
-async def test_a_client_that_says_nothing():
+async def test_a_client_that_says_nothing() -> None:
     """A login that takes too long ends, and the socket is closed."""
 
-    async def run(scope, receive, send):
+    async def run(scope, receive, send) -> None:
         await receive()
-        login = SocketLogin(b"", receive, send, limits=Limits(first=0.01))
+        login = SocketLogin(b"", receive, send, limits=LoginLimits(first=0.01))
         assert await login.run(scope, None, None) is None
 
     socket = await Socket(run, query=b"").opened()
@@ -323,10 +331,10 @@ async def test_a_client_that_says_nothing():
         ),
     ],
 )
-async def test_an_application_that_refuses(make, answer, status, code):
+async def test_an_application_that_refuses(make, answer, status, code) -> None:
     """What the application answers to the opening becomes a response inside the socket, which is then closed."""
 
-    async def app(scope, receive, send):
+    async def app(scope, receive, send) -> None:
         await receive()
         for message in answer:
             await send(message)
@@ -338,10 +346,10 @@ async def test_an_application_that_refuses(make, answer, status, code):
 
 
 @pytest.mark.anyio
-async def test_an_application_that_fails(make):
+async def test_an_application_that_fails(make) -> None:
     """An exception before the answer reaches the server, which closes the socket as it does any other."""
 
-    async def app(scope, receive, send):
+    async def app(scope, receive, send) -> None:
         await send({"type": "websocket.send", "text": "too early"})
 
     socket = await Socket(make(app)).opened()
@@ -352,7 +360,7 @@ async def test_an_application_that_fails(make):
 
 
 @pytest.mark.anyio
-async def test_nobody_connects(make, echo):
+async def test_nobody_connects(make, echo) -> None:
     """A server that says the client is gone already gets no answer."""
     app = make(echo)
     socket = Socket(app)
@@ -365,7 +373,7 @@ async def test_nobody_connects(make, echo):
 async def get(app, path, method="GET"):
     sent = []
 
-    async def send(message):
+    async def send(message) -> None:
         sent.append(message)
 
     scope = {"type": "http", "method": method, "path": path, "headers": [(b"cookie", b"secret=1")], "scheme": "http"}
@@ -375,7 +383,7 @@ async def get(app, path, method="GET"):
 
 
 @pytest.mark.anyio
-async def test_the_java_clients_request_for_cookies(make, echo):
+async def test_the_java_clients_request_for_cookies(make, echo) -> None:
     """It gets 200 and no cookie, so that no script ever reads one; elsewhere the path stays refused."""
     app = make(echo)
     assert await get(app, "/echo/;e/cookies") == (200, b"")
@@ -384,3 +392,110 @@ async def test_the_java_clients_request_for_cookies(make, echo):
         assert (await get(app, path))[0] == 403
     assert (await get(app, "/echo/;e/cookies", "POST"))[0] == 403
     assert echo.scopes == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/echo/;e/cookies", "/public/;e/cookies", "/echo/;o", "/echo/;t", "/echo/;a/x"])
+@pytest.mark.parametrize("protocols", [(), ("x-kaazing-handshake",), ("chat",)])
+async def test_the_gateways_own_paths_are_no_websockets(make, echo, path, protocols) -> None:
+    """A WebSocket to a path of the gateway's own is refused with messages of WebSockets, and enters nothing."""
+    socket = Socket(make(echo), path, protocols=protocols)
+    answer = await socket.next()
+    assert (answer["type"], answer["status"]) == ("websocket.http.response.start", 403)
+    await asyncio.wait_for(socket.task, 5)
+    bare = Socket(make(echo), path, protocols=protocols, extensions={})
+    assert await bare.next() == {"type": "websocket.close", "code": 1008}
+    await asyncio.wait_for(bare.task, 5)
+    assert echo.scopes == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("opening", "inner", "expected"),
+    [
+        (["x-kaazing-handshake", "chat"], None, ["chat"]),
+        (["chat", "x-kaazing-handshake", "stomp"], None, ["chat", "stomp"]),
+        (["x-kaazing-handshake"], None, []),
+        (["x-kaazing-handshake", "chat"], "", []),
+        (["x-kaazing-handshake", "chat"], "stomp", ["stomp"]),
+        (["x-kaazing-handshake", "chat"], "x-kaazing-handshake, stomp", ["stomp"]),
+    ],
+)
+async def test_subprotocols_of_the_opening(make, echo, opening, inner, expected) -> None:
+    """The application is offered the inner request's subprotocols; the opening's if the inner request has no list."""
+    headers = [(b"sec-websocket-protocol", ", ".join(opening).encode())]
+    socket = await Socket(make(echo), protocols=opening, headers=headers).opened()
+    response = await socket.ask(request(basic(), protocol=inner))
+    assert response.status == 101
+    assert dict(response.headers).get(b"sec-websocket-protocol") == (expected[0].encode() if expected else None)
+    scope = echo.scopes[0]
+    assert scope["subprotocols"] == expected
+    sent = b", ".join(value for name, value in scope["headers"] if name == b"sec-websocket-protocol").decode()
+    assert [name for name in sent.replace(" ", "").split(",") if name not in ("", "x-kaazing-handshake")] == expected
+    socket.inward.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await asyncio.wait_for(socket.task, 5)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/kept", "/kept/below"])
+async def test_no_session_begins_inside(make, echo, path) -> None:
+    """A login inside a socket sets no cookie and begins no session; a session from before opens the socket."""
+    app = make(echo)
+    (realm,) = (realm for realm in app.gateway.realms if realm.name == "kept")
+    begun = []
+    begin = realm.sessions.begin
+
+    async def counting(*args, **more):
+        begun.append(more)
+        return await begin(*args, **more)
+
+    realm.sessions.begin = counting
+    socket = await Socket(app, path).opened()
+    assert b"set-cookie" not in dict((await socket.ask(request())).headers)
+    response = await socket.ask(request(basic()))
+    assert response.status == 101
+    assert b"set-cookie" not in dict(response.headers)
+    assert begun == []
+    cookie = (await begin(echo.scopes[0]["user"].subject, secure=True)).partition(b";")[0]
+    for headers, lines in (([(b"cookie", cookie)], []), ([], [f"Cookie: {cookie.decode()}"])):
+        again = await Socket(app, path, headers=headers).opened()
+        assert (await again.ask(request(*lines))).status == 101
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("more", [{"extended-handshake": False}, {"extended-handshake": "false"}])
+async def test_off_unless_configured(make, echo, more) -> None:
+    """Without the setting no socket is accepted before its login, and the subprotocol is one like others."""
+    socket = Socket(make(echo, **more))
+    assert (await socket.next())["status"] == 401
+    await asyncio.wait_for(socket.task, 5)
+    public = Socket(make(echo, **more), "/public")
+    assert (await public.next())["subprotocol"] == "x-kaazing-handshake"
+    assert [scope["path"] for scope in echo.scopes] == ["/public"]
+    encoded = base64.b64encode(b"joe:welcome")
+    plain = Socket(make(echo, **more), headers=[(b"authorization", b"Basic " + encoded)])
+    assert (await plain.next())["type"] == "websocket.accept"
+
+
+@pytest.mark.anyio
+async def test_logins_under_way_are_bounded(make, echo) -> None:
+    """One client holds so many sockets without a login and no more; others get theirs; ended ones make space."""
+    app = make(echo)
+    app._pending_logins = PendingLogins(per_client=3, total=5)
+
+    def opening(client):
+        return Socket(app, client=None if client is None else (client, 5))
+
+    held = [await opening("192.0.2.1").opened() for _ in range(3)]
+    refused = await opening("192.0.2.1").next()
+    assert (refused["type"], refused["status"]) == ("websocket.http.response.start", 503)
+    assert any(name == b"retry-after" for name, _ in refused["headers"])
+    held += [await opening(client).opened() for client in ("2001:db8::1", None)]
+    assert (await opening("198.51.100.7").next())["status"] == 503
+    assert (await held[0].ask(request(basic()))).status == 101
+    held[1].inward.put_nowait({"type": "websocket.disconnect", "code": 1001})
+    await asyncio.wait_for(held[1].task, 5)
+    assert (await held[2].ask("no request")).status == 400
+    await held[2].closed()
+    await opening("192.0.2.1").opened()
+    assert len(app._pending_logins) == 3

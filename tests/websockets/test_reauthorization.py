@@ -9,16 +9,16 @@ import pytest
 
 from asgi_gateway.errors import StateUnavailable
 from asgi_gateway.stores.memory import MemoryState
-from asgi_gateway.websockets.live import LiveSocket, LiveSockets, Owner
+from asgi_gateway.websockets.live import LiveSocket, LiveSockets, SocketOwner
 from asgi_gateway.websockets.reauthorization import NAME_LENGTH, Reauthorizations
-from tests.helpers import ManualClock
+from tests.helpers import ManualClock, OnePartState
 
 pytestmark = pytest.mark.anyio
 
-JOE = Owner("chat", "demo", "joe")
+JOE = SocketOwner("chat", "demo", "joe")
 
 
-class SharedState(MemoryState):
+class SharedState(OnePartState):
     """A store that several workers share, as far as they can tell."""
 
     shared = True
@@ -37,12 +37,12 @@ class Worker:
         self.sockets = LiveSockets()
         self.again = Reauthorizations(state, clock, self.sockets)
 
-    def socket(self, owner: Owner = JOE, seconds: float = 10) -> LiveSocket:
+    def socket(self, owner: SocketOwner = JOE, seconds: float = 10) -> LiveSocket:
         async def nothing(*message: Any) -> Any:
             return {}
 
-        socket = LiveSocket(nothing, nothing, owner, (), self.again.new_name(owner))
-        socket.limit(None, None, seconds)
+        socket = LiveSocket(nothing, nothing, owner, renewal=self.again.new_renewal(owner))
+        socket.set_deadlines(None, None, seconds)
         self.sockets.add(socket)
         return socket
 
@@ -64,7 +64,7 @@ async def pair(clock: ManualClock) -> tuple[Worker, Worker, SharedState]:
 async def test_names_cannot_be_guessed(clock: ManualClock) -> None:
     """Names have 16 random bytes and a signature of as many characters, and no two are alike."""
     worker = Worker(MemoryState(clock), clock)
-    names = {worker.again.new_name(JOE) for _ in range(100)}
+    names = {worker.again.new_renewal(JOE).name for _ in range(100)}
     assert len(names) == 100
     assert {len(name) for name in names} == {NAME_LENGTH}
 
@@ -74,7 +74,11 @@ async def test_in_this_process(clock: ManualClock) -> None:
     worker = Worker(MemoryState(clock), clock)
     socket = worker.socket()
     until = socket.authorized_until
-    for other in (Owner("chat", "demo", "ann"), Owner("chat", "other", "joe"), Owner("news", "demo", "joe")):
+    for other in (
+        SocketOwner("chat", "demo", "ann"),
+        SocketOwner("chat", "other", "joe"),
+        SocketOwner("news", "demo", "joe"),
+    ):
         assert not await worker.again.authorize(socket.name, other, 1000)
     await asyncio.sleep(0)
     assert socket.authorized_until == until
@@ -84,33 +88,33 @@ async def test_in_this_process(clock: ManualClock) -> None:
     assert socket.authorized_until is not None
     assert socket.authorized_until > until + 900
     assert not await worker.again.authorize("x" * NAME_LENGTH, JOE, 1000)
-    socket.release()
+    socket.cancel_timer()
 
 
 async def test_another_workers_socket(clock: ManualClock) -> None:
     """Word that another worker leaves is heard, counts from when it was left, and is never more than was given."""
     here, there, _ = await pair(clock)
     socket = here.socket()
-    assert await here.again.renewal(socket) == 0
+    assert await here.again.granted_seconds(socket) == 0
     assert await there.again.authorize(socket.name, JOE, 100)
     clock.advance(30)
-    assert await here.again.renewal(socket) == pytest.approx(70)
+    assert await here.again.granted_seconds(socket) == pytest.approx(70)
     assert await there.again.authorize(socket.name, JOE, 100)
-    assert await here.again.renewal(socket) == pytest.approx(100)
+    assert await here.again.granted_seconds(socket) == pytest.approx(100)
     clock.advance(101)
-    assert await here.again.renewal(socket) == 0
-    socket.release()
+    assert await here.again.granted_seconds(socket) == 0
+    socket.cancel_timer()
 
 
 async def test_another_workers_socket_of_another_user(clock: ManualClock) -> None:
     """A worker that does not have the socket can tell whose it is, and refuses everybody else."""
     here, there, _ = await pair(clock)
     socket = here.socket()
-    assert not await there.again.authorize(socket.name, Owner("chat", "demo", "ann"), 100)
-    assert not await there.again.authorize(socket.name, Owner("news", "demo", "joe"), 100)
+    assert not await there.again.authorize(socket.name, SocketOwner("chat", "demo", "ann"), 100)
+    assert not await there.again.authorize(socket.name, SocketOwner("news", "demo", "joe"), 100)
     assert not await there.again.authorize(f"{socket.name[:-1]}~", JOE, 100)
-    assert await here.again.renewal(socket) == 0
-    socket.release()
+    assert await here.again.granted_seconds(socket) == 0
+    socket.cancel_timer()
 
 
 async def test_a_clock_that_is_off_extends_nothing(clock: ManualClock) -> None:
@@ -122,19 +126,19 @@ async def test_a_clock_that_is_off_extends_nothing(clock: ManualClock) -> None:
         await here.again.open()
         socket = here.socket()
         assert await there.again.authorize(socket.name, JOE, 100)
-        assert await here.again.renewal(socket) == expected
-        socket.release()
+        assert await here.again.granted_seconds(socket) == expected
+        socket.cancel_timer()
 
 
 async def test_a_store_that_was_emptied(clock: ManualClock) -> None:
     """After the store forgot the key, workers agree again, and sockets from before stay known."""
     here, there, state = await pair(clock)
     socket = here.socket()
-    state._entries.clear()
+    state._entries.by_key.clear()
     late = Worker(state, clock)
     await late.again.open()
     assert await there.again.authorize(socket.name, JOE, 100)
-    socket.release()
+    socket.cancel_timer()
 
 
 async def test_a_store_that_is_down(clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
@@ -148,7 +152,7 @@ async def test_a_store_that_is_down(clock: ManualClock, caplog: pytest.LogCaptur
     assert await here.again.authorize(socket.name, JOE, 10)
     with pytest.raises(StateUnavailable):
         await there.again.authorize(socket.name, JOE, 10)
-    socket.release()
+    socket.cancel_timer()
 
 
 async def test_with_the_memory_store(clock: ManualClock) -> None:
@@ -156,5 +160,5 @@ async def test_with_the_memory_store(clock: ManualClock) -> None:
     here, there = Worker(MemoryState(clock), clock), Worker(MemoryState(clock), clock)
     socket = here.socket()
     assert not await there.again.authorize(socket.name, JOE, 10)
-    assert await here.again.renewal(socket) == 0
-    socket.release()
+    assert await here.again.granted_seconds(socket) == 0
+    socket.cancel_timer()

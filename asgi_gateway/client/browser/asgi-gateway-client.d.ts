@@ -29,9 +29,11 @@ export class ChallengeRequest implements OfferedChallenge {
 }
 
 export class ChallengeResponse {
-  constructor(credentials: string, nextHandler?: ChallengeHandler | null);
+  constructor(credentials: string, nextHandler?: ChallengeHandler | null, options?: { reusable?: boolean });
   readonly credentials: string;
   nextHandler: ChallengeHandler | null;
+  /** Whether the same credentials are good for further requests, as those of Basic are. */
+  reusable: boolean;
   clearCredentials(): void;
 }
 
@@ -49,6 +51,8 @@ export type Login = PasswordAuthentication | { username: string; password: strin
 export class ChallengeHandler {
   canHandle(request: ChallengeRequest): boolean;
   handle(request: ChallengeRequest): Promise<ChallengeResponse | null>;
+  /** The handler whose answer handle() gives: this one, unless challenges are passed on to others. */
+  answeringHandler(request: ChallengeRequest): ChallengeHandler;
 }
 
 export interface SecretOptions {
@@ -89,7 +93,15 @@ export interface AuthenticationOptions {
   /** How many challenges are answered; 3 by default. */
   maxAuthenticationAttempts?: number;
   onExchange?: (exchange: Exchange) => void;
+  /**
+   * Whether accepted credentials that may be used again (those of Basic) are kept with the challenge handler, for later
+   * requests and sockets, and whether requests that are challenged at the same time ask it once; true by default.
+   */
+  remember?: boolean;
 }
+
+/** Forgets what was remembered for a challenge handler; the person is asked again. */
+export function forgetCredentials(challengeHandler: ChallengeHandler): void;
 
 /** As window.fetch, but answers 401 with a challenge handler. */
 export function fetch(input: RequestInfo | URL, init: RequestInit & AuthenticationOptions): Promise<Response>;
@@ -100,12 +112,18 @@ export interface ConnectOptions extends AuthenticationOptions {
   connectTimeout?: number | null;
 }
 
-/** Opens a WebSocket that logs in. */
+/** Opens a WebSocket that logs in. Credentials in the URL are sent first, unless others could read them on the way. */
 export function connect(url: string | URL, options: ConnectOptions): GatewaySocket;
 
 /**
+ * A close event in words for people: those of `texts` for its code, else its reason, else those of the module. A refusal's
+ * reason is in such words already.
+ */
+export function describeClose(event: { code: number; reason?: string }, texts?: Record<number, string>): string;
+
+/**
  * Like a WebSocket, but it opens only when the login is through. A refusal closes it with 4000 and the HTTP status: 4401
- * (no answer left), 4403, 4503; a timeout with 4408; a server that does not keep to the protocol with 4400.
+ * (no answer left), 4403, 4503; a timeout with 4408; a server that violates the protocol with 4400.
  */
 export class GatewaySocket extends EventTarget {
   static readonly CONNECTING: 0;

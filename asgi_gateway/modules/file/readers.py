@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from asgi_gateway.documents import Element, Mark, Node, collapse, read_xml, read_yaml
+from asgi_gateway.documents import Mark, Node, XmlElement, collapse, read_xml, read_yaml
 from asgi_gateway.documents.source import decode, read_bytes
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.modules.file.users import Name, Role, UserEntry, UsersFile
@@ -63,7 +63,7 @@ class _Xml:
     def __init__(self) -> None:
         self.found = UsersFile()
 
-    def read(self, root: Element) -> UsersFile:
+    def read(self, root: XmlElement) -> UsersFile:
         if root.name != "jaas-config":
             raise ConfigError(
                 root.mark.problem(f"<{root.name}> is not the root of a users file", hint="write <jaas-config>")
@@ -76,7 +76,7 @@ class _Xml:
         self.stray(root)
         return self.found
 
-    def add(self, element: Element, name: Name) -> None:
+    def add(self, element: XmlElement, name: Name) -> None:
         roles = tuple(self.named(role) for role in element.find("role-name"))
         if not name.text or not all(role.text for role in roles):
             self.error(element.mark, f"<{element.name}> has an empty name or role-name")
@@ -90,7 +90,7 @@ class _Xml:
             self.only(element, "name", "description", "role-name")
             self.found.roles.append(Role(name, roles))
 
-    def disabled(self, element: Element) -> bool:
+    def disabled(self, element: XmlElement) -> bool:
         switch = self.one(element, "disabled") if element.find("disabled") else None
         if switch is None:
             return False
@@ -100,10 +100,10 @@ class _Xml:
             self.error(switch.mark, f"<disabled> is {error}")
             return True
 
-    def named(self, element: Element) -> Name:
+    def named(self, element: XmlElement) -> Name:
         return Name(collapse(element.text), element.mark)
 
-    def one(self, element: Element, name: str) -> Element | None:
+    def one(self, element: XmlElement, name: str) -> XmlElement | None:
         found = element.find(name)
         if len(found) != 1:
             place = found[1].mark if found else element.mark
@@ -111,7 +111,7 @@ class _Xml:
             return None
         return found[0]
 
-    def only(self, element: Element, *names: str) -> None:
+    def only(self, element: XmlElement, *names: str) -> None:
         for child in element.children:
             if child.name not in names:
                 hint = "one of: " + ", ".join(f"<{name}>" for name in names)
@@ -122,7 +122,7 @@ class _Xml:
         if element.attributes:
             self.error(element.mark, f"<{element.name}> has no attributes", "write elements")
 
-    def stray(self, element: Element) -> None:
+    def stray(self, element: XmlElement) -> None:
         if element.text.strip():
             self.error(element.mark, f"text between the elements of <{element.name}>")
 

@@ -178,8 +178,8 @@ class JwtLoginModule(LoginModule):
         elif identity is not None and options.revocable:
             await self._replays.check_revoked(identity.key)
         attempt.limit_session(expires + options.leeway - now)
-        public = (identity,) if identity is not None else ()
-        return Grant.user(user, roles, public_credentials=public, private_credentials=(claims,))
+        keys = (identity,) if identity is not None else ()
+        return Grant.user(user, roles, private_credentials=(claims,), revocation_keys=keys)
 
     async def _verified(self, text: str, attempt: LoginAttempt) -> Mapping[str, Any]:
         """Return the claims of a token whose signature is valid.

@@ -1,4 +1,4 @@
-"""The ``gss`` login module: a client's Kerberos ticket, taken with the keys that ``kerberos5`` handed over.
+"""The ``gss`` login module: authenticate a client by its Kerberos ticket, with the service's keys of ``kerberos5``.
 
 Sources: RFC 4559 (Negotiate), RFC 4178 (SPNEGO), RFC 4121 (the Kerberos mechanism).
 """
@@ -20,14 +20,14 @@ from asgi_gateway.modules.kerberos.library.gss_tokens import (
     decode_token,
     encode_token,
 )
-from asgi_gateway.modules.kerberos.library.handshake_cache import PendingHandshakes
-from asgi_gateway.modules.kerberos.library.principals import NameOptions, user_name, words
+from asgi_gateway.modules.kerberos.library.handshake_cache import HandshakeCache
+from asgi_gateway.modules.kerberos.library.principals import NameOptions, check_rules, user_name, words
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import Boolean
 from asgi_gateway.plugins.replay import ReplayGuard
 
 if TYPE_CHECKING:
-    from asgi_gateway.modules.kerberos.library.acceptor import Accepted, Acceptor, Handshake
+    from asgi_gateway.modules.kerberos.library.acceptor import AcceptedClient, Acceptor, GssHandshake
 
 __all__ = ["GssLoginModule", "GssOptions"]
 
@@ -44,13 +44,13 @@ _Flags = tuple[Literal["mutual", "replay", "sequence", "confidentiality", "integ
 
 
 class GssOptions(NameOptions):
-    """Options of ``gss``: the original's ``tryFirstToken``, those of names, and our own.
+    """Options of ``gss``: KAAZING's ``tryFirstToken``, those of names, and our own.
 
     Attributes:
-        tryFirstToken: look for the token in the shared state first.
-        requireFlags: what client and service must have agreed on: any of ``mutual``, ``replay``, ``sequence``,
-            ``confidentiality``, ``integrity``.
-        storeDelegated: pass on the credentials that a client delegates, as a private credential of the subject.
+        tryFirstToken: try a token of the shared state first.
+        requireFlags: the protections that client and service must have agreed on: any of ``mutual``, ``replay``,
+            ``sequence``, ``confidentiality``, ``integrity``.
+        storeDelegated: add the credentials that a client delegates to the subject, as a private credential.
     """
 
     tryFirstToken: Boolean = False
@@ -59,11 +59,11 @@ class GssOptions(NameOptions):
 
 
 class _AnotherLeg(LoginFailed):
-    """The mechanism needs one more token of the client."""
+    """The handshake needs another token of the client."""
 
 
 class GssLoginModule(LoginModule):
-    """Takes Negotiate tokens (KAAZING ``gss``).
+    """A login module for Negotiate tokens (KAAZING ``gss``).
 
     Raises:
         ConfigError: gssapi is not installed.
@@ -78,12 +78,11 @@ class GssLoginModule(LoginModule):
         require_gssapi()
         import gssapi
 
-        # memory answers at once; another process may not
-        self.waits = context.state.shared or options.clientRealm == "map"
+        check_rules(options, lambda text: context.warn(f"gss: {text}"))
         self._required = [(name, getattr(gssapi.RequirementFlag, _FLAGS[name])) for name in options.requireFlags]
         self._replays = ReplayGuard(context.state, margin=_MARGIN)
         self._token_life = 2 * libkrb5.clock_skew()  # accepted while its time is within the skew, either way
-        self._pending: PendingHandshakes[Handshake] = PendingHandshakes(context.clock)
+        self._pending: HandshakeCache[GssHandshake] = HandshakeCache(context.clock)
 
     async def close(self) -> None:
         self._pending.clear()
@@ -91,7 +90,7 @@ class GssLoginModule(LoginModule):
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         acceptor: Acceptor | None = attempt.shared_state.get(SHARED_ACCEPTOR)
         if acceptor is None:
-            raise LoginFailed("no service key: kerberos5 with useKeyTab and storeKey must stand before gss")
+            raise LoginFailed("no service key: add kerberos5 with useKeyTab and storeKey before gss")
         own = attempt.token.get() if attempt.token.scheme in ("negotiate", "") else None
         shared = attempt.shared_state.get(SHARED_TOKEN) if self.options.tryFirstToken else None
         if shared is not None:
@@ -123,31 +122,31 @@ class GssLoginModule(LoginModule):
         delegated = () if accepted.delegated is None else (accepted.delegated,)
         return Grant((UserPrincipal(name),), private_credentials=delegated)
 
-    def _handshake(self, attempt: LoginAttempt, acceptor: Acceptor, token: bytes) -> Handshake:
+    def _handshake(self, attempt: LoginAttempt, acceptor: Acceptor, token: bytes) -> GssHandshake:
         begins = begins_handshake(token)
         waiting = None if attempt.connection is None else self._pending.take(attempt.connection)
         if begins:
             return acceptor.handshake()
         if waiting is None:
             raise LoginFailed(
-                "the token goes on with a handshake that is not waiting here: it began on another connection or "
-                "worker, waited too long, or was used already; or it is no token at all"
+                "the token continues an unknown handshake: it began on another connection or worker, expired, or was "
+                "used already; or the token is invalid"
             )
         return waiting
 
-    def _wait_for_another_leg(self, attempt: LoginAttempt, handshake: Handshake, answer: bytes | None) -> None:
+    def _wait_for_another_leg(self, attempt: LoginAttempt, handshake: GssHandshake, answer: bytes | None) -> None:
         if answer is None or attempt.connection is None:
-            raise LoginFailed("the handshake needs another leg, and the server does not tell connections apart")
+            raise LoginFailed("the handshake needs another leg, and the server gives no client address and port")
         self._pending.put(attempt.connection, handshake)
         attempt.challenge(encode_token(answer))
-        raise _AnotherLeg("the handshake goes on: waiting for the client's next token")
+        raise _AnotherLeg("the handshake continues with the client's next token")
 
-    def _check_flags(self, accepted: Accepted) -> None:
+    def _check_flags(self, accepted: AcceptedClient) -> None:
         missing = [name for name, flag in self._required if flag not in accepted.flags]
         if missing:
             raise LoginFailed(f"the client did not agree to {', '.join(missing)} (requireFlags)")
 
     async def _user_name(self, attempt: LoginAttempt, principal: str, realm: str) -> str:
-        if self.options.clientRealm == "map":  # plugins of auth_to_local may ask a directory
+        if self.options.clientRealm == "map":  # a plugin of auth_to_local may query a directory
             return await attempt.run_blocking(user_name, principal, realm, self.options)
         return user_name(principal, realm, self.options)

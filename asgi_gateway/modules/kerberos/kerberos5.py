@@ -1,8 +1,8 @@
 """The ``kerberos5`` login module. Source: ``com.sun.security.auth.module.Krb5LoginModule``.
 
-As acceptor it hands its service's keys to ``gss`` and says nothing of who the client is. As initiator it checks the
-request's user name and password with the KDC. A ticket cache or a keytab logs the gateway in, not the client: such a
-success gives later modules and the application a ticket to work with, and lets nobody in.
+As acceptor it passes its service's keys to ``gss`` and authenticates no client. As initiator it checks the request's
+user name and password with the KDC. A ticket cache or a keytab logs the gateway in, not the client: it gives later
+modules and the application credentials to use, and authenticates no client.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio.to_thread
-from pydantic import model_validator
+from pydantic import field_validator, model_validator
 
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
 from asgi_gateway.model import Grant, UserPrincipal
@@ -20,7 +20,13 @@ from asgi_gateway.modules.kerberos.library import libkrb5
 from asgi_gateway.modules.kerberos.library.errors import require_gssapi
 from asgi_gateway.modules.kerberos.library.gss_tokens import SHARED_ACCEPTOR
 from asgi_gateway.modules.kerberos.library.keytab import Keytab, keytab_path, read_keytab
-from asgi_gateway.modules.kerberos.library.principals import NameOptions, check_realm, user_name
+from asgi_gateway.modules.kerberos.library.principals import (
+    NameOptions,
+    check_realm,
+    check_rules,
+    split_principal,
+    user_name,
+)
 from asgi_gateway.plugins.login_module import LoginAttempt, ModuleContext
 from asgi_gateway.plugins.option_types import Boolean
 from asgi_gateway.plugins.password_login import PasswordLoginModule, PasswordOptions
@@ -33,10 +39,10 @@ if TYPE_CHECKING:
 __all__ = ["Kerberos5LoginModule", "Kerberos5Options"]
 
 _START_LIMIT = 2.0
-"""Seconds that the KDC has at start-up to say that a key is stale."""
-_PROVING_SERVICES = 8
-"""How many of a keytab's services may be tried to prove the KDC."""
-_NOBODY = Grant(authenticates=False)
+"""The time limit, in seconds, for the check of a keytab's key at start-up."""
+_VERIFYING_SERVICES = 8
+"""The number of a keytab's services that are tried to verify the KDC."""
+_NO_USER = Grant(authenticates=False)
 _CACHE_TYPE = re.compile(r"[A-Za-z]{2,}:")
 
 
@@ -44,19 +50,19 @@ class Kerberos5Options(PasswordOptions, NameOptions):
     """Options of ``kerberos5``: the JDK's, those of names, and two of our own.
 
     Attributes:
-        principal: initiator: who logs in; acceptor: the service, or ``*`` for any in the keytab.
+        principal: initiator: the principal that logs in; acceptor: the service, or ``*`` for any in the keytab.
         isInitiator: false for an acceptor.
         useKeyTab: take the key from a keytab.
         keyTab: the keytab; the system's by default.
         useTicketCache: take the ticket from a ticket cache.
         ticketCache: the cache; the system's by default.
-        renewTGT: renew the cache's ticket when it ends soon.
+        renewTGT: renew the cache's ticket when it expires soon.
         doNotPrompt: never use the request's own user name and password.
-        storeKey: hand the keytab's keys to ``gss``.
-        refreshKrb5Config: accepted; libkrb5 always notices a changed krb5.conf by itself.
-        verifyKDC: prove the KDC with a keytab before believing that a password is right.
+        storeKey: pass the keytab's keys to ``gss``.
+        refreshKrb5Config: accepted and ignored; libkrb5 always notices a changed krb5.conf.
+        verifyKDC: verify the KDC with a keytab before a password is accepted.
         verifyKeyTab: that keytab; by default ``keyTab``, else the system's.
-        refuseForeignRealms: true by default here, so that a client cannot choose which KDC the gateway asks.
+        refuseForeignRealms: true by default, so that a client cannot choose the KDC that the gateway asks.
     """
 
     principal: str | None = None
@@ -75,8 +81,18 @@ class Kerberos5Options(PasswordOptions, NameOptions):
 
     @property
     def takes_passwords(self) -> bool:
-        """Whether a password can come into it: the request's, or one in the shared state."""
+        """True if a password can be checked: the request's, or one of the shared state."""
         return self.isInitiator and (not self.doNotPrompt or self.tryFirstPass or self.useFirstPass)
+
+    @field_validator("principal")
+    @classmethod
+    def _valid_principal(cls, principal: str | None) -> str | None:
+        if principal is not None:
+            try:
+                split_principal(principal)
+            except LoginFailed as error:
+                raise ValueError(f"{error} (leave principal out for none)") from None
+        return principal
 
     @model_validator(mode="after")
     def _legal(self) -> Kerberos5Options:
@@ -117,32 +133,35 @@ class Kerberos5LoginModule(PasswordLoginModule):
         super().__init__(options, context)
         require_gssapi()
         self.authenticates = options.takes_passwords
-        self.waits = options.isInitiator
         if not options.isInitiator and not options.storeKey:
-            context.warn("kerberos5: an acceptor without storeKey hands nothing to gss, so that no ticket can be taken")
+            context.warn(
+                "kerberos5: an acceptor without storeKey passes no key to gss, so that no ticket can be accepted"
+            )
+        if options.takes_passwords:
+            check_rules(options, lambda text: context.warn(f"kerberos5: {text}"))
         self._acceptor = self._make_acceptor() if options.storeKey and options.useKeyTab else None
         self._keytab_login: KeytabLogin | None = self._make_keytab_login() if options.useKeyTab else None
         self._cache_login: CacheLogin | None = self._make_cache_login() if options.isInitiator else None
         self._passwords: PasswordCheck | None = self._make_password_check() if options.takes_passwords else None
 
     async def open(self) -> None:
-        """Ask the KDC once whether the keytab's key is still the one it knows.
+        """Check once, with the KDC, that the keytab's key is current.
 
         Raises:
-            ConfigError: it is not. A KDC that cannot be asked, or does not know the service as a client, is no error.
+            ConfigError: the key is stale. An unreachable KDC, or one that has the service not as a client, is no error.
         """
-        problem = await self._ask_whether_stale()
+        problem = await self._stale_key()
         if problem is not None:
             raise ConfigError(problem)
 
     async def check(self) -> list[str]:
-        problem = await self._ask_whether_stale()
+        problem = await self._stale_key()
         return [problem] if problem is not None else []
 
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         if not self.options.isInitiator:
-            self._hand_over(attempt)
-            return _NOBODY
+            self._pass_keys(attempt)
+            return _NO_USER
         failure: LoginError | None = None
         for source in (self._cache_login, self._keytab_login):
             if source is None:
@@ -153,16 +172,17 @@ class Kerberos5LoginModule(PasswordLoginModule):
                 self._debug("%s", error)
                 failure = failure or error
             else:
-                self._hand_over(attempt)
+                self._pass_keys(attempt)
                 return Grant(private_credentials=(credentials,), authenticates=False)
         return await self._password_login(attempt, failure)
 
     async def authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
         options, check = self.options, self._passwords
-        assert check is not None  # __init__ made it wherever a password can come
+        if check is None:
+            raise LoginFailed("this kerberos5 checks no passwords (isInitiator, doNotPrompt)")
         principal = check.full_name(username)
         if options.principal is not None and principal != check.full_name(options.principal):
-            raise LoginFailed("the user is not the principal that this module is configured for")
+            raise LoginFailed("the user is not the configured principal")
         check_realm(principal, check.local_realm, options)
         logged_in = await attempt.run_blocking(check.login, principal, password)
         name = await attempt.run_blocking(user_name, logged_in.principal, check.local_realm, options)
@@ -176,12 +196,12 @@ class Kerberos5LoginModule(PasswordLoginModule):
             raise failure or LoginFailed("doNotPrompt: no user name and password in the shared state")
         return await self._authenticate(attempt, *shared)
 
-    def _hand_over(self, attempt: LoginAttempt) -> None:
-        # by way of the shared state, which ends with the attempt: the application has no use for the service's keys
+    def _pass_keys(self, attempt: LoginAttempt) -> None:
+        # in the shared state, which ends with the attempt: the application never gets the service's keys
         if self._acceptor is not None:
             attempt.shared_state[SHARED_ACCEPTOR] = self._acceptor
 
-    async def _ask_whether_stale(self) -> str | None:
+    async def _stale_key(self) -> str | None:
         if self._keytab_login is None:
             return None
         with anyio.move_on_after(_START_LIMIT):
@@ -217,17 +237,17 @@ class Kerberos5LoginModule(PasswordLoginModule):
 
         realm = libkrb5.default_realm()
         if realm is None:
-            raise ConfigError("krb5.conf has no default_realm, so that user names without a realm mean nothing")
+            raise ConfigError("krb5.conf has no default_realm, which user names without a realm need")
         if not self.options.verifyKDC:
-            self.context.warn("kerberos5: verifyKDC=false believes whoever answers in the KDC's place")
+            self.context.warn("kerberos5: verifyKDC=false accepts the answer of any server in the KDC's place")
             return PasswordCheck(realm, ())
         try:
             keytab = self._keytab(self.options.verifyKeyTab or self.options.keyTab)
         except ConfigError as error:
             reason = error.problems[0].message
-            message = f"passwords need a keytab that proves the KDC (verifyKeyTab, or verifyKDC=false): {reason}"
+            message = f"passwords need a keytab that verifies the KDC (verifyKeyTab, or verifyKDC=false): {reason}"
             raise ConfigError(message) from None
-        services = tuple(Acceptor(keytab, name) for name in keytab.principals[:_PROVING_SERVICES])
+        services = tuple(Acceptor(keytab, name) for name in keytab.principals[:_VERIFYING_SERVICES])
         return PasswordCheck(realm, services)
 
     @property

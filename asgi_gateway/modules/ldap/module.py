@@ -79,7 +79,6 @@ class LdapLoginModule(PasswordLoginModule):
         wanted = (self._authz_attribute, options.userNameAttribute, options.memberOfAttribute)
         self._attributes = tuple(name for name in wanted if name is not None)
         self._mode: Mode = options.mode
-        self.ends_within = self._directory.budget
         if options.lookupOnly:
             self.authenticates = False
             self.needs_credentials = False

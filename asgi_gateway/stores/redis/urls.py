@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -11,7 +12,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 from asgi_gateway._runtime.secret_files import read_secret
 from asgi_gateway.errors import ConfigError
 
-__all__ = ["PORT", "options_of", "parse"]
+__all__ = ["PORT", "TlsFiles", "options_of", "parse"]
 
 PORT = 6379
 _logger = logging.getLogger("asgi_gateway.stores.redis")
@@ -19,6 +20,11 @@ _SCHEMES = ("redis", "rediss", "unix")
 
 
 def parse(urls: Sequence[str]) -> list[SplitResult]:
+    """Return the parts of Redis URLs.
+
+    Raises:
+        ConfigError: a URL is invalid, or they do not go together.
+    """
     parsed = []
     for url in urls:
         try:
@@ -40,15 +46,21 @@ def parse(urls: Sequence[str]) -> list[SplitResult]:
     return parsed
 
 
-def options_of(
-    url: SplitResult,
-    password_file: str | Path | None,
-    ca_file: str | Path | None,
-    cert_file: str | Path | None,
-    key_file: str | Path | None,
-    cluster: bool,
-) -> dict[str, Any]:
-    """What redis-py wants to know of a URL and its companions."""
+@dataclass(frozen=True, slots=True)
+class TlsFiles:
+    """Files for TLS: certificates to trust, the client's certificate, its key."""
+
+    ca: str | Path | None = None
+    cert: str | Path | None = None
+    key: str | Path | None = None
+
+
+def options_of(url: SplitResult, password_file: str | Path | None, tls: TlsFiles, cluster: bool) -> dict[str, Any]:
+    """Return redis-py's options for a URL and the files that go with it.
+
+    Raises:
+        ConfigError: they are invalid, or a file is missing or cannot be read.
+    """
     options: dict[str, Any] = {"username": unquote(url.username) if url.username else None}
     options["password"] = unquote(url.password) if url.password else None
     if password_file is not None:
@@ -60,13 +72,13 @@ def options_of(
         options["db"] = int(db)
     if url.scheme == "unix":
         options["unix_socket_path"] = unquote(url.path)
-    files = {"ssl_ca_certs": ca_file, "ssl_certfile": cert_file, "ssl_keyfile": key_file}
+    files = {"ssl_ca_certs": tls.ca, "ssl_certfile": tls.cert, "ssl_keyfile": tls.key}
     given = {name: Path(file) for name, file in files.items() if file is not None}
     if given and url.scheme != "rediss":
         raise ConfigError("certificates are for TLS: the URL must begin with rediss://")
     for file in given.values():
         if not file.is_file():
-            raise ConfigError(f"{file} is not there")
+            raise ConfigError(f"{file} is missing")
     if url.scheme == "rediss":
         options |= {"ssl": True, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
         options |= {name: str(file) for name, file in given.items()}

@@ -5,22 +5,34 @@ anything. Each writing transaction notes how far that clock has come. After a re
 entries go on from there: the time that the host was down is added to them, never taken away.
 """
 
+# ruff: noqa: S608 - the names of tables are constants of this file
+
 from __future__ import annotations
 
+import asyncio
+import copy
 import sqlite3
 import time
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Annotated
 
-import anyio
 from pydantic import BeforeValidator, Field
 
 from asgi_gateway.errors import StateFull
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.option_types import ModuleOptions, parse_duration
-from asgi_gateway.plugins.state_store import Listing, MessageLog, PositionLost, StateStore, check_ttl, hashed
+from asgi_gateway.plugins.state_store import (
+    Listing,
+    MessageLog,
+    Partition,
+    PositionLost,
+    StateStore,
+    check_ttl,
+    hashed,
+)
 from asgi_gateway.stores.sqlite.database import Database
 
 __all__ = ["SqliteOptions", "SqliteState"]
@@ -30,10 +42,48 @@ _MESSAGES = 10_000
 _POLL = 0.25  # seconds between two looks for messages
 _CLOCK_TOLERANCE = 1.0  # seconds; another process may have read the clock after us and written before
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+_EVICTING = (Partition.SESSIONS, Partition.CHALLENGES, Partition.SOCKETS)
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """A part of the file: the table of its entries, and the bound that puts keep.
+
+    Args:
+        table: the table's name.
+        evicts: whether the entry that would expire first is removed at the bound, instead of refusing a new one.
+        bound: the number of entries at most.
+    """
+
+    table: str
+    evicts: bool
+    bound: int
+
+    @property
+    def held(self) -> str:
+        """The SQL of the number of entries."""
+        return "SELECT held FROM host" if self.table == "entries" else self._of_partition("SELECT held FROM partitions")
+
+    @property
+    def change_held(self) -> str:
+        """The SQL that adds a parameter to the number of entries."""
+        if self.table == "entries":
+            return "UPDATE host SET held = held + ?"
+        return self._of_partition("UPDATE partitions SET held = held + ?")
+
+    def _of_partition(self, statement: str) -> str:
+        return f"{statement} WHERE name = '{self.table}'"
+
+
+_ENTRY_TABLES = ("entries", *(kind.value for kind in _EVICTING))
 _SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS entries"
-    " (key BLOB PRIMARY KEY, value BLOB NOT NULL, expires REAL NOT NULL) WITHOUT ROWID",
-    "CREATE INDEX IF NOT EXISTS entries_expires ON entries (expires)",
+    *(
+        f"CREATE TABLE IF NOT EXISTS {table}"
+        " (key BLOB PRIMARY KEY, value BLOB NOT NULL, expires REAL NOT NULL) WITHOUT ROWID"
+        for table in _ENTRY_TABLES
+    ),
+    *(f"CREATE INDEX IF NOT EXISTS {table}_expires ON {table} (expires)" for table in _ENTRY_TABLES),
+    "CREATE TABLE IF NOT EXISTS partitions (name TEXT PRIMARY KEY, held INTEGER NOT NULL) WITHOUT ROWID",
     "CREATE TABLE IF NOT EXISTS host"
     " (id INTEGER PRIMARY KEY CHECK (id = 0), boot TEXT NOT NULL, seen REAL NOT NULL, held INTEGER NOT NULL)",
     "CREATE TABLE IF NOT EXISTS messages"
@@ -48,9 +98,9 @@ class SqliteOptions(ModuleOptions):
     """Options of the store ``sqlite``.
 
     Args:
-        file: the file; created if it is not there.
-        namespace: keeps apart what several gateways put into one file.
-        max_entries: (``max-entries``) how many entries the file holds at most.
+        file: the file; created if it is missing.
+        namespace: keeps the entries of several gateways in one file apart.
+        max_entries: (``max-entries``) the number of entries that the file, and each partition, holds at most.
         timeout: how long a call may take.
     """
 
@@ -66,18 +116,18 @@ class SqliteState(StateStore, MessageLog, Listing):
     Any event loop may use it, and a process forked after ``open`` gets a connection of its own.
 
     Args:
-        path: the file; created, for this user alone, if it is not there. Its directory must be there and be on a disk
-            of this host, not on a network file system.
-        namespace: keeps apart what several gateways put into one file.
-        clock: where time comes from; its monotonic clock must be the same for all processes.
-        max_entries: how many entries the file holds at most; further ones are refused with StateFull, since dropping
-            one early would allow a replay.
+        path: the file; created, for this user alone, if it is missing. Its directory must exist and be on a disk of
+            this host, not on a network file system.
+        namespace: keeps the entries of several gateways in one file apart.
+        clock: the source of time; its monotonic clock must be the same for all processes.
+        max_entries: the number of entries that the file, and each of its partitions, holds at most. At the bound the
+            store itself refuses further entries with StateFull, since to remove one early would allow a replay.
         timeout: seconds after which a call gives up with StateUnavailable.
-        boot_id: what names the host's present run; by default the kernel says. Where it does not (not Linux), a restart
+        boot_id: names the host's present run; by default the kernel's. Where the kernel has none (not Linux), a restart
             is noticed by the monotonic clock's having gone back.
 
     Raises:
-        ValueError: ``max_entries`` or ``timeout`` makes no sense.
+        ValueError: ``max_entries`` or ``timeout`` is out of range.
     """
 
     shared = True
@@ -108,12 +158,24 @@ class SqliteState(StateStore, MessageLog, Listing):
         self._path = Path(path).absolute()
         self._namespace = namespace
         self._monotonic = (clock or SystemClock()).monotonic
-        self._max_entries = max_entries
+        self._part = _Part("entries", False, max_entries)
         self._boot_id = _boot_id() if boot_id is None else boot_id
         self._database = Database(self._path, self._prepare, timeout)
 
+    @property
+    def identity(self) -> str:
+        return f"sqlite {self._path} {self._namespace}"
+
+    def partition(self, kind: Partition) -> SqliteState:
+        part = copy.copy(self)
+        if kind is Partition.REVOCATIONS:
+            part._part = _Part("entries", False, self._part.bound + max(16, self._part.bound // 10))
+        else:
+            part._part = _Part(kind.value, True, self._part.bound)
+        return part
+
     async def open(self) -> None:
-        """Open the file, and create it if need be.
+        """Open the file, and create it if it is missing.
 
         Raises:
             StateUnavailable: it cannot be opened and written, or is another program's.
@@ -125,12 +187,12 @@ class SqliteState(StateStore, MessageLog, Listing):
 
     async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
         check_ttl(ttl)
-        there = await self._database.call(partial(self._put, hashed(self._namespace, key), _bytes(value), ttl))
-        return None if there is None else _text(there)
+        present = await self._database.call(partial(self._put, hashed(self._namespace, key), _bytes(value), ttl))
+        return None if present is None else _text(present)
 
     async def get(self, key: str) -> str | None:
-        there = await self._database.call(partial(self._get, hashed(self._namespace, key)), writes=False)
-        return None if there is None else _text(there)
+        value = await self._database.call(partial(self._get, hashed(self._namespace, key)), writes=False)
+        return None if value is None else _text(value)
 
     async def remove(self, key: str, value: str) -> bool:
         return await self._database.call(partial(self._remove, hashed(self._namespace, key), _bytes(value)))
@@ -138,6 +200,13 @@ class SqliteState(StateStore, MessageLog, Listing):
     async def extend(self, key: str, value: str, ttl: float) -> bool:
         check_ttl(ttl)
         return await self._database.call(partial(self._extend, hashed(self._namespace, key), _bytes(value), ttl))
+
+    async def replace(self, key: str, old: str | None, new: str, ttl: float) -> bool:
+        if old is None:
+            return await self.put_if_absent(key, new, ttl) is None
+        check_ttl(ttl)
+        name = hashed(self._namespace, key)
+        return await self._database.call(partial(self._replace, name, _bytes(old), _bytes(new), ttl))
 
     async def append(self, message: str) -> None:
         await self._database.call(partial(self._append, message))
@@ -148,7 +217,7 @@ class SqliteState(StateStore, MessageLog, Listing):
             found = await self._database.call(partial(self._after, position), writes=False)
             if position is None or found[1] or time.monotonic() >= end:
                 return found
-            await anyio.sleep(min(_POLL, wait))
+            await asyncio.sleep(min(_POLL, wait))
 
     async def enlist(self, name: str, text: str, ttl: float) -> None:
         check_ttl(ttl)
@@ -164,7 +233,7 @@ class SqliteState(StateStore, MessageLog, Listing):
         return [_text(text) for (text,) in rows]
 
     async def left(self, key: str) -> float | None:
-        query = "SELECT expires - ? FROM entries WHERE key = ? AND expires > ?"
+        query = f"SELECT expires - ? FROM {self._part.table} WHERE key = ? AND expires > ?"
         now = self._monotonic()
         values = (now, hashed(self._namespace, key), now)
         row = await self._database.call(lambda connection: connection.execute(query, values).fetchone(), writes=False)
@@ -176,41 +245,60 @@ class SqliteState(StateStore, MessageLog, Listing):
     # What follows runs in the database's thread, in a transaction.
 
     def _put(self, key: bytes, value: bytes, ttl: float, connection: sqlite3.Connection) -> bytes | None:
-        now = self._monotonic()
-        row = connection.execute("SELECT value FROM entries WHERE key = ? AND expires > ?", (key, now)).fetchone()
+        part, now = self._part, self._monotonic()
+        query = f"SELECT value FROM {part.table} WHERE key = ? AND expires > ?"
+        row = connection.execute(query, (key, now)).fetchone()
         if row is not None:
-            there: bytes = row[0]
-            return there
+            present: bytes = row[0]
+            return present
         purged = connection.execute(
-            "DELETE FROM entries WHERE key = ? OR key IN"
-            " (SELECT key FROM entries WHERE expires <= ? ORDER BY expires LIMIT ?)",
+            f"DELETE FROM {part.table} WHERE key = ? OR key IN"
+            f" (SELECT key FROM {part.table} WHERE expires <= ? ORDER BY expires LIMIT ?)",
             (key, now, _PURGED_PER_PUT),
         ).rowcount
-        (held,) = connection.execute("SELECT held FROM host").fetchone()
-        full = held - purged >= self._max_entries
+        held = connection.execute(part.held).fetchone()[0] - purged
+        surplus = held + 1 - part.bound
+        if surplus > 0 and part.evicts:
+            surplus -= (removed := self._remove_first(surplus, connection))
+            purged += removed
+        full = surplus > 0
         if not full:
-            connection.execute("INSERT INTO entries VALUES (?, ?, ?)", (key, value, now + ttl))
-        connection.execute("UPDATE host SET held = ?, seen = max(seen, ?)", (held - purged + (not full), now))
+            connection.execute(f"INSERT INTO {part.table} VALUES (?, ?, ?)", (key, value, now + ttl))
+        connection.execute(part.change_held, ((not full) - purged,))
+        connection.execute("UPDATE host SET seen = max(seen, ?)", (now,))
         if full:
-            raise StateFull(f"{self._path} holds {self._max_entries} entries, its bound")
+            raise StateFull(f"{self._path} holds {part.bound} entries, its bound")
         return None
 
+    def _remove_first(self, number: int, connection: sqlite3.Connection) -> int:
+        """Remove the entries that would expire first. Return their number."""
+        table = self._part.table
+        statement = f"DELETE FROM {table} WHERE key IN (SELECT key FROM {table} ORDER BY expires LIMIT ?)"
+        return connection.execute(statement, (number,)).rowcount
+
     def _get(self, key: bytes, connection: sqlite3.Connection) -> bytes | None:
-        query = "SELECT value FROM entries WHERE key = ? AND expires > ?"
+        query = f"SELECT value FROM {self._part.table} WHERE key = ? AND expires > ?"
         row = connection.execute(query, (key, self._monotonic())).fetchone()
         return None if row is None else row[0]
 
     def _remove(self, key: bytes, value: bytes, connection: sqlite3.Connection) -> bool:
-        statement = "DELETE FROM entries WHERE key = ? AND value = ? AND expires > ?"
+        statement = f"DELETE FROM {self._part.table} WHERE key = ? AND value = ? AND expires > ?"
         removed = connection.execute(statement, (key, value, self._monotonic())).rowcount == 1
         if removed:
-            connection.execute("UPDATE host SET held = held - 1")
+            connection.execute(self._part.change_held, (-1,))
         return removed
 
     def _extend(self, key: bytes, value: bytes, ttl: float, connection: sqlite3.Connection) -> bool:
         now = self._monotonic()
-        statement = "UPDATE entries SET expires = max(expires, ?) WHERE key = ? AND value = ? AND expires > ?"
+        statement = (
+            f"UPDATE {self._part.table} SET expires = max(expires, ?) WHERE key = ? AND value = ? AND expires > ?"
+        )
         return connection.execute(statement, (now + ttl, key, value, now)).rowcount == 1
+
+    def _replace(self, key: bytes, old: bytes, new: bytes, ttl: float, connection: sqlite3.Connection) -> bool:
+        now = self._monotonic()
+        statement = f"UPDATE {self._part.table} SET value = ?, expires = ? WHERE key = ? AND value = ? AND expires > ?"
+        return connection.execute(statement, (new, now + ttl, key, old, now)).rowcount == 1
 
     def _enlist(self, name: bytes, text: bytes, ttl: float, connection: sqlite3.Connection) -> None:
         now = self._monotonic()
@@ -244,14 +332,18 @@ class SqliteState(StateStore, MessageLog, Listing):
             connection.execute(statement)
         now = self._monotonic()
         connection.execute("INSERT OR IGNORE INTO host VALUES (0, ?, ?, 0)", (self._boot_id, now))
+        connection.executemany("INSERT OR IGNORE INTO partitions VALUES (?, 0)", [(kind.value,) for kind in _EVICTING])
         boot_id, seen = connection.execute("SELECT boot, seen FROM host").fetchone()
         if boot_id != self._boot_id or now < seen - _CLOCK_TOLERANCE:
-            for table in ("entries", "listed"):
-                connection.execute(f"DELETE FROM {table} WHERE expires <= ?", (seen,))  # noqa: S608
-                connection.execute(f"UPDATE {table} SET expires = expires - ? + ?", (seen, now))  # noqa: S608
+            for table in (*_ENTRY_TABLES, "listed"):
+                connection.execute(f"DELETE FROM {table} WHERE expires <= ?", (seen,))
+                connection.execute(f"UPDATE {table} SET expires = expires - ? + ?", (seen, now))
             connection.execute(
                 "UPDATE host SET boot = ?, seen = ?, held = (SELECT count(*) FROM entries)", (self._boot_id, now)
             )
+            for kind in _EVICTING:
+                count = f"(SELECT count(*) FROM {kind.value})"
+                connection.execute(f"UPDATE partitions SET held = {count} WHERE name = ?", (kind.value,))
 
 
 def _boot_id() -> str:

@@ -1,7 +1,7 @@
-"""An SQLite file, and the one thread of this process that talks to it.
+"""An SQLite file, and the one thread of this process that uses it.
 
-All calls that wait are answered in one transaction, so that a burst costs one commit. Callers wait a bounded time,
-whatever the disk does. Nothing here knows what the calls are about.
+All waiting calls are answered in one transaction, so that a burst costs one commit. Callers wait a bounded time,
+however long the disk takes. This file knows nothing of what the calls do.
 """
 
 from __future__ import annotations
@@ -17,9 +17,6 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeAlias, TypeVar
-
-import anyio
-import anyio.to_thread
 
 from asgi_gateway.errors import StateError, StateFull, StateUnavailable
 
@@ -37,7 +34,7 @@ _RETRY = 0.001
 
 
 class _Call:
-    """Some work on its way to the thread, and its answer on the way back."""
+    """Work for the thread, and its answer."""
 
     __slots__ = ("abandoned", "answer", "done", "schedule", "work", "writes")
 
@@ -45,8 +42,8 @@ class _Call:
         self.work = work
         self.writes = writes
         self.answer: Any = None
-        self.done = anyio.Event()
-        self.schedule = _scheduler()
+        self.done = asyncio.Event()
+        self.schedule: Schedule = asyncio.get_running_loop().call_soon_threadsafe
         self.abandoned = False
 
 
@@ -56,7 +53,7 @@ class Database:
     A process forked after the first use gets a connection of its own.
 
     Args:
-        path: the file; created, for this user alone, if it is not there.
+        path: the file; created, for this user alone, if it is missing.
         prepare: makes the tables; called in a transaction of its own on each new connection.
         timeout: seconds after which a call gives up with StateUnavailable.
     """
@@ -70,7 +67,7 @@ class Database:
         self._pid = 0
 
     async def call(self, work: Work[T], *, writes: bool = True) -> T:
-        """Do some work in a transaction, together with other calls' work.
+        """Do work in a transaction, together with the work of other calls.
 
         Args:
             work: given the connection, in the thread. A StateError that it raises is its caller's answer; what it has
@@ -78,7 +75,7 @@ class Database:
             writes: whether it writes; work that only reads waits for no other process.
 
         Raises:
-            StateUnavailable: the file cannot be used now, or the time is over. The work may still be done later.
+            StateUnavailable: the file cannot be used now, or the timeout is over. The work may still be done later.
             StateFull: the disk is full.
         """
         if self._thread is None or self._pid != os.getpid():
@@ -88,23 +85,23 @@ class Database:
         call = _Call(work, writes)
         self._queue.put(call)
         try:
-            with anyio.move_on_after(self._timeout):
+            async with asyncio.timeout(self._timeout):
                 await call.done.wait()
+        except TimeoutError:
+            raise StateUnavailable(f"{self._path} did not answer within {self._timeout:g} seconds") from None
         finally:
             call.abandoned = True
-        if not call.done.is_set():
-            raise StateUnavailable(f"{self._path} did not answer within {self._timeout:g} seconds")
         if isinstance(call.answer, StateError):
             raise type(call.answer)(*call.answer.args)  # a new one: it may be the answer to several callers
         answer: T = call.answer
         return answer
 
     async def close(self) -> None:
-        """Answer what waits, then close the file; waits for it a bounded time."""
+        """Answer the waiting calls, then close the file. Wait for it for at most the timeout."""
         thread, self._thread = self._thread, None
         if thread is not None and self._pid == os.getpid():
             self._queue.put(None)
-            await anyio.to_thread.run_sync(thread.join, self._timeout)
+            await asyncio.to_thread(thread.join, self._timeout)
 
     def _start(self) -> None:
         self._pid = os.getpid()
@@ -113,7 +110,7 @@ class Database:
         self._thread.start()
 
     def _serve(self, queue: SimpleQueue[_Call | None]) -> None:
-        """The thread: answer calls, all that wait in one transaction, until None comes."""
+        """Run the thread: answer calls, all that wait in one transaction, until None comes."""
         connection: sqlite3.Connection | None = None
         inode: tuple[int, int] | None = None
         going = True
@@ -151,7 +148,7 @@ class Database:
                 raise sqlite3.DatabaseError("it is another program's database")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = NORMAL")
-            connection.execute("PRAGMA busy_timeout = 0")  # from here on _begin waits, with a finer hand
+            connection.execute("PRAGMA busy_timeout = 0")  # from here on _begin waits, in shorter steps
             self._begin(connection)
             self._prepare(connection)
             connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
@@ -176,7 +173,7 @@ class Database:
         return answers
 
     def _begin(self, connection: sqlite3.Connection) -> None:
-        """Take the write lock; SQLite's own waiting sleeps so long that a busy neighbour starves us."""
+        """Take the write lock. SQLite's own wait sleeps so long that a busy process starves this one."""
         end = time.monotonic() + self._timeout / 2
         while True:
             try:
@@ -220,13 +217,3 @@ def _deliver(batch: Sequence[_Call], answers: Sequence[Any]) -> None:
 def _wake(calls: Sequence[_Call]) -> None:
     for call in calls:
         call.done.set()
-
-
-def _scheduler() -> Schedule:
-    """How another thread makes the running event loop call something."""
-    try:
-        return asyncio.get_running_loop().call_soon_threadsafe
-    except RuntimeError:
-        import trio
-
-        return trio.lowlevel.current_trio_token().run_sync_soon

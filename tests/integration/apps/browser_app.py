@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import signal
+from collections.abc import Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -59,7 +60,7 @@ async def end(websocket: WebSocket) -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def _realm(name: str, scheme: str, module: dict[str, object]) -> dict[str, object]:
+def _realm(name: str, scheme: str, module: Mapping[str, object]) -> dict[str, object]:
     return {
         "name": name,
         "authentication": {"http-challenge-scheme": scheme, "login-modules": [{"success": "required", **module}]},

@@ -25,7 +25,7 @@ class SlowToOpen(LoginModule):
     async def login(self, attempt: LoginAttempt) -> Grant:
         if not self.ready or self.opened != 1:
             raise LoginFailed("asked before it was opened, or opened twice")
-        return Grant([UserPrincipal(attempt.username or "nobody")])
+        return Grant((UserPrincipal(attempt.username or "nobody"),))
 
 
 class CannotOpen(LoginModule):
@@ -47,3 +47,5 @@ def gateway(module: type[LoginModule]) -> GatewayMiddleware:
 
 slow = gateway(SlowToOpen)
 broken = gateway(CannotOpen)
+added = Starlette(routes=[Route("/", hello)])
+added.add_middleware(GatewayMiddleware, config="no-such-gateway.yaml")

@@ -301,7 +301,7 @@ async def test_revoked(tmp_path: Path, options: dict[str, Any]) -> None:
     assert 'no "jti"' in await _refused(module, token(kid="one"))
     grant = await module.login(_bearing(token(kid="one", jti="y")))
     assert grant is not None
-    assert grant.public_credentials == (RevocationKey("token", "y", "https://issuer"),)
+    assert grant.revocation_keys == (RevocationKey("token", "y", "https://issuer"),)
 
 
 async def test_many_times(tmp_path: Path) -> None:

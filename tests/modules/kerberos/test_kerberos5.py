@@ -58,6 +58,11 @@ def test_defaults() -> None:
         ({"verifyKDC": "false", "verifyKeyTab": "x"}, "contradicts"),
         ({"useKeyTab": "yes"}, "neither true nor false"),
         ({"useKeytab": "true"}, "Extra inputs"),
+        ({"principal": ""}, "invalid principal .leave principal out for none"),
+        ({"principal": "alice@"}, "invalid principal"),
+        ({"principal": "a@b@EXAMPLE.COM"}, "invalid principal"),
+        ({"principal": "a\\@b"}, "escaped or control characters"),
+        (ACCEPTOR | {"principal": ""}, "invalid principal"),
     ],
 )
 def test_illegal(options: dict[str, Any], message: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+from pathlib import Path
 
 import anyio
 import pytest
@@ -12,11 +13,12 @@ from asgi_gateway.modules.keystore import KeyStoreLoginModule, KeyStoreOptions
 from tests import helpers
 from tests.keystores import PASSWORD, STORES
 from tests.modules.keystore import LOCAL, OWN_KEYS
+from tests.modules.keystore.conftest import Make
 
 pytestmark = pytest.mark.anyio
 
 
-async def test_new_keystore_takes_effect(module, folder):
+async def test_new_keystore_takes_effect(module: Make, folder: Path) -> None:
     """A keystore that is replaced counts at the next login: whoever is no longer in it gets in no more."""
     made = module()
     assert await made.login(helpers.attempt("alice", PASSWORD))
@@ -25,7 +27,7 @@ async def test_new_keystore_takes_effect(module, folder):
         await made.login(helpers.attempt("alice", PASSWORD))
 
 
-async def test_remembered_logins_are_forgotten(folder):
+async def test_remembered_logins_are_forgotten(folder: Path) -> None:
     """A new keystore makes the realm forget whom it remembers, once for each change, while the module is open."""
     forgotten = threading.Semaphore(0)
     made = helpers.context(folder, invalidate=forgotten.release)
@@ -46,7 +48,7 @@ async def test_remembered_logins_are_forgotten(folder):
 
 
 @pytest.mark.parametrize("lost", ["users.jks", "store.pw"])
-async def test_files_lost(module, folder, lost):
+async def test_files_lost(module: Make, folder: Path, lost: str) -> None:
     """A keystore or password file that is lost after the start is no wrong password, and it may come back."""
     made = module(**OWN_KEYS)
     (folder / lost).rename(folder / "away")
@@ -59,7 +61,7 @@ async def test_files_lost(module, folder, lost):
 @pytest.mark.parametrize(
     ("lost", "new"), [("store.pw", "wrong.pw"), ("alice.pw", "wrong.pw"), ("users.jks", "empty.jks")]
 )
-async def test_files_changed(module, folder, lost, new):
+async def test_files_changed(module: Make, folder: Path, lost: str, new: str) -> None:
     """A password file that no longer fits, and a keystore without keys, are no fault of the client."""
     made = module(**LOCAL)
     shutil.copy(folder / new, folder / lost)
@@ -67,14 +69,14 @@ async def test_files_changed(module, folder, lost, new):
         await made.login(helpers.attempt("Alice", "Alice-secret"))
 
 
-async def test_one_at_a_time(module, monkeypatch):
+async def test_one_at_a_time(module: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Logins open the keystore one after the other, and when too many wait, the next is told to come back."""
     monkeypatch.setattr(keystore, "_MOST_WAITING", 2)
     made = module()
     inside, go = threading.Semaphore(0), threading.Event()
     original, running, most = made._open, 0, 0
 
-    def slow(alias, password):
+    def slow(alias: str, password: str) -> object:
         nonlocal running, most
         running += 1
         most = max(most, running)
@@ -86,7 +88,7 @@ async def test_one_at_a_time(module, monkeypatch):
     monkeypatch.setattr(made, "_open", slow)
     grants = []
 
-    async def login():
+    async def login() -> None:
         grants.append(await made.login(helpers.attempt("bob", PASSWORD)))
 
     async with anyio.create_task_group() as group:
@@ -102,13 +104,13 @@ async def test_one_at_a_time(module, monkeypatch):
     assert most == 1
 
 
-async def test_clients_that_go_away(module, monkeypatch):
+async def test_clients_that_go_away(module: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The thread of a client that went away still counts: the next login waits until it has ended."""
     made = module()
     inside, go = threading.Semaphore(0), threading.Event()
     original, running = made._open, list[int]()
 
-    def slow(alias, password):
+    def slow(alias: str, password: str) -> object:
         running.append(len(running))
         inside.release()
         go.wait(10)
@@ -117,7 +119,7 @@ async def test_clients_that_go_away(module, monkeypatch):
 
     monkeypatch.setattr(made, "_open", slow)
 
-    async def gone(scope):
+    async def gone(scope: anyio.CancelScope) -> None:
         with scope:
             await made.login(helpers.attempt("bob", PASSWORD))
 
@@ -133,14 +135,14 @@ async def test_clients_that_go_away(module, monkeypatch):
         go.set()
 
 
-async def test_keystore_that_cannot_be_read_in_time(module, monkeypatch):
+async def test_keystore_that_cannot_be_read_in_time(module: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file system that hangs makes the login unavailable and not endless."""
     made = module()
     made.open_seconds = 0.01
     go = threading.Event()
     attempt = helpers.attempt("bob", PASSWORD)
 
-    async def hang(function, *args):
+    async def hang(function: object, *args: object) -> None:
         await anyio.to_thread.run_sync(go.wait, 10, abandon_on_cancel=True)
 
     monkeypatch.setattr(attempt, "run_blocking", hang)
@@ -168,13 +170,13 @@ async def test_keystore_that_cannot_be_read_in_time(module, monkeypatch):
         ({"keyStoreURL": "file:empty.jks", "keyStorePasswordURL": "file:store.pw"}, "no private key"),
     ],
 )
-async def test_start_stops(module, options, message):
+async def test_start_stops(module: Make, options: dict[str, str], message: str) -> None:
     """What makes every login fail stops the start."""
     with pytest.raises(ConfigError, match=message):
         module(**options)
 
 
-async def test_default_keystore(context, folder, monkeypatch):
+async def test_default_keystore(context: helpers.Context, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without keyStoreURL it is .keystore in the home directory."""
     monkeypatch.setenv("HOME", str(folder))
     shutil.copy(STORES / "users.p12", folder / ".keystore")
@@ -182,7 +184,7 @@ async def test_default_keystore(context, folder, monkeypatch):
     assert await made.login(helpers.attempt("bob", PASSWORD))
 
 
-async def test_warnings(module, context, folder):
+async def test_warnings(module: Make, context: helpers.Context, folder: Path) -> None:
     """A password file that others can read and a configured certificate that has expired are warnings at start."""
     (folder / "store.pw").chmod(0o644)
     module(**OWN_KEYS, keyStoreAlias="expired")
@@ -191,7 +193,7 @@ async def test_warnings(module, context, folder):
     assert "'expired' expired on" in context.warnings[1]
 
 
-async def test_check(module, folder):
+async def test_check(module: Make, folder: Path) -> None:
     """The check reads the files once more and names what fails; it finds nothing where all is well."""
     made = module(**LOCAL, keyStoreAlias="alice")
     assert await made.check() == []

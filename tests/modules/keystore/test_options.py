@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
@@ -27,13 +28,13 @@ from asgi_gateway.modules.keystore import KeyStoreOptions, _path_of
         ({"keystoreURL": "file:users.p12"}, "Extra inputs"),
     ],
 )
-def test_options_refused(options, message):
+def test_options_refused(options: dict[str, str] | dict[str, Any] | dict[str, bool], message: str) -> None:
     """Options that cannot work, alone or together, are refused with the reason."""
     with pytest.raises(ValidationError, match=message):
         KeyStoreOptions(**options)
 
 
-def test_options():
+def test_options() -> None:
     """Types are known in any case, and the default keystore is the JDK's."""
     assert KeyStoreOptions(keyStoreType="jceks").keyStoreType == "JCEKS"
     assert KeyStoreOptions().keyStoreURL == "file:~/.keystore"
@@ -55,6 +56,6 @@ def test_options():
         ("file://~/.keystore", "~/.keystore"),
     ],
 )
-def test_file_urls(url, path):
+def test_file_urls(url: str, path: str) -> None:
     """A file: URL names a file with one, two or three slashes, or none; percent escapes are read."""
     assert _path_of(url) == Path(path)

@@ -51,6 +51,7 @@ async def database(path: Path, anyio_backend: str) -> AsyncIterator[Database]:
     await database.close()
 
 
+@pytest.mark.timing
 async def test_locked_by_a_neighbour(database: Database, path: Path) -> None:
     """While another process holds the lock, writers get StateUnavailable in time and readers are answered."""
     assert await database.call(_insert) == 1

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import anyio
 import pytest
 
 from asgi_gateway.errors import StateUnavailable
@@ -20,7 +19,7 @@ from asgi_gateway.plugins.state_store import PositionLost
 from asgi_gateway.stores import sqlite
 from asgi_gateway.stores.sqlite import SqliteState
 from tests.helpers import ManualClock
-from tests.stores.contract import BoundContract, ClockHarness, LogContract, StoreContract, model_test
+from tests.stores.contract import BoundContract, ClockHarness, LogContract, PartitionContract, StoreContract, model_test
 from tests.stores.listing_contract import ListingContract
 
 pytestmark = pytest.mark.anyio
@@ -64,6 +63,10 @@ class TestContract(StoreContract):
 
 class TestBound(BoundContract):
     """The SQLite store keeps its bound."""
+
+
+class TestPartitions(PartitionContract):
+    """The SQLite store's partitions keep the contract."""
 
 
 @pytest.fixture
@@ -240,15 +243,14 @@ async def test_file_of_another_program(tmp_path: Path) -> None:
 
 
 async def test_other_event_loops(tmp_path: Path) -> None:
-    """Event loops of other threads may use the same store, trio's too."""
+    """Event loops of other threads may use the same store."""
     state = SqliteState(tmp_path / "state.db")
     assert await state.put_if_absent("nonce", "value", 60) is None
 
     async def put() -> str | None:
         return await state.put_if_absent("nonce", "other", 60)
 
-    for backend in ("asyncio", "trio"):
-        assert await anyio.to_thread.run_sync(partial(anyio.run, put, backend=backend)) == "value", backend
+    assert await asyncio.to_thread(asyncio.run, put()) == "value"
     await state.close()
 
 

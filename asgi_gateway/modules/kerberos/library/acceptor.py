@@ -1,4 +1,7 @@
-"""The service's side of GSS-API: keys from a keytab, and one context for each client's handshake. No KDC is needed."""
+"""Accept Kerberos tickets: the service's keys from a keytab, and a GSS-API context for each handshake.
+
+No KDC is asked.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from asgi_gateway.modules.kerberos.library import libkrb5
 from asgi_gateway.modules.kerberos.library.errors import explain
 from asgi_gateway.modules.kerberos.library.keytab import Keytab
 
-__all__ = ["KRB5", "SPNEGO", "Accepted", "Acceptor", "Handshake"]
+__all__ = ["KRB5", "SPNEGO", "AcceptedClient", "Acceptor", "GssHandshake"]
 
 logger = logging.getLogger("asgi_gateway.kerberos.acceptor")
 
@@ -25,15 +28,15 @@ KRB5 = gssapi.MechType.kerberos
 SPNEGO = gssapi.OID.from_int_seq("1.3.6.1.5.5.2")
 
 
-@dataclass(slots=True)
-class Accepted:
-    """A client that proved who it is.
+@dataclass(slots=True, kw_only=True)
+class AcceptedClient:
+    """A client whose ticket was accepted.
 
     Args:
         principal: ``name@REALM``.
-        flags: what the two sides agreed on (``gssapi.RequirementFlag``).
-        fingerprint: the same for every use of one token and for no other token.
-        delegated: the client's own credentials if it delegated them, else None.
+        flags: the protections that both sides agreed on (``gssapi.RequirementFlag``).
+        fingerprint: identifies the token; every use of one token has the same.
+        delegated: the client's credentials (``gssapi.Credentials``) if they were delegated, else None.
     """
 
     principal: str
@@ -43,10 +46,12 @@ class Accepted:
 
 
 class Acceptor:
-    """A service's keys.
+    """The keys of a service.
+
+    A changed keytab is read again at the next handshake, so that a renewed one needs no restart.
 
     Args:
-        keytab: where the keys are; read again when the file changes, so that a renewed keytab needs no restart.
+        keytab: the keytab with the keys.
         principal: the service, with or without a realm; None for any in the keytab.
 
     Raises:
@@ -62,25 +67,25 @@ class Acceptor:
         self.realm = found.rpartition("@")[2]
         self._name = None if principal is None else gssapi.Name(found, gssapi.NameType.kerberos_principal)
         libkrb5.keep_configuration()
-        self._version = self._look()
+        self._version = self._file_version()
         self._credentials = self._acquire()
 
     def __repr__(self) -> str:
         return f"Acceptor({self.principal} from {self.keytab.path})"
 
-    def handshake(self) -> Handshake:
-        """A new context, for one client's first token."""
-        version = self._look()
+    def handshake(self) -> GssHandshake:
+        """Return a new handshake, for a client's first token."""
+        version = self._file_version()
         if version != self._version:
-            self._version = version  # first: what is said of a version that cannot be used is said once
+            self._version = version  # before it is read, so that the error of one version is logged once
             try:
                 self._credentials = self._acquire()
             except ConfigError as error:
-                logger.error("a changed keytab cannot be used, its last good version stays: %s", error)
-        return Handshake(self._credentials)
+                logger.error("cannot use the changed keytab, the last good version stays in use: %s", error)
+        return GssHandshake(self._credentials)
 
-    def _look(self) -> tuple[int, ...]:
-        """What tells one version of the file from another; empty for a file that is not there."""
+    def _file_version(self) -> tuple[int, ...]:
+        """Return what differs between two versions of the file; empty if the file is missing."""
         try:
             status = self.keytab.path.stat()
         except OSError:
@@ -90,28 +95,26 @@ class Acceptor:
     def _acquire(self) -> Any:
         try:
             with libkrb5.keytab_in_memory(self.keytab.name) as copy:
-                # Replays are refused for all workers alike, not by libkrb5's cache of one host.
+                # libkrb5's replay cache covers one host; ReplayGuard covers all workers.
                 store = {"keytab": copy, "rcache": "none:"}
                 found = gssapi.Credentials(name=self._name, usage="accept", mechs=[SPNEGO, KRB5], store=store)
             set_neg_mechs(found, [KRB5])
         except gssapi.exceptions.GSSError as error:
-            raise ConfigError(
-                f"keytab {self.keytab.path} cannot be used for {self.principal}: {explain(error)}"
-            ) from None
+            raise ConfigError(f"cannot use keytab {self.keytab.path} for {self.principal}: {explain(error)}") from None
         return found
 
 
-class Handshake:
-    """One client's handshake: give it tokens until it is complete.
+class GssHandshake:
+    """The handshake of one client, which takes tokens until it is complete.
 
-    It calls GSS-API's own functions: the gssapi package's SecurityContext takes longer than the library takes for the
-    ticket, and may hold an error back until the next look at the context.
+    It uses gssapi's raw functions: SecurityContext costs more time than the check of the ticket, and may defer an error
+    to the next access of the context.
 
     Args:
-        credentials: the acceptor's.
+        credentials: the acceptor's credentials (``gssapi.Credentials``).
 
     Attributes:
-        complete: whether the client is known.
+        complete: True once the client is authenticated.
     """
 
     def __init__(self, credentials: Any) -> None:
@@ -120,10 +123,13 @@ class Handshake:
         self._result: Any = None
 
     def step(self, token: bytes) -> bytes | None:
-        """Take the client's token.
+        """Process a token of the client.
+
+        Args:
+            token: the client's token.
 
         Returns:
-            the token to send back, or None.
+            The token to send back, or None.
 
         Raises:
             LoginFailed: the token is refused.
@@ -136,11 +142,14 @@ class Handshake:
         self.complete = not self._result.more_steps
         return self._result.token or None
 
-    def accepted(self, *, with_delegated: bool = False) -> Accepted:
-        """Who the client is. Ends the handshake: ask once, when it is complete.
+    def accepted(self, *, with_delegated: bool = False) -> AcceptedClient:
+        """Return the client of a complete handshake. It ends the handshake, so call it once.
+
+        Args:
+            with_delegated: include the credentials that the client delegated.
 
         Raises:
-            LoginFailed: the mechanism is not Kerberos, or the library cannot tell.
+            LoginFailed: the mechanism is not Kerberos, or the name in the ticket cannot be read.
         """
         result, self._result = self._result, None
         if result is None or not self.complete or result.mech != KRB5:
@@ -151,13 +160,13 @@ class Handshake:
             delegated = result.delegated_creds if with_delegated else None
             credentials = None if delegated is None else gssapi.Credentials(base=delegated)
         except (gssapi.exceptions.GSSError, UnicodeDecodeError) as error:
-            raise LoginFailed(f"the ticket's owner cannot be told: {error}") from None
-        return Accepted(principal, result.flags, fingerprint, credentials)
+            raise LoginFailed(f"cannot read the client's name from the ticket: {error}") from None
+        return AcceptedClient(principal=principal, flags=result.flags, fingerprint=fingerprint, delegated=credentials)
 
 
 def _fingerprint(context: Any, principal: str) -> str:
-    # The bytes of a token will not do: its outer layers are not protected, and a changed copy would look new. The
-    # initiator's key and first sequence number are inside the encrypted authenticator (RFC 4121 section 4.1).
+    # Not of the token's bytes: its outer layers are unprotected, so a changed copy would look like a new token. The
+    # initiator's key and first sequence number are in the encrypted authenticator (RFC 4121 section 4.1).
     lucid = krb5_export_lucid_sec_context(context, 1)
     key = lucid.cfx_kd.ctx_key if lucid.cfx_kd is not None else lucid.rfc1964_kd.key  # the latter for RC4
     material = b"\0".join((principal.encode(), str(lucid.recv_seq).encode(), key))

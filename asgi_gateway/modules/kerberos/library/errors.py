@@ -1,4 +1,4 @@
-"""What GSS-API's errors mean, in words that an operator can act on."""
+"""Translate GSS-API's errors into messages that an operator can act on."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from asgi_gateway.errors import ConfigError, LoginError, LoginFailed, LoginUnava
 
 __all__ = ["NOT_FOUND", "WRONG_KEY", "explain", "kdc_error", "protocol_code", "require_gssapi"]
 
-# krb5_err.et: the protocol's own codes (RFC 4120 section 7.5.9) stand at the table's base plus their number.
+# krb5_err.et: the protocol's own codes (RFC 4120 section 7.5.9) are the table's base plus their number.
 _BASE = -1765328384
 NOT_FOUND = 7
-"""The KDC does not know the service (KDC_ERR_S_PRINCIPAL_UNKNOWN)."""
+"""KDC_ERR_S_PRINCIPAL_UNKNOWN: the KDC does not know the service."""
 WRONG_KEY = frozenset((24, 31))
-"""The key, or password, is not the one that the KDC knows (KDC_ERR_PREAUTH_FAILED, KRB_AP_ERR_BAD_INTEGRITY)."""
+"""KDC_ERR_PREAUTH_FAILED, KRB_AP_ERR_BAD_INTEGRITY: the key or password differs from the KDC's."""
 _SERVICE_UNAVAILABLE, _GENERIC, _UNREACHABLE, _REALM_UNKNOWN, _REALM_UNRESOLVED = 29, 60, 156, 154, 220
 
-# The library's text, since minor codes that pass through SPNEGO are renumbered.
+# By the library's text, since SPNEGO renumbers minor codes.
 _HINTS = (
     ("Clock skew", "the clocks of the client, the KDC and this host differ by more than clockskew allows: check NTP"),
     ("is a replay", "the token was used before"),
@@ -40,10 +40,10 @@ _HINTS = (
 
 
 def require_gssapi() -> None:
-    """See to it that the gssapi package is there.
+    """Check that the gssapi package can be imported.
 
     Raises:
-        ConfigError: it is not; the message says what to install.
+        ConfigError: it cannot; the message names the extra to install.
     """
     try:
         import gssapi  # noqa: F401
@@ -52,9 +52,12 @@ def require_gssapi() -> None:
 
 
 def explain(error: Any) -> str:
-    """A GSSError in one line: what the library says, and what to look for.
+    """Return a GSSError in one line: the library's text, and a hint.
 
-    Call it in the thread that got the error: the library keeps its texts by thread.
+    Call it in the thread that got the error, since the library keeps its texts by thread.
+
+    Args:
+        error: the GSSError.
     """
     minor = _text(error, error.min_code, major=False)
     major = _text(error, error.maj_code, major=True)
@@ -64,21 +67,24 @@ def explain(error: Any) -> str:
 
 
 def protocol_code(error: Any) -> int:
-    """The number of a Kerberos error within its table; not meaningful for errors that passed through SPNEGO."""
+    """Return the protocol's number of a Kerberos error (RFC 4120 section 7.5.9).
+
+    It is meaningless for an error that passed through SPNEGO.
+    """
     code: int = error.min_code
     return (code - (1 << 32) if code >= 1 << 31 else code) - _BASE
 
 
 def kdc_error(error: Any, *, local_realm: bool, typed: tuple[str, ...] = ()) -> LoginError:
-    """What a failed exchange with the KDC means for a login.
+    """Return the login error for a failed exchange with the KDC.
 
     Args:
         error: the GSSError.
-        local_realm: whether the realm is the gateway's own, whose KDC must be there.
-        typed: what a user typed; it is kept out of the message, since people type passwords into the wrong field.
+        local_realm: True if the realm is the gateway's own, whose KDC must be reachable.
+        typed: texts that a user typed; the message omits them, since users type passwords into the wrong field.
 
     Returns:
-        LoginUnavailable if the KDC cannot be asked, LoginFailed if it said no.
+        LoginUnavailable if the KDC cannot be reached, LoginFailed if it refused.
     """
     code, text = protocol_code(error), explain(error)
     for word in typed:

@@ -1,4 +1,4 @@
-"""GSS-API tokens as they come in a request, looked at before the library sees them."""
+"""Decode the GSS-API tokens of requests, and check them before libkrb5 reads them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from asgi_gateway.errors import LoginFailed
 __all__ = ["MAX_TOKEN", "SHARED_ACCEPTOR", "SHARED_TOKEN", "begins_handshake", "decode_token", "encode_token"]
 
 SHARED_ACCEPTOR = "asgi_gateway.modules.kerberos.library.acceptor"
-"""Shared-state key under which kerberos5 hands its service's keys to gss."""
+"""The shared-state key under which kerberos5 passes its service's keys to gss."""
 SHARED_TOKEN = "asgi_gateway.gss.token"  # noqa: S105
-"""Shared-state key under which an earlier module may leave a token (base64) for gss's ``tryFirstToken``."""
+"""The shared-state key under which an earlier module may put a token (base64) for ``tryFirstToken`` of gss."""
 
 MAX_TOKEN = 65_535
-"""Characters of base64. A ticket of Active Directory with a full PAC stays under 48 KiB, its limit for such tokens."""
+"""Characters of base64. Active Directory limits tokens to 48 KiB, even with a full PAC."""
 
 _BEGIN = 0x60  # RFC 2743 section 3.1: [APPLICATION 0]
 _MECHANISMS = (
@@ -25,10 +25,10 @@ _NTLM = b"NTLMSSP\0"
 
 
 def decode_token(text: str | None) -> bytes:
-    """The token that a request carries in base64.
+    """Return the token that a request carries in base64.
 
     Raises:
-        LoginFailed: it is missing, too long, no base64, or a token of NTLM.
+        LoginFailed: the text is missing, too long, invalid base64, or a token of NTLM.
     """
     if not text:
         raise LoginFailed("the request carries no Negotiate token")
@@ -37,7 +37,7 @@ def decode_token(text: str | None) -> bytes:
     try:
         token = binascii.a2b_base64(text, strict_mode=True)
     except (binascii.Error, ValueError):
-        raise LoginFailed("the token is no base64") from None
+        raise LoginFailed("the token is invalid base64") from None
     if token.startswith(_NTLM):
         raise LoginFailed(
             "the client sent NTLM, not Kerberos: it has no ticket for this service (compare the URL's host and the SPN)"
@@ -46,20 +46,20 @@ def decode_token(text: str | None) -> bytes:
 
 
 def encode_token(token: bytes) -> str:
-    """A token as a header carries it."""
+    """Return a token as a header carries it."""
     return binascii.b2a_base64(token, newline=False).decode("ascii")
 
 
 def begins_handshake(token: bytes) -> bool:
-    """Whether a token opens a handshake; otherwise it goes on with one.
+    """Return True if a token begins a handshake, False if it continues one.
 
     Raises:
-        LoginFailed: it opens one of a mechanism that is neither SPNEGO nor Kerberos.
+        LoginFailed: it begins one of a mechanism other than SPNEGO and Kerberos.
     """
     if token[:1] != bytes((_BEGIN,)):
         return False
     length = token[1] if len(token) > 1 else 0
     start = 2 + (length & 0x7F if length & 0x80 else 0)
     if not token.startswith(_MECHANISMS, start):
-        raise LoginFailed("the token is of a mechanism that is neither SPNEGO nor Kerberos")
+        raise LoginFailed("unsupported mechanism: the token is neither SPNEGO nor Kerberos")
     return True

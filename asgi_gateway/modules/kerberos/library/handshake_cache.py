@@ -1,8 +1,8 @@
-"""Handshakes that need another leg, kept between two requests.
+"""Keep handshakes that need another leg, from one request to the next.
 
-Such a handshake holds no rights: whoever goes on with it must still prove, with a token of their own, who they are. It
-is kept for the connection it began on (the client's address and port), since that is where RFC 4559 lets it go on and
-what leads the next request to this process.
+An unfinished handshake grants nothing: the client that continues it must still authenticate with a token of its own.
+The key is the connection (the client's address and port), since RFC 4559 continues a handshake on its connection, and
+since the connection leads the next request to the same process.
 """
 
 from __future__ import annotations
@@ -11,35 +11,35 @@ from typing import Generic, TypeVar
 
 from asgi_gateway.plugins.clock import Clock
 
-__all__ = ["PendingHandshakes"]
+__all__ = ["HandshakeCache"]
 
 T = TypeVar("T")
 Connection = tuple[str, int]
 
 
-class PendingHandshakes(Generic[T]):
-    """At most one handshake for each connection, to be taken out once, within a short time.
+class HandshakeCache(Generic[T]):
+    """A cache of at most one handshake for each connection; each is taken out once, within ``ttl`` seconds.
 
-    When it is full, the oldest goes: to push out a handshake before its next leg, someone would need ``limit``
-    connections within one round trip; were new ones refused, ``limit`` connections would lock all out for ``ttl``.
+    A full cache drops the oldest handshake: an attacker would need ``limit`` connections within one round trip to drop
+    another client's. If it refused new ones, ``limit`` connections could lock everyone out for ``ttl`` seconds.
 
     Args:
-        clock: where time comes from.
-        ttl: seconds that a handshake may wait.
-        limit: how many may wait.
+        clock: the source of time.
+        ttl: seconds that a handshake is kept.
+        limit: the number of handshakes that are kept.
     """
 
     def __init__(self, clock: Clock, ttl: float = 30.0, limit: int = 1000) -> None:
         self._clock = clock
         self._ttl = ttl
         self._limit = limit
-        self._waiting: dict[Connection, tuple[float, T]] = {}  # the oldest first, since all live equally long
+        self._waiting: dict[Connection, tuple[float, T]] = {}  # the oldest first, since all have the same ttl
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def put(self, connection: Connection, handshake: T) -> None:
-        """Keep a handshake, in place of an older one of the same connection."""
+        """Add a handshake, in place of an older one of the same connection."""
         now = self._clock.monotonic()
         self._waiting.pop(connection, None)
         while self._waiting:
@@ -50,10 +50,10 @@ class PendingHandshakes(Generic[T]):
         self._waiting[connection] = (now + self._ttl, handshake)
 
     def take(self, connection: Connection) -> T | None:
-        """Take a connection's handshake out; None if it has none, or it waited too long."""
+        """Remove and return a connection's handshake; None if it has none or it expired."""
         expires, handshake = self._waiting.pop(connection, (0.0, None))
         return handshake if expires > self._clock.monotonic() else None
 
     def clear(self) -> None:
-        """Forget all."""
+        """Remove all handshakes."""
         self._waiting.clear()

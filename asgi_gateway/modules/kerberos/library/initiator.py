@@ -1,4 +1,4 @@
-"""Tickets that the gateway itself holds: from a ticket cache, or bought with a keytab. All of it blocks."""
+"""Get the gateway's own credentials, from a ticket cache or with a keytab. All of it blocks."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ logger = logging.getLogger("asgi_gateway.kerberos.own")
 
 _numbers = itertools.count()
 _RENEW_BELOW = 600
-"""Seconds of life left below which ``renewTGT`` renews."""
+"""``renewTGT`` renews a ticket that expires within so many seconds."""
 _RENEW_LIMIT = 20
-"""Seconds that a renewal may take."""
+"""The time limit of a renewal, in seconds."""
 
 
 class CacheLogin:
-    """Takes a ticket-granting ticket from a ticket cache.
+    """A login with the ticket-granting ticket of a ticket cache.
 
     Args:
         cache: the cache's name, None for the system's default.
-        principal: whose ticket it must be, None for anybody's.
-        renew: renew a ticket that ends soon.
+        principal: the owner that the ticket must have, None for any.
+        renew: renew a ticket that expires soon.
 
     Raises:
-        ConfigError: ``renew`` without the program that does it.
+        ConfigError: ``renew`` is set and the program kinit is missing.
     """
 
     def __init__(self, cache: str | None, principal: str | None, *, renew: bool) -> None:
@@ -46,10 +46,11 @@ class CacheLogin:
             raise ConfigError("renewTGT needs the program kinit (Debian: apt-get install krb5-user)")
 
     def login(self) -> Any:
-        """The credentials (``gssapi.Credentials``).
+        """Return the credentials (``gssapi.Credentials``).
 
         Raises:
-            LoginFailed: there are none, they are somebody else's, or they have expired.
+            LoginFailed: the cache has none of the principal, or they have expired.
+            LoginUnavailable: kinit cannot be run, or takes too long.
         """
         credentials, left = self._acquire()
         if left < _RENEW_BELOW and self._kinit is not None:
@@ -78,7 +79,7 @@ class CacheLogin:
     def _renew(self, kinit: str) -> None:
         command = [kinit, "-R", *(["-c", self._cache] if self._cache else []), *filter(None, [self._principal])]
         try:
-            # words of the configuration, and no shell
+            # the arguments are the configuration's, and no shell reads them
             subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True, timeout=_RENEW_LIMIT)  # noqa: S603
         except subprocess.CalledProcessError as error:
             reason = error.stderr.decode("utf-8", "replace").strip()
@@ -88,11 +89,11 @@ class CacheLogin:
 
 
 class KeytabLogin:
-    """Buys a ticket-granting ticket with a key; the library keeps it and buys another in time.
+    """A login with a key of a keytab; libkrb5 keeps the ticket and renews it in time.
 
     Args:
-        keytab: where the key is.
-        principal: whose key; None for the keytab's first.
+        keytab: the keytab with the key.
+        principal: the key's principal; None for the keytab's first.
 
     Raises:
         ConfigError: the keytab has no key of the principal.
@@ -107,11 +108,11 @@ class KeytabLogin:
         self._store = {"client_keytab": keytab.name, "ccache": f"MEMORY:asgi_gateway_{next(_numbers)}"}
 
     def login(self) -> Any:
-        """The credentials (``gssapi.Credentials``).
+        """Return the credentials (``gssapi.Credentials``).
 
         Raises:
             LoginFailed: the KDC refuses the key.
-            LoginUnavailable: the KDC cannot be asked.
+            LoginUnavailable: the KDC cannot be reached.
         """
         try:
             return self._acquire()
@@ -120,14 +121,14 @@ class KeytabLogin:
             raise type(outcome)(f"keytab {self.keytab.path}, {self.principal}: {outcome}") from None
 
     def stale_key(self) -> str | None:
-        """Why the KDC says that the key is not the principal's; None if it takes it, or has nothing to say on it."""
+        """Return the KDC's reason for refusing the key; None if it accepts the key, or cannot check it."""
         try:
             self._acquire()
         except gssapi.exceptions.GSSError as error:
             if protocol_code(error) in WRONG_KEY:
                 return f"keytab {self.keytab.path} has a stale key of {self.principal}: {explain(error)}"
             logger.info(
-                "keytab %s, %s: the KDC was asked about the key: %s", self.keytab.path, self.principal, explain(error)
+                "keytab %s, %s: cannot check the key with the KDC: %s", self.keytab.path, self.principal, explain(error)
             )
         return None
 

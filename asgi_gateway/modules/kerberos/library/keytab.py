@@ -1,4 +1,8 @@
-"""What a keytab holds, without its keys: gssapi cannot list one, and errors must say what is there.
+"""Read a keytab's principals and key versions, without its keys, for checks and error messages.
+
+The gssapi package cannot list a keytab. The krb5 package (pykrb5) can, and is not used: libkrb5 reports a truncated or
+damaged file as one with fewer keys, so that an operator would search for a key that was there. A test compares both on
+files that are whole.
 
 Source: MIT Kerberos, "Keytab file format" (version 0x0502).
 """
@@ -16,15 +20,17 @@ __all__ = ["Keytab", "KeytabEntry", "keytab_path", "read_keytab"]
 
 _MAGIC = b"\x05\x02"
 _MAX_SIZE = 4 * 1024 * 1024
+_ESCAPES = str.maketrans({"\\": "\\\\", "/": "\\/", "@": "\\@", "\n": "\\n", "\t": "\\t", "\b": "\\b", "\0": "\\0"})
+"""krb5_unparse_name: a separator inside a component is escaped."""
 _TYPE = re.compile(r"([A-Za-z]{2,}):(.*)", re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class KeytabEntry:
-    """One key's label.
+    """The description of one key.
 
     Args:
-        principal: such as ``HTTP/www.example.com@EXAMPLE.COM``.
+        principal: the name as libkrb5 writes it, such as ``HTTP/www.example.com@EXAMPLE.COM``.
         version: the key's version number (kvno).
         key_type: the encryption type's number (RFC 3961 registry): 18 is aes256-cts-hmac-sha1-96.
     """
@@ -36,11 +42,11 @@ class KeytabEntry:
 
 @dataclass(frozen=True, slots=True)
 class Keytab:
-    """A keytab file that was there, readable and not empty when it was looked at.
+    """The contents of a keytab file with at least one key, when it was read.
 
     Args:
         path: the file.
-        entries: its keys' labels.
+        entries: the descriptions of its keys.
     """
 
     path: Path
@@ -48,16 +54,16 @@ class Keytab:
 
     @property
     def principals(self) -> tuple[str, ...]:
-        """The principals it has keys of, each once, in the file's order."""
+        """The principals of the keys, each once, in the file's order."""
         return tuple(dict.fromkeys(entry.principal for entry in self.entries))
 
     @property
     def name(self) -> str:
-        """The name libkrb5 knows it by."""
+        """The keytab's name for libkrb5."""
         return f"FILE:{self.path}"
 
     def describe(self) -> str:
-        """Its principals and key versions, for messages."""
+        """Return the principals and key versions, for messages."""
         versions = {
             principal: sorted({entry.version for entry in self.entries if entry.principal == principal})
             for principal in self.principals
@@ -65,40 +71,43 @@ class Keytab:
         return ", ".join(f"{name} (kvno {', '.join(map(str, numbers))})" for name, numbers in versions.items())
 
     def find(self, principal: str) -> str | None:
-        """The full name of the principal that a name, with or without its realm, means; None if it is not there."""
+        """Return the first principal with a name, given with or without its realm; None if there is none."""
         names = (name for name in self.principals if principal in (name, name.rpartition("@")[0]))
         return next(names, None)
 
 
 def keytab_path(value: str) -> Path:
-    """The file that a ``keyTab`` option or ``KRB5_KTNAME`` names: a path, or ``FILE:`` and a path.
+    """Return the file of a ``keyTab`` option or of ``KRB5_KTNAME``.
+
+    Args:
+        value: a path, or ``FILE:`` and a path.
 
     Raises:
-        ConfigError: it names another type of keytab.
+        ConfigError: the keytab is of another type.
     """
     match = _TYPE.fullmatch(value)
     if match is None:
         return Path(value)
     kind, rest = match.groups()
     if kind.upper() not in ("FILE", "WRFILE") or not rest:
-        raise ConfigError(f"keytab {value}: only keytabs that are files can be used")
+        raise ConfigError(f"unsupported keytab {value}: only files are supported")
     return Path(rest)
 
 
 def read_keytab(path: Path) -> Keytab:
-    """Look into a keytab.
+    """Read a keytab.
 
     Args:
         path: the file.
 
     Raises:
-        ConfigError: it is missing, unreadable, empty, or no keytab.
+        ConfigError: the file is missing, unreadable, damaged, empty, or not a keytab.
     """
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_SIZE + 1)
     except OSError as error:
-        raise ConfigError(f"keytab {path} cannot be read: {error.strerror or error}") from None
+        raise ConfigError(f"cannot read keytab {path}: {error.strerror or error}") from None
     if not data.startswith(_MAGIC) or len(data) > _MAX_SIZE:
         raise ConfigError(f"{path} is not a keytab")
     try:
@@ -118,7 +127,7 @@ def _entries(data: bytes) -> list[KeytabEntry]:
         position += 4
         if size == 0:
             break
-        if size > 0:  # a negative size is the hole that a removed key left
+        if size > 0:  # a negative size is the space of a removed key
             if position + size > len(data):
                 raise IndexError(size)
             found.append(_entry(data[position : position + size]))
@@ -137,12 +146,12 @@ def _entry(record: bytes) -> KeytabEntry:
             raise IndexError(size)
         texts.append(record[position : position + size].decode("utf-8"))
         position += size
-    realm, *components = texts
+    realm, *components = (text.translate(_ESCAPES) for text in texts)
     version, key_type, key_size = struct.unpack_from(">8xBHH", record, position)
     position += 13 + key_size
     if position > len(record):
         raise IndexError(key_size)
-    if len(record) - position >= 4:  # the version's later, wider field
+    if len(record) - position >= 4:  # a wider field for the version, which older programs do not write
         (wide,) = struct.unpack_from(">I", record, position)
         version = wide or version
     return KeytabEntry(f"{'/'.join(components)}@{realm}", version, key_type)

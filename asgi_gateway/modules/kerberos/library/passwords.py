@@ -1,7 +1,7 @@
-"""User names and passwords, checked with the KDC; and the KDC, checked with a keytab. All of it blocks.
+"""Check passwords with the KDC, and the KDC with a keytab. All of it blocks.
 
-Anyone who can answer in the KDC's place can say yes to a password of their own choice. So the password buys a ticket
-for a service whose key is in the keytab, and the ticket is opened with that key: only the real KDC could have made it.
+An attacker who answers in the KDC's place could accept any password. So the user's credentials are used to get a ticket
+for a service whose key is in the keytab, and that key decrypts the ticket: only the real KDC could have encrypted it.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from asgi_gateway.modules.kerberos.library.acceptor import KRB5, Acceptor
 from asgi_gateway.modules.kerberos.library.errors import NOT_FOUND, kdc_error, protocol_code
 from asgi_gateway.modules.kerberos.library.principals import split_principal
 
-__all__ = ["LoggedIn", "PasswordCheck"]
+__all__ = ["PasswordCheck", "PasswordLogin"]
 
 
 @dataclass(frozen=True, slots=True)
-class LoggedIn:
-    """A user whose password was right.
+class PasswordLogin:
+    """A user whose password is correct.
 
     Args:
         principal: ``name@REALM``, as the ticket has it.
@@ -34,11 +34,11 @@ class LoggedIn:
 
 
 class PasswordCheck:
-    """Checks passwords.
+    """A check of passwords with the KDC.
 
     Args:
-        local_realm: the realm of names that have none.
-        services: whose keys prove the KDC, tried in order; empty to trust whoever answers.
+        local_realm: the realm of names without one.
+        services: the services whose keys verify the KDC, tried in order; empty to trust any KDC.
     """
 
     def __init__(self, local_realm: str, services: tuple[Acceptor, ...]) -> None:
@@ -46,43 +46,50 @@ class PasswordCheck:
         self._services = services
 
     def full_name(self, username: str) -> str:
-        """The principal that a user name means.
+        """Return the principal of a user name.
+
+        Realms are case-sensitive (RFC 4120 section 6.1), and users are not: the local realm may be typed in any case.
+
+        Args:
+            username: a name as typed, with or without a realm.
 
         Raises:
-            LoginFailed: it is no principal's name.
+            LoginFailed: the name is invalid.
         """
         name, realm = split_principal(username)
-        return f"{name}@{realm or self.local_realm}"
+        if not realm or realm.casefold() == self.local_realm.casefold():
+            realm = self.local_realm
+        return f"{name}@{realm}"
 
-    def login(self, principal: str, password: str) -> LoggedIn:
+    def login(self, principal: str, password: str) -> PasswordLogin:
         """Check a password.
 
         Raises:
-            LoginFailed: it is wrong, the account is not to be used, or the KDC cannot prove what it is.
-            LoginUnavailable: the KDC cannot be asked.
+            LoginFailed: the password is wrong, the account cannot be used, or the KDC cannot be verified.
+            LoginUnavailable: the KDC cannot be reached.
         """
-        if not password or "\0" in password:  # libkrb5 would check what stands before the NUL
-            raise LoginFailed("an empty password, or one with a NUL, is refused")
+        if not password or "\0" in password:  # libkrb5 would check the part before the NUL
+            raise LoginFailed("invalid password: empty, or with a NUL character")
         try:
             name = gssapi.Name(principal, gssapi.NameType.kerberos_principal)
             acquired = acquire_cred_with_password(name, password.encode(), mechs=[KRB5], usage="initiate")
             credentials = gssapi.Credentials(base=acquired.creds)
             if not self._services:
-                return LoggedIn(str(credentials.name), credentials)
+                return PasswordLogin(str(credentials.name), credentials)
         except gssapi.exceptions.GSSError as error:
             realm = principal.rpartition("@")[2]
             local = realm == self.local_realm
             typed = (principal,) if local else (principal, realm)
             raise kdc_error(error, local_realm=local, typed=typed) from None
-        return LoggedIn(self._proven_principal(credentials), credentials)
+        return PasswordLogin(self._verified_principal(credentials), credentials)
 
-    def _proven_principal(self, credentials: Any) -> str:
+    def _verified_principal(self, credentials: Any) -> str:
         for service in self._services:
             try:
                 token = self._ticket_for(service, credentials)
             except gssapi.exceptions.GSSError as error:
                 if protocol_code(error) == NOT_FOUND:
-                    continue  # a key that the KDC has no principal of any more; another of the keytab may do
+                    continue  # the KDC no longer has this principal; another one of the keytab may do
                 raise kdc_error(error, local_realm=True) from None
             handshake = service.handshake()
             try:
@@ -90,11 +97,11 @@ class PasswordCheck:
                 return handshake.accepted().principal
             except LoginFailed as error:
                 raise LoginFailed(
-                    f"the KDC could not prove that it is the real one: its ticket for {service.principal} does not "
-                    f"open with the key in {service.keytab.path}: {error}"
+                    f"cannot verify the KDC: the key in {service.keytab.path} does not decrypt its ticket for "
+                    f"{service.principal}: {error}"
                 ) from None
         names = ", ".join(service.principal for service in self._services)
-        raise LoginFailed(f"the KDC could not prove that it is the real one: it knows none of {names}")
+        raise LoginFailed(f"cannot verify the KDC: it knows none of {names}")
 
     @staticmethod
     def _ticket_for(service: Acceptor, credentials: Any) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asgi_gateway.modules.kerberos.library.handshake_cache import PendingHandshakes
+from asgi_gateway.modules.kerberos.library.handshake_cache import HandshakeCache
 from tests.helpers import ManualClock
 
 A, B, C = ("192.0.2.1", 1), ("192.0.2.1", 2), ("192.0.2.2", 1)
@@ -10,7 +10,7 @@ A, B, C = ("192.0.2.1", 1), ("192.0.2.1", 2), ("192.0.2.2", 1)
 
 def test_single_use() -> None:
     """A handshake is taken out once, and only by its own connection."""
-    pending: PendingHandshakes[str] = PendingHandshakes(ManualClock())
+    pending: HandshakeCache[str] = HandshakeCache(ManualClock())
     pending.put(A, "one")
     assert pending.take(B) is None
     assert pending.take(C) is None
@@ -20,7 +20,7 @@ def test_single_use() -> None:
 
 def test_newer_replaces() -> None:
     """A connection has one handshake, the newest."""
-    pending: PendingHandshakes[str] = PendingHandshakes(ManualClock())
+    pending: HandshakeCache[str] = HandshakeCache(ManualClock())
     pending.put(A, "one")
     pending.put(A, "two")
     assert len(pending) == 1
@@ -30,7 +30,7 @@ def test_newer_replaces() -> None:
 def test_expiry() -> None:
     """A handshake that waited its time is gone, and gives its room back."""
     clock = ManualClock()
-    pending: PendingHandshakes[str] = PendingHandshakes(clock, ttl=30)
+    pending: HandshakeCache[str] = HandshakeCache(clock, ttl=30)
     pending.put(A, "one")
     clock.advance(29)
     pending.put(B, "two")
@@ -45,7 +45,7 @@ def test_expiry() -> None:
 
 def test_bound() -> None:
     """When it is full the oldest goes, so that newcomers are not locked out."""
-    pending: PendingHandshakes[str] = PendingHandshakes(ManualClock(), limit=2)
+    pending: HandshakeCache[str] = HandshakeCache(ManualClock(), limit=2)
     for connection, handshake in ((A, "one"), (B, "two"), (C, "three")):
         pending.put(connection, handshake)
     assert len(pending) == 2
@@ -56,7 +56,7 @@ def test_bound() -> None:
 
 def test_clear() -> None:
     """Clearing forgets all."""
-    pending: PendingHandshakes[str] = PendingHandshakes(ManualClock())
+    pending: HandshakeCache[str] = HandshakeCache(ManualClock())
     pending.put(A, "one")
     pending.clear()
     assert len(pending) == 0

@@ -63,6 +63,7 @@ async def test_answers(anyio_backend: str, wire: Wire) -> None:
     ready.leave()
 
 
+@pytest.mark.timing
 @BACKENDS
 @pytest.mark.parametrize("seconds", [0.02, 0.25])
 async def test_time_is_up(anyio_backend: str, wire: Wire, seconds: float) -> None:
@@ -105,6 +106,7 @@ async def test_a_step_that_wants_another_turn(anyio_backend: str, wire: Wire) ->
     ready.leave()
 
 
+@pytest.mark.timing
 @BACKENDS
 async def test_it_looks_though_the_socket_shows_nothing(anyio_backend: str, wire: Wire) -> None:
     """What TLS holds back shows on no socket, so a step is called now and then without being called for."""
