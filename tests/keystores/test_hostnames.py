@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.keystores.hostnames import host_names, matches
+from asgi_gateway.keystores.hostnames import host_names, matches_hostname
 from asgi_gateway.keystores.load import load_keystore
 from tests.keystores import PASSWORD, STORES
 
@@ -20,7 +20,7 @@ from tests.keystores import PASSWORD, STORES
 )
 def test_match(pattern, host):
     """A name covers itself in any spelling, and a star covers exactly one label."""
-    assert matches(pattern, host)
+    assert matches_hostname(pattern, host)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_match(pattern, host):
 )
 def test_no_match(pattern, host):
     """A star covers neither several labels, nor none, nor a part of one, nor a top-level domain, nor an address."""
-    assert not matches(pattern, host)
+    assert not matches_hostname(pattern, host)
 
 
 def test_names_of_a_certificate():

@@ -87,7 +87,7 @@ def test_changed(suffix, found, tmp_path):
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"hello", "no keystore of a known type"),
+        (b"hello", "not a keystore of a known type"),
         (b"\x30\x82\x01", "truncated or damaged"),
         (b"\xfe\xed\xfe\xed\x00\x00\x00\x01", "unsupported version"),
         (b"\xfe\xed\xfe\xed\x00\x00\x00\x02\xff\xff\xff\xff", "truncated or damaged"),
@@ -193,9 +193,9 @@ def test_bad_password_file(content, message, password_file):
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
 def test_password_file_of_others(password_file):
-    """A password file that every user can read is a warning, one that the group can read is not."""
+    """A password file that other users can read is a warning."""
     warnings: list[str] = []
-    password_file.chmod(0o640)
+    password_file.chmod(0o600)
     read_password(password_file, warnings.append)
     assert warnings == []
     password_file.chmod(0o644)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from asgi_gateway.errors import ConfigError
+from asgi_gateway.keystores.errors import WrongPassword
 from asgi_gateway.keystores.load import load_keystore
 from asgi_gateway.keystores.store import KeyEntry, KeyStore, validity_problem
 from tests.keystores import NOW, PASSWORD, STORES
@@ -42,16 +43,6 @@ def test_no_password():
     with pytest.raises(ConfigError, match="without a password"):
         store.credential("server")
     assert store.credential("server", PASSWORD)
-
-
-def test_key_pem(hosts):
-    """A key comes as PEM, encrypted where a password for it is given."""
-    from cryptography.hazmat.primitives.serialization import load_pem_private_key
-
-    assert hosts.key_pem("exact").startswith(b"-----BEGIN PRIVATE KEY-----")
-    encrypted = hosts.key_pem("exact", encrypt_with=b"new")
-    assert encrypted.startswith(b"-----BEGIN ENCRYPTED PRIVATE KEY-----")
-    assert load_pem_private_key(encrypted, b"new")
 
 
 @pytest.mark.parametrize("name", ["truststore.jks", "truststore.jceks", "truststore.p12", "certificates-only.p12"])
@@ -119,9 +110,14 @@ def test_no_keys():
 
 
 def test_key_with_other_password():
-    """A key whose password is not the store's is named when it is needed."""
+    """A key whose password is not the store's is named as what it is when it is needed, with the way to mend it."""
     store = load_keystore(STORES / "users.jks", PASSWORD)
-    assert any("does not give the key 'bob'" in problem for problem in store.problems(NOW))
+    assert any("has a key 'bob' with a password of its own" in problem for problem in store.problems(NOW))
+    with pytest.raises(WrongPassword) as caught:
+        store.credential("bob")
+    assert "keytool -keypasswd -alias bob" in caught.value.problems[0].hint
+    with pytest.raises(WrongPassword, match="does not give the key 'bob'"):
+        store.credential("bob", "wrong")
 
 
 def test_problems(hosts):

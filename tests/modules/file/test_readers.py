@@ -51,7 +51,7 @@ roles:
 HTPASSWD = f"""# users
 joe:{SHA}
 
-jürgen:a <b> & c
+jürgen:{{PLAIN}}a <b> & c
   des:jqwl2Wi8z5al6\r
 """
 
@@ -146,7 +146,7 @@ def test_htpasswd_user_named_like_a_key(tmp_path):
 def test_byte_order_mark(tmp_path):
     """A byte order mark, as some editors write it, changes nothing."""
     assert "joe" in load(tmp_path, b"\xef\xbb\xbf" + XML.encode()).by_name
-    assert "a" in load(tmp_path, b"\xef\xbb\xbfa:b\n").by_name
+    assert "a" in load(tmp_path, b"\xef\xbb\xbfa:{PLAIN}b\n").by_name
 
 
 def test_groups_name_unknown_user(tmp_path):
@@ -180,20 +180,20 @@ def test_plain_text_that_looks_like_a_hash(tmp_path):
 
 XML_MISTAKES = {
     "<jaas-config><user><name>a</name></user></jaas-config>": "the user 'a' has no password",
-    "<jaas-config><user><password>b</password></user></jaas-config>": "<user> needs one <name> and has none",
+    "<jaas-config><user><password>b</password></user></jaas-config>": "<user> needs one <name>, it has none",
     "<jaas-config><user><name>a</name><name>b</name><password>b</password></user></jaas-config>": "has 2",
     "<jaas-config><user><name> </name><password>b</password></user></jaas-config>": "empty name",
     "<jaas-config><user><name>a</name><password> </password></user></jaas-config>": "an empty password",
-    "<jaas-config><user><name>a</name><password>b</password><role-name>R</role-name></user></jaas-config>": "no role",
-    "<jaas-config><role><name>R</name><role-name>S</role-name></role></jaas-config>": "there is no role 'S'",
-    "<jaas-config><role><name>R</name></role><role><name>R</name></role></jaas-config>": "role 'R' is there already",
+    "<jaas-config><user><name>a</name><password>b</password><role-name>X</role-name></user></jaas-config>": "role 'X'",
+    "<jaas-config><role><name>R</name><role-name>S</role-name></role></jaas-config>": "unknown role 'S'",
+    "<jaas-config><role><name>R</name></role><role><name>R</name></role></jaas-config>": "duplicate role 'R'",
     "<jaas-config><user name='a'><name>a</name><password>b</password></user></jaas-config>": "no attributes",
     "<jaas-config><user><name>a</name><password>b</password><rolename/></user></jaas-config>": "element <rolename>",
     "<jaas-config><usr/></jaas-config>": "unknown element <usr>",
     "<jaas-config><user>x<name>a</name><password>b</password></user></jaas-config>": "text between",
     "<jaas-config>x<user><name>a</name><password>b</password></user></jaas-config>": "text between",
     "<jaas-config><user><name>a</name><password>b<i/></password></user></jaas-config>": "holds text only",
-    "<users/>": "<users> is no users file",
+    "<users/>": "<users> is not the root of a users file",
     "<jaas-config><user></jaas-config>": "<user> opened at 1:14 is not closed",
     "<!DOCTYPE x><jaas-config/>": "DOCTYPE",
 }
@@ -210,20 +210,20 @@ def test_xml_mistakes(tmp_path, text, message):
 YAML_MISTAKES = {
     "users: [{name: a}]": "the user 'a' has no password",
     "users: [{name: a, password: null}]": "the user 'a' has no password",
-    "users: [{password: b}]": "a user needs a name",
-    "roles: [{role: [x]}]": "a role needs a name",
-    "users: [{name: '', password: b}]": "a name is text, not nothing",
-    "users: [{name: [a], password: b}]": "a name is text, not a list",
+    "users: [{password: b}]": "a user has no name",
+    "roles: [{role: [x]}]": "a role has no name",
+    "users: [{name: '', password: b}]": "a name must be text, not nothing",
+    "users: [{name: [a], password: b}]": "a name must be text, not a list",
     "users: [{name: a, password: ''}]": "an empty password",
     "users: [{name: a, password: [b]}]": "a password is a single value",
     "users: [{name: a, password: b, rols: c}]": "unknown key 'rols' in a user",
-    "users: [{name: a, password: b, role: R}]": "there is no role 'R'",
-    "roles: ['']\nusers: ~": "a name is text, not nothing",
-    "users: [joe]": "a user is a mapping, not a single value",
-    "users: []\nuser: []": "'user' and 'users' are the same",
+    "users: [{name: a, password: b, role: R}]": "unknown role 'R'",
+    "roles: ['']\nusers: ~": "a name must be text, not nothing",
+    "users: [joe]": "a user must be a mapping, not a single value",
+    "users: []\nuser: []": "'user' and 'users' mean the same",
     "users: []\ngroups: []": "unknown key 'groups' in the file",
     "users: []\nusers: []": "users",
-    "users: [{name: a, password: b}, {name: a, password: c}]": "the user 'a' is there already, at 1:16",
+    "users: [{name: a, password: b}, {name: a, password: c}]": "duplicate user 'a', first at 1:16",
 }
 
 
@@ -246,13 +246,15 @@ def test_no_secret_without_quotes(tmp_path, secret):
 def test_not_a_mapping(tmp_path):
     """A YAML file that is a list is no users file."""
     ((_, message),) = problems(tmp_path, "- a\n", name="users.yml")
-    assert message == "the file is a mapping, not a list"
+    assert message == "the file must be a mapping, not a list"
 
 
 def test_htpasswd_mistakes(tmp_path):
     """All mistakes of an htpasswd file are told at once, each with its line, and none quotes a password."""
-    found = problems(tmp_path, "hunter2\n:hunter2\na:\nb:$y$hunter2\nc:{SSHA}hunter2\nb:x\n", groups="R joe\n")
-    assert [line for line, _ in found] == [1, 2, 1, 6, 3, 4, 5]
+    found = problems(
+        tmp_path, "hunter2\n:hunter2\na:hunter2\nb:$y$hunter2\nc:{SSHA}hunter2\nb:x\nd :hunter2\n", groups="R joe\n"
+    )
+    assert [line for line, _ in found] == [1, 2, 7, 1, 6, 3, 4, 5]
     assert not any("hunter2" in message for _, message in found)
 
 
@@ -297,6 +299,6 @@ def test_without_passwords(tmp_path):
 def test_nothing_printed(tmp_path):
     """What is read shows no password."""
     file = tmp_path / "users"
-    file.write_text("joe:hunter2\n")
+    file.write_text("joe:{PLAIN}hunter2\n")
     found = read_users_file(file)
     assert "hunter2" not in repr(found) + repr(Users.of(found, passwords=True))

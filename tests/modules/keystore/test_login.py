@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.keystores import X500PrivateCredential
@@ -162,12 +164,14 @@ async def test_empty_subject(module, monkeypatch):
     made = module()
     credential = made._open("bob", PASSWORD)
 
-    class Nameless:
-        subject = type("Name", (), {"rfc4514_string": lambda self: ""})()
-        not_valid_before_utc = credential.certificate.not_valid_before_utc
-        not_valid_after_utc = credential.certificate.not_valid_after_utc
-
-    nameless = X500PrivateCredential("bob", credential.key, (Nameless(),))
+    made_by = x509.CertificateBuilder(issuer_name=x509.Name([]), subject_name=x509.Name([]), serial_number=1)
+    certificate = (
+        made_by.public_key(credential.key.public_key())
+        .not_valid_before(credential.certificate.not_valid_before_utc)
+        .not_valid_after(credential.certificate.not_valid_after_utc)
+        .sign(credential.key, hashes.SHA256())
+    )
+    nameless = X500PrivateCredential("bob", credential.key, (certificate,))
     monkeypatch.setattr(made, "_open", lambda alias, password: nameless)
     with pytest.raises(LoginFailed, match="empty subject"):
         await made.login(helpers.attempt("bob", PASSWORD))
