@@ -179,7 +179,7 @@ class ProtectedRoute(Route):
             refusal = self.deny(request, reason, result.subject.name)
             if result.challenge:  # a module granted and asked for more: the client may step up
                 return Challenge(headers=result.challenge, service=service.name, realm=realm, reason=reason)
-            return refusal
+            return replace(refusal, headers=(*refusal.headers, *service.realms[-1].forbidden_headers()))
         keys = result.revocation_keys
         if len(service.realms) == 1:  # of several, each has its own name for the user
             keys = (RevocationKey("user", result.subject.name, realm), *keys)
