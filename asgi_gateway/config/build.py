@@ -274,6 +274,7 @@ class _Builder:
                 session_timeout=authentication.session_timeout,
                 authorization_timeout=authentication.authorization_timeout,
                 cache_ttl=config.credential_cache,
+                recheck=config.recheck,
             ),
             sessions=sessions,
         )
@@ -321,7 +322,7 @@ class _Builder:
     ) -> ModuleContext:
         def invalidate() -> None:
             for each in invalidations:
-                each.cache.clear()
+                each.invalidate()
                 self._audit.event("reload", realm=realm, module=config.type)
 
         def warn(message: str | Problem) -> None:
