@@ -219,8 +219,8 @@ async def test_no_request_of_any_form_enters(cors: str, users: None) -> None:
                 answer = await get(wrapped, path, method=method, headers=headers, basic=("ada", "ada-pw"))
                 assert answer.status not in (200, 204, 401), (path, method, headers, answer.status)
         for subprotocols in ([], ["x-kaazing-handshake"], ["chat"]):
-            for headers in ((), ((b"origin", b"https://a.example"),)):
-                sent = await _open_socket(wrapped, path, subprotocols, headers)
+            for lines in ((), ((b"origin", b"https://a.example"),)):
+                sent = await _open_socket(wrapped, path, subprotocols, lines)
                 assert sent[0] in ("websocket.http.response.start", "websocket.close"), (path, subprotocols, sent)
     assert app.scopes == []
     assert (await get(wrapped, "/one", basic=("ada", "ada-pw"))).status == 200
