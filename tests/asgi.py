@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,3 +63,24 @@ async def get(
 
     await app(scope, receive, send)
     return answer
+
+
+@asynccontextmanager
+async def started(app: Any) -> AsyncIterator[None]:
+    """Hold an application's lifespan open as a server does, so that its files and connections are closed at the end."""
+    to_app, of_server = asyncio.Queue[dict[str, Any]](), asyncio.Queue[dict[str, Any]]()
+    running = asyncio.create_task(app({"type": "lifespan", "asgi": {"version": "3.0"}}, to_app.get, of_server.put))
+    try:
+        for step in ("startup", "shutdown"):
+            await to_app.put({"type": f"lifespan.{step}"})
+            answer = asyncio.create_task(of_server.get())
+            await asyncio.wait((running, answer), return_when=asyncio.FIRST_COMPLETED)
+            if not answer.done():
+                answer.cancel()
+                await running
+            assert (await answer)["type"] == f"lifespan.{step}.complete"
+            if step == "startup":
+                yield
+        await running
+    finally:
+        running.cancel()

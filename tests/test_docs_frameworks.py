@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -14,7 +16,7 @@ from fastapi.middleware.cors import CORSMiddleware
 
 from asgi_gateway import GatewayMiddleware
 from asgi_gateway.passwords import hash_password
-from tests.asgi import Answer, get
+from tests.asgi import Answer, get, started
 
 pytestmark = [pytest.mark.anyio, pytest.mark.filterwarnings("ignore:The `root_path` parameter is deprecated")]
 
@@ -40,6 +42,21 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "users.yaml").write_text(f"users: [{{name: joe, password: '{hash_password('welcome')}'}}]")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+Serve = Callable[[Any], Awaitable[Any]]
+
+
+@pytest.fixture
+async def serve(folder: Path) -> AsyncIterator[Serve]:
+    """Starts applications of the working directory, and stops them after the test."""
+    async with AsyncExitStack() as stack:
+
+        async def start(app: Any) -> Any:
+            await stack.enter_async_context(started(app))
+            return app
+
+        yield start
 
 
 def configure(part: str) -> None:
@@ -87,72 +104,70 @@ OPEN = f"{ADMIN[:-1]}, {{name: rest, accept: /}}]"
 # ------------------------------------------------------------------------------------------------------- path prefixes
 
 
-@pytest.mark.usefixtures("folder")
-async def test_added_middleware_protects() -> None:
+async def test_added_middleware_protects(serve: Serve) -> None:
     """The example for FastAPI challenges, and lets in with credentials."""
     configure("services: [{name: admin, accept: /admin, realm-name: demo}]")
-    app = application("python fastapi")
+    app = await serve(application("python fastapi"))
     assert (await get(app, "/admin")).status == 401
     assert (await get(app, "/admin", basic=JOE)).status == 200
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(("path", "status"), [("/api/v1/admin", 403), ("/admin", 403), ("/api/v1x/admin", 403)])
-async def test_root_path(path: str, status: int) -> None:
+async def test_root_path(serve: Serve, path: str, status: int) -> None:
     """With ``root-path`` a service's path is written without the prefix, and paths outside the prefix are refused."""
     configure(block("yaml root-path"))
     app = with_routes(FastAPI())
     app.add_middleware(GatewayMiddleware, config="gateway.yaml")
+    await serve(app)
     inside = path.startswith("/api/v1/")
     assert (await get(app, path)).status == (401 if inside else 403)
     assert (await get(app, path, basic=JOE)).status == status
 
 
-@pytest.mark.usefixtures("folder")
-async def test_servers_change_no_routing() -> None:
+async def test_servers_change_no_routing(serve: Serve) -> None:
     """With ``servers`` the application has no second paths, and its OpenAPI document names the prefix."""
     configure(OPEN)
-    app = application("python servers")
+    app = await serve(application("python servers"))
     assert (await get(app, "/admin")).status == 401
     assert (await get(app, "/api/v1/admin")).status == 404
     assert b'"url":"/api/v1"' in (await get(app, "/openapi.json")).body
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("path", ["/api/v1/admin", "/api/v1/", "/api/v1"])
-async def test_second_paths_of_a_wrapped_application_are_refused(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_second_paths_of_a_wrapped_application_are_refused(
+    serve: Serve, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """FastAPI(root_path=...) is warned of at the start; each route's second path is refused, the first works."""
     configure(OPEN)
-    app = GatewayMiddleware(with_routes(FastAPI(root_path="/api/v1")), "gateway.yaml")
+    app = await serve(GatewayMiddleware(with_routes(FastAPI(root_path="/api/v1")), "gateway.yaml"))
     assert "FastAPI(root_path=...)" in caplog.text
     assert (await get(app, path, basic=JOE)).status == 403
     assert (await get(app, "/admin")).status == 401
     assert (await get(app, "/api")).status == 200
-    await app.gateway.close()
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(("path", "status"), [("/admin", 403), ("/api", 403), ("/api/v1/admin", 401)])
-async def test_second_paths_with_the_middleware_inside(path: str, status: int) -> None:
+async def test_second_paths_with_the_middleware_inside(serve: Serve, path: str, status: int) -> None:
     """With add_middleware a request without the prefix of FastAPI(root_path=...) is refused."""
     configure(OPEN)
     app = with_routes(FastAPI(root_path="/api/v1"))
     app.add_middleware(GatewayMiddleware, config="gateway.yaml")
+    await serve(app)
     assert (await get(app, path)).status == status
 
 
 # ---------------------------------------------------------------------------------------------------------------- CORS
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("own", [False, True], ids=["alone", "beside CORSMiddleware"])
-async def test_cors_by_the_gateway(own: bool) -> None:
+async def test_cors_by_the_gateway(serve: Serve, own: bool) -> None:
     """The gateway answers preflights, and its headers stand alone, whatever the application adds."""
     configure(block("yaml cors-gateway"))
     app = with_routes(FastAPI())
     if own:
         app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_credentials=True, expose_headers=["X-Own"])
     app.add_middleware(GatewayMiddleware, config="gateway.yaml")
+    await serve(app)
     asked = await preflight(app, "PUT")
     assert (asked.status, asked.header("access-control-allow-origin")) == (204, [ORIGIN])
     assert "DELETE" in asked.header("access-control-allow-methods")[0]
@@ -164,11 +179,10 @@ async def test_cors_by_the_gateway(own: bool) -> None:
     assert (await get(app, "/api", basic=JOE, headers=[("origin", "https://other.example")])).status == 403
 
 
-@pytest.mark.usefixtures("folder")
-async def test_cors_by_the_application() -> None:
+async def test_cors_by_the_application(serve: Serve) -> None:
     """With ``cors: application`` CORSMiddleware answers preflights, and its headers stand alone."""
     configure(block("yaml cors-application"))
-    app = application("python cors-application")
+    app = await serve(application("python cors-application"))
     asked = await preflight(app)
     assert (asked.status, asked.header("access-control-allow-origin")) == (200, [ORIGIN])
     answer = await get(app, "/api", basic=JOE, headers=[("origin", ORIGIN)])
@@ -181,18 +195,17 @@ async def test_cors_by_the_application() -> None:
         assert (await preflight(app, origin=other)).status == 403
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
-async def test_preflights_need_one_of_the_two(method: str) -> None:
+async def test_preflights_need_one_of_the_two(serve: Serve, method: str) -> None:
     """Without a constraint and without ``cors: application`` a preflight for a protected service ends in 401."""
     configure("services: [{name: api, accept: /api, realm-name: demo}]")
-    assert (await preflight(application("python cors-application"), method)).status == 401
+    app = await serve(application("python cors-application"))
+    assert (await preflight(app, method)).status == 401
 
 
 # ------------------------------------------------------------------------------------------ requests of other sites
 
 
-@pytest.mark.usefixtures("folder")
 @pytest.mark.parametrize(
     ("method", "header", "status"),
     [
@@ -205,9 +218,10 @@ async def test_preflights_need_one_of_the_two(method: str) -> None:
         ("GET", ("sec-fetch-site", "cross-site"), 200),
     ],
 )
-async def test_forged_requests(method: str, header: tuple[str, str], status: int) -> None:
+async def test_forged_requests(serve: Serve, method: str, header: tuple[str, str], status: int) -> None:
     """A request that changes something is refused if another site's page made it; programs and own pages pass."""
     configure("services: [{name: api, accept: /api, realm-name: demo}]")
     app = with_routes(FastAPI())
     app.add_middleware(GatewayMiddleware, config="gateway.yaml")
+    await serve(app)
     assert (await get(app, "/api", method=method, basic=JOE, headers=[header])).status == status

@@ -12,7 +12,7 @@ import pytest
 from asgi_gateway import GatewayMiddleware
 from asgi_gateway.cli import main
 from asgi_gateway.cli.main import parser
-from tests.asgi import get
+from tests.asgi import get, started
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -51,14 +51,15 @@ def app(directory: Path) -> Any:
 @pytest.mark.anyio
 async def test_example_works(app: Any) -> None:
     """The application challenges, lets joe in with his role, serves its public pages, and refuses all other paths."""
-    challenge = await get(app, "/chat")
-    assert challenge.status == 401
-    assert challenge.header("www-authenticate")[0].startswith('Basic realm="demo"')
-    answer = await get(app, "/chat", basic=("joe", "welcome"))
-    assert (answer.status, answer.body) == (200, b'{"user":"joe","roles":["AUTHORIZED"]}')
-    assert (await get(app, "/chat", basic=("joe", "Welcome"))).status == 401
-    assert (await get(app, "/openapi.json")).status == 200
-    assert (await get(app, "/elsewhere", basic=("joe", "welcome"))).status == 403
+    async with started(app):
+        challenge = await get(app, "/chat")
+        assert challenge.status == 401
+        assert challenge.header("www-authenticate")[0].startswith('Basic realm="demo"')
+        answer = await get(app, "/chat", basic=("joe", "welcome"))
+        assert (answer.status, answer.body) == (200, b'{"user":"joe","roles":["AUTHORIZED"]}')
+        assert (await get(app, "/chat", basic=("joe", "Welcome"))).status == 401
+        assert (await get(app, "/openapi.json")).status == 200
+        assert (await get(app, "/elsewhere", basic=("joe", "welcome"))).status == 403
 
 
 @pytest.mark.anyio
@@ -71,15 +72,17 @@ async def test_the_gateway_is_outermost(app: Any) -> None:
             self.app = app
 
         async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            seen.append(scope["path"])
+            if scope["type"] == "http":
+                seen.append(scope["path"])
             await self.app(scope, receive, send)
 
     app.user_middleware.append(type(app.user_middleware[0])(Earlier))  # as add_middleware(Earlier) one line above
-    for path in ("/chat", "/elsewhere", "/CHAT"):
-        assert (await get(app, path)).status in (401, 403)
-    assert seen == []
-    assert (await get(app, "/docs")).status == 200
-    assert seen == ["/docs"]
+    async with started(app):
+        for path in ("/chat", "/elsewhere", "/CHAT"):
+            assert (await get(app, path)).status in (401, 403)
+        assert seen == []
+        assert (await get(app, "/docs")).status == 200
+        assert seen == ["/docs"]
 
 
 @pytest.mark.anyio

@@ -106,6 +106,8 @@ class CallableLoginHandler(LoginHandler):
 class PromptLoginHandler(LoginHandler):
     """Asks the person at the terminal; an empty user name, end of input or Ctrl-D ends the attempt.
 
+    After a wrong password the user name stays: an empty one is the last one again.
+
     Args:
         ask: reads a line after a prompt; ``input`` by default.
         ask_secret: reads a line without echo after a prompt; ``getpass.getpass`` by default.
@@ -114,13 +116,17 @@ class PromptLoginHandler(LoginHandler):
     def __init__(self, ask: Callable[[str], str] = input, ask_secret: Callable[[str], str] = getpass.getpass) -> None:
         self._ask = ask
         self._ask_secret = ask_secret
+        self._usernames: dict[tuple[str, str], str] = {}
 
     def login(self, request: ChallengeRequest) -> PasswordAuthentication | None:
+        key = request.host, request.realm
+        again = self._usernames.get(key, "") if request.attempt > 1 else ""
         if request.attempt > 1:
             print("The user name or the password was wrong.", file=sys.stderr)
         place = f"{_printable(request.realm)} on {_printable(request.host)}" if request.realm else request.host
+        hint = f" (empty: {_printable(again)})" if again else ""
         try:
-            username = self._ask(f"User name for {place}: ").strip()
+            username = self._usernames[key] = self._ask(f"User name for {place}{hint}: ").strip() or again
             return PasswordAuthentication(username, self._ask_secret("Password: ")) if username else None
         except EOFError:
             return None

@@ -27,6 +27,10 @@ _IGNORABLE = re.compile(
 )
 
 
+_MOST_COMBINING = 30
+"""As in the Stream-Safe Text Format (UAX #15). Longer runs take normalization a time that grows with their square."""
+
+
 def path_below_root(scope: Mapping[str, Any]) -> str:
     """Return the scope's path without its ``root_path``.
 
@@ -125,6 +129,8 @@ def _unicode_ambiguity(path: str, *, empty_segments: bool) -> str | None:
         return "a control character"
     if _NOT_UTF8.search(path):
         return "bytes that are not UTF-8"
+    if _has_long_run(_IGNORABLE.sub("", path)):
+        return f"more than {_MOST_COMBINING} combining characters in a row"
     normalized = folded(path)
     if normalized.count("/") != path.count("/"):
         return "a character that looks like a separator"
@@ -132,3 +138,12 @@ def _unicode_ambiguity(path: str, *, empty_segments: bool) -> str | None:
         return None
     reason = _structural_ambiguity(normalized, empty_segments=empty_segments and "//" in path)
     return reason and f"{reason} once it is normalized"
+
+
+def _has_long_run(text: str) -> bool:
+    run = 0
+    for combining_class in map(unicodedata.combining, text):
+        run = run + 1 if combining_class else 0
+        if run > _MOST_COMBINING:
+            return True
+    return False

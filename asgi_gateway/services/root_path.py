@@ -102,9 +102,9 @@ class RootPath:
         Args:
             scope: An ASGI scope of any type. It is not changed.
         """
-        path = scope.get("path")
-        if path is None:  # lifespan
+        if scope["type"] not in ("http", "websocket"):
             return Settled(scope)
+        path = scope["path"]
         root = self._root(scope)
         unchanged = root == (scope.get("root_path") or "") and PATH_REMAINING not in scope
         settled = scope if unchanged else _with_root(scope, root)

@@ -187,8 +187,9 @@ def inner_headers(opening: Headers, head: RequestHead, further: frozenset[bytes]
     credentials = _CREDENTIALS | further
     inner = tuple(header for header in head.headers if header[0] in credentials)
     replaced = _NOT_INHERITED.union(name for name, _ in inner)
-    names = ", ".join(offered_subprotocols(opening, head)).encode("latin-1")
-    offers = ((_PROTOCOL, names),) if names else ()
+    offers = tuple(header for header in head.headers if header[0] == _PROTOCOL and header[1])
+    if not head.get_all(_PROTOCOL) and (names := offered_subprotocols(opening, head)):
+        offers = ((_PROTOCOL, ", ".join(names).encode("latin-1")),)
     return *(header for header in opening if header[0] not in replaced), *offers, *inner
 
 

@@ -115,8 +115,7 @@ async def test_the_first_is_needed(world: World, headers: list[Any]) -> None:
     """Without the first realm's success the second is not asked, and no identity is given."""
     decision = await two(world).decide(request("/vault", *headers))
     assert isinstance(decision, Challenge)
-    challenge = (b"www-authenticate", b'Basic realm="first", charset="UTF-8"')
-    assert decision.headers == (challenge, (b"vary", b"Cookie"))
+    assert decision.headers == ((b"www-authenticate", b'Basic realm="first", charset="UTF-8"'), (b"vary", b"Cookie"))
 
 
 async def test_used_once(world: World) -> None:
@@ -175,7 +174,7 @@ async def test_tries_are_bounded(world: World) -> None:
         this = identity(await gateway.decide(request("/vault", this, BAD_CODE)))
     last = await gateway.decide(request("/vault", this, BAD_CODE))
     assert isinstance(last, Challenge)
-    assert last.headers == ((b"www-authenticate", b'Basic realm="first"'), (b"vary", b"Cookie"))
+    assert last.headers == ((b"www-authenticate", b'Basic realm="first", charset="UTF-8"'), (b"vary", b"Cookie"))
 
 
 async def test_forbidden(world: World) -> None:

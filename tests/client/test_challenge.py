@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from asgi_gateway.client import ChallengeRequest, ChallengeResponse
@@ -9,7 +11,7 @@ from asgi_gateway.client.challenge import then
 from asgi_gateway.errors import HeaderError
 
 
-def test_a_request_is_taken_apart():
+def test_a_request_is_taken_apart() -> None:
     """The prefix Application is stripped; scheme, realm and parameters are split."""
     request = ChallengeRequest("https://host/echo", 'Application Basic realm="demo, 1"')
     assert (request.scheme, request.realm, request.host) == ("basic", "demo, 1", "host")
@@ -18,13 +20,13 @@ def test_a_request_is_taken_apart():
 
 
 @pytest.mark.parametrize("challenge", ["", "Basic realm=x, Negotiate", "Basic {"])
-def test_a_request_holds_one_challenge(challenge):
+def test_a_request_holds_one_challenge(challenge: Any) -> None:
     """No challenge, two or a malformed one are refused."""
     with pytest.raises(HeaderError):
         ChallengeRequest("https://host/", challenge)
 
 
-def test_reprs_show_no_secret():
+def test_reprs_show_no_secret() -> None:
     """Neither the location's password, its query, challenge data nor credentials are printed."""
     request = ChallengeRequest("https://joe:canary@host:8/p?t=canary", 'Application Token canary x="canary"')
     assert "canary" not in repr(request)
@@ -32,7 +34,7 @@ def test_reprs_show_no_secret():
     assert "canary" not in repr(ChallengeResponse("canary"))
 
 
-def test_credentials_can_be_cleared():
+def test_credentials_can_be_cleared() -> None:
     """A cleared response holds nothing."""
     response = ChallengeResponse("Basic abc")
     response.clear_credentials()
@@ -41,7 +43,7 @@ def test_credentials_can_be_cleared():
 
 
 @pytest.mark.parametrize("credentials", ["a\r\nb: c", "é", "a\x00"])
-def test_credentials_cannot_break_the_header(credentials):
+def test_credentials_cannot_break_the_header(credentials: Any) -> None:
     """Credentials that do not fit a header line are refused."""
     with pytest.raises(ValueError, match="printable") as caught:
         ChallengeResponse(credentials)
@@ -49,12 +51,16 @@ def test_credentials_cannot_break_the_header(credentials):
 
 
 @pytest.mark.anyio
-async def test_then_takes_values_and_awaitables():
+async def test_then_takes_values_and_awaitables() -> None:
     """A function is applied at once to a value and later to an awaitable, and may give an awaitable itself."""
 
-    async def plus(number):
+    async def plus(number: int) -> int:
         return number + 1
 
-    assert then(1, lambda n: n + 1) == 2
-    assert await then(plus(1), lambda n: n + 1) == 3
-    assert await then(plus(1), plus) == 3
+    def increase(number: int) -> int:
+        return number + 1
+
+    assert then(1, increase) == 2
+    for function in (increase, plus):
+        late: Any = then(plus(1), function)
+        assert await late == 3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from asgi_gateway.client import ChallengeHandler, ChallengeRequest, ChallengeResponse, DispatchChallengeHandler
@@ -12,10 +14,10 @@ class Named(ChallengeHandler):
         self.name = name
         self.scheme = scheme
 
-    def can_handle(self, request):
+    def can_handle(self, request: Any) -> Any:
         return request.scheme == self.scheme
 
-    def handle(self, request):
+    def handle(self, request: Any) -> Any:
         return ChallengeResponse(self.name)
 
 
@@ -62,7 +64,7 @@ def found(description: str, location: str) -> bool:
         ("tcp://host", "tcp://host"),
     ],
 )
-def test_locations_that_match(description, location):
+def test_locations_that_match(description: str, location: str) -> None:
     """What the original matches is matched."""
     assert found(description, location)
 
@@ -93,17 +95,18 @@ def test_locations_that_match(description, location):
         ("host/path", "http://host/PATH"),
     ],
 )
-def test_locations_that_do_not_match(description, location):
+def test_locations_that_do_not_match(description: str, location: str) -> None:
     """What the original does not match is not matched."""
     assert not found(description, location)
 
 
 def chosen(dispatch: DispatchChallengeHandler, location: str, challenge: str = "Basic realm=x") -> str | None:
     response = dispatch.handle(ChallengeRequest(location, challenge))
+    assert response is None or isinstance(response, ChallengeResponse)
     return response.credentials if response else None
 
 
-def test_the_most_specific_location_wins():
+def test_the_most_specific_location_wins() -> None:
     """More parts beat fewer, and names beat wildcards, in whatever order they were registered."""
     dispatch = DispatchChallengeHandler()
     dispatch.register("*.example.com/*", Named("sub"))
@@ -116,7 +119,7 @@ def test_the_most_specific_location_wins():
     assert chosen(dispatch, "http://a.example.com/deep/er") == "deep"
 
 
-def test_the_first_handler_that_can_is_asked():
+def test_the_first_handler_that_can_is_asked() -> None:
     """Among a location's handlers the first that can handle the challenge is chosen; none of another location."""
     dispatch = DispatchChallengeHandler().register("*/*", Named("any", "negotiate"))
     dispatch.register("host/p", Named("token", "token")).register("host/p", Named("one")).register("host/p", Named("2"))
@@ -126,7 +129,7 @@ def test_the_first_handler_that_can_is_asked():
     assert not dispatch.can_handle(ChallengeRequest("http://host/p", "Negotiate"))
 
 
-def test_unregister_removes_one_handler():
+def test_unregister_removes_one_handler() -> None:
     """A handler taken away is not asked again; taking away what is not there does nothing."""
     handler = Named("x")
     dispatch = DispatchChallengeHandler().register("host", handler)
@@ -137,13 +140,13 @@ def test_unregister_removes_one_handler():
 
 
 @pytest.mark.parametrize("location", ["", "http://", "http:///path", "user@", ":80"])
-def test_a_location_needs_a_host(location):
+def test_a_location_needs_a_host(location: str) -> None:
     """A location without a host is refused."""
     with pytest.raises(ValueError, match="host"):
         DispatchChallengeHandler().register(location, Named("x"))
 
 
-def test_a_handler_must_be_one():
+def test_a_handler_must_be_one() -> None:
     """Anything but a ChallengeHandler is refused."""
     with pytest.raises(TypeError, match="str"):
-        DispatchChallengeHandler().register("*", "handler")
+        DispatchChallengeHandler().register("*", "handler")  # type: ignore[arg-type]

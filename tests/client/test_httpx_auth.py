@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import AsyncIterator, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
 
 import httpx
 import httpx2
@@ -21,11 +24,11 @@ USERS = """<jaas-config>
 URL = "https://gateway.example/echo"
 
 
-def handler(*passwords, asked=None):
+def handler(*passwords: Any, asked: list[Any] | None = None) -> Any:
     """Gives these passwords in turn, then none."""
     left = iter(passwords)
 
-    def login(request):
+    def login(request: Any) -> Any:
         if asked is not None:
             asked.append(request)
         password = next(left, None)
@@ -35,15 +38,15 @@ def handler(*passwords, asked=None):
 
 
 @pytest.fixture
-async def gateway(tmp_path):
-    async def app(scope, receive, send):
+async def gateway(tmp_path: Path) -> AsyncIterator[Any]:
+    async def app(scope: Any, receive: Any, send: Any) -> None:
         body = (await receive())["body"]
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": scope["user"].display_name.encode() + b":" + body})
 
     (tmp_path / "users.xml").write_text(USERS)
 
-    def realm(name):
+    def realm(name: str) -> Any:
         module = {"type": "file", "success": "required", "options": {"file": str(tmp_path / "users.xml")}}
         scheme = "Application Basic"
         return {"name": name, "authentication": {"http-challenge-scheme": scheme, "login-modules": [module]}}
@@ -58,23 +61,23 @@ async def gateway(tmp_path):
     await middleware.gateway.close()
 
 
-async def post(gateway, auth, url=URL, **options):
+async def post(gateway: GatewayMiddleware, auth: Any, url: str = URL, **options: Any) -> Any:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(gateway), auth=auth) as client:
         return await client.post(url, **options)
 
 
 @pytest.mark.anyio
-async def test_round_trip(gateway):
+async def test_round_trip(gateway: GatewayMiddleware) -> None:
     """Our handler answers our gateway's challenge, and the body is sent again."""
     response = await post(gateway, GatewayAuth(handler("welcome")), content=b"hello")
     assert (response.status_code, response.text) == (200, "joe:hello")
 
 
 @pytest.mark.anyio
-async def test_a_streamed_body_is_sent_again(gateway):
+async def test_a_streamed_body_is_sent_again(gateway: GatewayMiddleware) -> None:
     """A body that can be read once reaches the application with the answer."""
 
-    async def body():
+    async def body() -> AsyncIterator[Any]:
         yield b"he"
         yield b"llo"
 
@@ -83,9 +86,9 @@ async def test_a_streamed_body_is_sent_again(gateway):
 
 
 @pytest.mark.anyio
-async def test_wrong_passwords(gateway):
+async def test_wrong_passwords(gateway: GatewayMiddleware) -> None:
     """After a wrong password the handler is asked again, until attempts or answers end."""
-    asked = []
+    asked: list[Any] = []
     assert (await post(gateway, GatewayAuth(handler("a", "welcome", asked=asked)))).status_code == 200
     assert [request.attempt for request in asked] == [1, 2]
     assert (await post(gateway, GatewayAuth(handler("a", "b", "c", "welcome")))).status_code == 401
@@ -95,9 +98,9 @@ async def test_wrong_passwords(gateway):
 
 
 @pytest.mark.anyio
-async def test_two_factors(gateway):
+async def test_two_factors(gateway: GatewayMiddleware) -> None:
     """Each realm of a service is answered in turn, with the identity that the gateway gave in between."""
-    asked = []
+    asked: list[Any] = []
     response = await post(
         gateway, GatewayAuth(handler("welcome", "welcome", asked=asked)), "https://gateway.example/both"
     )
@@ -106,9 +109,9 @@ async def test_two_factors(gateway):
 
 
 @pytest.mark.anyio
-async def test_nobody_is_asked_twice(gateway):
+async def test_nobody_is_asked_twice(gateway: GatewayMiddleware) -> None:
     """Accepted credentials go with later requests to the same place at once, until they are refused or forgotten."""
-    asked = []
+    asked: list[Any] = []
     auth = GatewayAuth(handler(*["welcome"] * 9, asked=asked))
     for _ in range(3):
         assert (await post(gateway, auth)).status_code == 200
@@ -125,26 +128,26 @@ async def test_nobody_is_asked_twice(gateway):
 
 
 @pytest.mark.anyio
-async def test_one_factor_of_several_is_not_remembered(gateway):
+async def test_one_factor_of_several_is_not_remembered(gateway: GatewayMiddleware) -> None:
     """The password of a further realm would be wrong for the first one, so none of them is kept."""
-    asked = []
+    asked: list[Any] = []
     auth = GatewayAuth(handler(*["welcome"] * 9, asked=asked))
     for _ in range(2):
         assert (await post(gateway, auth, "https://gateway.example/both")).status_code == 200
     assert [request.realm for request in asked] == ["one", "two", "one", "two"]
 
 
-def served(reply, auth, **options):
+def served(reply: Any, auth: Any, **options: Any) -> Any:
     """A request to a server that is a function."""
     with httpx.Client(transport=httpx.MockTransport(reply), auth=auth, **options) as client:
         return client.get(URL)
 
 
-def test_synchronous_clients():
+def test_synchronous_clients() -> None:
     """The same works without an event loop, and the request is sent with the answer."""
-    sent = []
+    sent: list[Any] = []
 
-    def reply(request):
+    def reply(request: Any) -> Any:
         sent.append(request.headers.get("Authorization"))
         return httpx.Response(200 if sent[-1] else 401, headers={"WWW-Authenticate": 'Basic realm="x"'}, content=b"no")
 
@@ -152,12 +155,13 @@ def test_synchronous_clients():
     assert sent == [None, "Basic am9lOndlbGNvbWU="]
 
 
-def test_redirects_to_another_origin_take_nothing_along():
+def test_redirects_to_another_origin_take_nothing_along() -> None:
     """Neither a first nor a later request's credentials reach another origin, nor the same one without TLS."""
     for target in ("https://evil.example/", "http://gateway.example/"):
-        sent, asked = [], []
+        sent: list[Any] = []
+        asked: list[Any] = []
 
-        def reply(request, sent=sent, target=target):
+        def reply(request: Any, sent: list[Any] = sent, target: str = target) -> Any:
             sent.append(request)
             if request.url != URL:
                 return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="x"'})
@@ -175,14 +179,14 @@ def test_redirects_to_another_origin_take_nothing_along():
 class Recorder:
     """A server on a loopback port of its own that answers with a function and keeps the header lines it got."""
 
-    def __init__(self, reply):
+    def __init__(self, reply: Any) -> None:
         recorder = self
-        self.seen = []
+        self.seen: list[Any] = []
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
-            def do_GET(self):
+            def do_GET(self) -> None:
                 recorder.seen.append([(name.lower(), value) for name, value in self.headers.items()])
                 status, headers = reply(dict(recorder.seen[-1]))
                 self.send_response(status)
@@ -190,34 +194,34 @@ class Recorder:
                     self.send_header(name, value)
                 self.end_headers()
 
-            def log_message(self, *args):
+            def log_message(self, *args: object) -> None:
                 pass
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/"
         self._thread = threading.Thread(target=self._server.serve_forever)
 
-    def __enter__(self):
+    def __enter__(self) -> Any:
         self._thread.start()
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
 
-    def names(self):
+    def names(self) -> Any:
         return [{name for name, _ in lines} for lines in self.seen]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("where", ["another origin", "the same origin"])
 @pytest.mark.parametrize(("library", "auth_class"), [(httpx, GatewayAuth), (httpx2, Httpx2GatewayAuth)])
-async def test_nothing_of_the_login_follows_a_redirect(library, auth_class, where):
+async def test_nothing_of_the_login_follows_a_redirect(library: Any, auth_class: Any, where: str) -> None:
     """Neither Sec-Challenge-Identity nor Authorization reaches another origin; the identity goes nowhere but back."""
     elsewhere = {"here": ""}
 
-    def front(headers):
+    def front(headers: Any) -> Any:
         if "authorization" not in headers:
             return 401, {"WWW-Authenticate": 'Basic realm="x"', "Sec-Challenge-Identity": "opaque"}
         return 302, {"Location": elsewhere["here"]}
@@ -240,18 +244,18 @@ async def test_nothing_of_the_login_follows_a_redirect(library, auth_class, wher
         assert identities == ["opaque", "opaque"]
 
 
-def test_the_application_sees_the_identity_that_is_sent():
+def test_the_application_sees_the_identity_that_is_sent() -> None:
     """A request's headers show the further line, once, in every way in which they can be read."""
-    sent = []
+    sent: list[Any] = []
 
-    def reply(request):
+    def reply(request: Any) -> Any:
         sent.append(request)
         if len(sent) < 3:
             headers = {"WWW-Authenticate": f'Basic realm="{len(sent)}"', "Sec-Challenge-Identity": f"id{len(sent)}"}
             return httpx.Response(401, headers=headers)
         return httpx.Response(200, text=request.headers.get("sec-challenge-identity", ""))
 
-    headers = []
+    headers: list[Any] = []
     with httpx.Client(transport=httpx.MockTransport(reply), auth=GatewayAuth(handler("a", "b"))) as client:
         client.event_hooks = {"request": [lambda request: headers.append(list(request.headers.raw))]}
         assert client.get(URL).text == "id2"
@@ -265,29 +269,29 @@ def test_the_application_sees_the_identity_that_is_sent():
 class Endless(httpx.SyncByteStream, httpx.AsyncByteStream):
     """A body without end."""
 
-    def __init__(self, size=1024):
+    def __init__(self, size: int = 1024) -> None:
         self.given = 0
         self.size = size
         self.closed = False
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[Any]:
         while True:
             self.given += self.size
             yield b"x" * self.size
 
-    async def __aiter__(self):
+    async def __aiter__(self) -> AsyncIterator[Any]:
         for chunk in self:
             yield chunk
 
-    def close(self):
+    def close(self) -> None:
         self.closed = True
 
-    async def aclose(self):
+    async def aclose(self) -> None:
         self.closed = True
 
 
-def endless(bodies, size=1024):
-    def reply(request):
+def endless(bodies: list[Any], size: int = 1024) -> Any:
+    def reply(request: Any) -> Any:
         if "Authorization" in request.headers and len(bodies) > 1:
             return httpx.Response(200)
         bodies.append(Endless(size))
@@ -296,9 +300,9 @@ def endless(bodies, size=1024):
     return reply
 
 
-def test_endless_bodies_end():
+def test_endless_bodies_end() -> None:
     """Of a 401's body only so much is read, whether it is answered or returned."""
-    bodies = []
+    bodies: list[Any] = []
     response = served(endless(bodies), GatewayAuth(handler("a", "b")))
     assert response.status_code == 200
     assert [body.given for body in bodies] == [MAX_BODY, MAX_BODY]
@@ -308,9 +312,9 @@ def test_endless_bodies_end():
 
 
 @pytest.mark.anyio
-async def test_endless_bodies_end_in_a_loop_too():
+async def test_endless_bodies_end_in_a_loop_too() -> None:
     """The asynchronous client reads no more than the other."""
-    bodies = []
+    bodies: list[Any] = []
     transport = httpx.MockTransport(endless(bodies))
     async with httpx.AsyncClient(transport=transport, auth=GatewayAuth(handler("a", "b"))) as client:
         assert (await client.get(URL)).status_code == 200
@@ -321,16 +325,16 @@ async def test_endless_bodies_end_in_a_loop_too():
 
 
 @pytest.mark.anyio
-async def test_dripping_bodies_end():
+async def test_dripping_bodies_end() -> None:
     """A body that comes byte by byte is given up after a few seconds, in both kinds of client."""
     now = 0.0
 
-    def clock():
+    def clock() -> Any:
         nonlocal now
         now += 1.0
         return now
 
-    bodies = []
+    bodies: list[Any] = []
     served(endless(bodies, 1), GatewayAuth(handler("a", "b"), clock=clock))
     transport = httpx.MockTransport(endless(bodies, 1))
     async with httpx.AsyncClient(transport=transport, auth=GatewayAuth(handler("a", "b"), clock=clock)) as client:
@@ -338,19 +342,19 @@ async def test_dripping_bodies_end():
     assert all(body.given < 10 and body.closed for body in bodies)
 
 
-def test_an_error_of_a_handler_comes_out():
+def test_an_error_of_a_handler_comes_out() -> None:
     """What a login handler raises reaches the caller, and the connection is let go."""
 
-    def login(request):
+    def login(request: Any) -> None:
         raise RuntimeError("no terminal")
 
-    bodies = []
+    bodies: list[Any] = []
     with pytest.raises(RuntimeError, match="no terminal"):
         served(endless(bodies), GatewayAuth(BasicChallengeHandler(login)))
     assert bodies[0].closed
 
 
-def test_a_negative_number_of_attempts_is_refused():
+def test_a_negative_number_of_attempts_is_refused() -> None:
     """The number of attempts is 0 or more."""
     with pytest.raises(ValueError, match="0 or more"):
         GatewayAuth(handler(), -1)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
 from asgi_gateway import client
 
 
-def test_every_name_is_there():
+def test_every_name_is_there() -> None:
     """What the package lists can be had from it."""
     assert all(getattr(client, name) for name in client.__all__)
     with pytest.raises(AttributeError, match="nothing"):
@@ -18,7 +19,7 @@ def test_every_name_is_there():
 
 
 @pytest.mark.parametrize(("name", "library"), [("GatewayAuth", "httpx"), ("connect", "websockets")])
-def test_a_missing_library_is_named(name, library):
+def test_a_missing_library_is_named(name: str, library: Any) -> None:
     """Without the library the error says what to install; the rest of the package works."""
     script = f"""
 import sys
@@ -33,7 +34,7 @@ except ImportError as error:
     assert "pip install 'asgi-gateway[client]'" in done.stdout
 
 
-def test_libraries_are_loaded_when_they_are_needed():
+def test_libraries_are_loaded_when_they_are_needed() -> None:
     """The package loads neither httpx nor websockets nor gssapi by itself."""
     script = """
 import sys

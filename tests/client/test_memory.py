@@ -26,14 +26,14 @@ SPACE = ProtectionSpace(("http", "h", 80), "basic", "demo", BasicChallengeHandle
         ("http://other/a/b", False),
     ],
 )
-def test_credentials_are_good_in_their_folder_and_below(location, known):
+def test_credentials_are_good_in_their_folder_and_below(location: str, known: bool) -> None:
     """What was accepted for a URL is sent to the same folder of the same origin and to what lies below."""
     memory = CredentialMemory()
     memory.store("http://h/a/b", SPACE, "credentials")
     assert (memory.recall(location) is not None) is known
 
 
-def test_the_deepest_folder_counts():
+def test_the_deepest_folder_counts() -> None:
     """Where two folders hold a URL, the credentials of the deeper one are taken."""
     memory = CredentialMemory()
     memory.store("http://h/", SPACE, "top")
@@ -41,7 +41,7 @@ def test_the_deepest_folder_counts():
     assert (memory.recall("http://h/a/x"), memory.recall("http://h/x")) == ("deep", "top")
 
 
-def test_forgetting():
+def test_forgetting() -> None:
     """Refused credentials are forgotten everywhere, others stay; None forgets all."""
     memory = CredentialMemory()
     for path, credentials in (("a/", "x"), ("b/", "x"), ("c/", "y")):
@@ -52,7 +52,7 @@ def test_forgetting():
     assert memory.recall("http://h/c/") is None
 
 
-def test_the_memory_is_bounded_and_shows_nothing():
+def test_the_memory_is_bounded_and_shows_nothing() -> None:
     """The oldest entry makes room, and nothing of the credentials is printed."""
     memory = CredentialMemory()
     for number in range(MAX_ENTRIES + 1):

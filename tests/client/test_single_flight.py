@@ -6,7 +6,9 @@ import base64
 import gc
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import anyio
 import httpx
@@ -26,7 +28,7 @@ from asgi_gateway.client import (
     connect,
 )
 from asgi_gateway.client.flow import _LOGINS, AskHandler, FlowOptions, HttpReply, WaitForLogin, authenticate
-from asgi_gateway.client.single_flight import LoginOutcome, LoginResult, SharedLogin
+from asgi_gateway.client.single_flight import LoginOutcome, LoginResult
 from asgi_gateway.client.sync import connect as connect_in_thread
 from tests.client.test_websocket import guarded, server
 
@@ -39,7 +41,7 @@ BOTH_LIBRARIES = pytest.mark.parametrize(
 
 
 @pytest.fixture(autouse=True)
-def nothing_is_left():
+def nothing_is_left() -> Iterator[Any]:
     """After each test no login is under way, whichever way the requests ended."""
     yield
     gc.collect()
@@ -49,28 +51,28 @@ def nothing_is_left():
 class Person:
     """Gives these passwords in turn, slowly, and counts how often it was asked."""
 
-    def __init__(self, *passwords, seconds=0.05):
+    def __init__(self, *passwords: Any, seconds: float = 0.05) -> None:
         self.passwords = list(passwords)
         self.seconds = seconds
-        self.asked = []
+        self.asked: list[Any] = []
 
-    def __call__(self, request):
+    def __call__(self, request: Any) -> Any:
         self.asked.append(request)
         password = self.passwords.pop(0) if self.passwords else None
         time.sleep(self.seconds)
         return PasswordAuthentication("joe", password) if password is not None else None
 
-    async def slowly(self, request):
+    async def slowly(self, request: Any) -> Any:
         self.asked.append(request)
         password = self.passwords.pop(0) if self.passwords else None
         await anyio.sleep(self.seconds)
         return PasswordAuthentication("joe", password) if password is not None else None
 
 
-def reply_of(library, statuses=None):
+def reply_of(library: Any, statuses: dict[str, int] | None = None) -> Any:
     """A server that lets the right password in, and answers some paths with another status then."""
 
-    def reply(request):
+    def reply(request: Any) -> Any:
         if request.headers.get("Authorization") == RIGHT:
             return library.Response((statuses or {}).get(request.url.path, 200))
         return library.Response(401, headers={"WWW-Authenticate": 'Basic realm="demo"'})
@@ -81,11 +83,11 @@ def reply_of(library, statuses=None):
 PATHS = [f"/folder{number % 5}/{number}" for number in range(20)]
 
 
-async def get_all(auth, library=httpx, paths=PATHS, reply=None):
+async def get_all(auth: Any, library: Any = httpx, paths: list[str] = PATHS, reply: Any = None) -> Any:
     """The statuses of GETs that all start at once, through one client."""
     statuses = {}
 
-    async def get(client, path):
+    async def get(client: Any, path: str) -> None:
         statuses[path] = (await client.get(URL + path)).status_code
 
     transport = library.MockTransport(reply or reply_of(library))
@@ -95,13 +97,13 @@ async def get_all(auth, library=httpx, paths=PATHS, reply=None):
     return [statuses[path] for path in paths]
 
 
-def get_all_in_threads(auth, library=httpx, paths=PATHS, reply=None):
+def get_all_in_threads(auth: Any, library: Any = httpx, paths: list[str] = PATHS, reply: Any = None) -> Any:
     """The same from as many threads."""
     transport = library.MockTransport(reply or reply_of(library))
     barrier = threading.Barrier(len(paths))
     with library.Client(transport=transport, auth=auth) as client, ThreadPoolExecutor(len(paths)) as pool:
 
-        def get(path):
+        def get(path: str) -> Any:
             barrier.wait()
             return client.get(URL + path).status_code
 
@@ -112,7 +114,7 @@ def get_all_in_threads(auth, library=httpx, paths=PATHS, reply=None):
 @BOTH_LOOPS
 @BOTH_LIBRARIES
 @pytest.mark.parametrize("plain", [True, False], ids=["plain", "coroutine"])
-async def test_twenty_requests_ask_once_in_a_loop(library, auth_class, plain):
+async def test_twenty_requests_ask_once_in_a_loop(library: Any, auth_class: Any, plain: bool) -> None:
     """Twenty requests at once, to five folders of one realm, ask one question, and all are answered."""
     person = Person("welcome")
     handler = BasicChallengeHandler(person if plain else person.slowly)
@@ -121,7 +123,7 @@ async def test_twenty_requests_ask_once_in_a_loop(library, auth_class, plain):
 
 
 @BOTH_LIBRARIES
-def test_twenty_requests_ask_once_in_threads(library, auth_class):
+def test_twenty_requests_ask_once_in_threads(library: Any, auth_class: Any) -> None:
     """Twenty threads through one synchronous client ask one question."""
     person = Person("welcome")
     assert get_all_in_threads(auth_class(BasicChallengeHandler(person)), library) == [200] * 20
@@ -129,7 +131,7 @@ def test_twenty_requests_ask_once_in_threads(library, auth_class):
 
 
 @pytest.mark.anyio
-async def test_wrong_passwords_are_asked_for_once_more():
+async def test_wrong_passwords_are_asked_for_once_more() -> None:
     """A wrong password of the shared login is asked for again in it, and the attempt is told."""
     person = Person("typo", "welcome")
     assert await get_all(GatewayAuth(BasicChallengeHandler(person))) == [200] * 20
@@ -139,14 +141,14 @@ async def test_wrong_passwords_are_asked_for_once_more():
 @pytest.mark.anyio
 @BOTH_LOOPS
 @pytest.mark.parametrize("passwords", [(), ("a", "b", "c", "d")], ids=["cancelled", "all wrong"])
-async def test_the_end_of_the_login_is_the_end_for_all(passwords):
+async def test_the_end_of_the_login_is_the_end_for_all(passwords: Any) -> None:
     """A person who cancels, or has no right password, is not asked again by the requests that waited."""
     person = Person(*passwords)
     assert await get_all(GatewayAuth(BasicChallengeHandler(person))) == [401] * 20
     assert len(person.asked) == (3 if passwords else 1)
 
 
-def test_the_end_of_the_login_is_the_end_for_all_threads():
+def test_the_end_of_the_login_is_the_end_for_all_threads() -> None:
     """The same for threads; a later request asks anew."""
     person = Person()
     auth = GatewayAuth(BasicChallengeHandler(person))
@@ -159,7 +161,7 @@ def test_the_end_of_the_login_is_the_end_for_all_threads():
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [302, 404, 405, 422])
-async def test_a_missing_page_is_not_a_wrong_password(status):
+async def test_a_missing_page_is_not_a_wrong_password(status: int) -> None:
     """Where the first request's page is missing or moved, its accepted password serves the others all the same."""
     person = Person("welcome")
     reply = reply_of(httpx, dict.fromkeys(PATHS[:10], status))
@@ -170,7 +172,7 @@ async def test_a_missing_page_is_not_a_wrong_password(status):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("status", [403, 500, 503])
-async def test_what_was_neither_accepted_nor_refused_is_not_shared(status):
+async def test_what_was_neither_accepted_nor_refused_is_not_shared(status: int) -> None:
     """A missing role or a broken server says nothing about the password: the next request asks, and shares."""
     person = Person(*["welcome"] * 20)
     reply = reply_of(httpx, {PATHS[0]: status})
@@ -180,19 +182,19 @@ async def test_what_was_neither_accepted_nor_refused_is_not_shared(status):
 
 
 @pytest.mark.anyio
-async def test_tokens_are_not_shared():
+async def test_tokens_are_not_shared() -> None:
     """A token is good for one request, so each asks for its own, and none waits for the others' logins."""
-    given = []
+    given: list[Any] = []
 
-    async def token(request):
+    async def token(request: Any) -> Any:
         given.append(f"t{len(given)}")
         answer = given[-1]
         await anyio.sleep(0.1)
         return answer
 
-    seen = []
+    seen: list[Any] = []
 
-    def reply(request):
+    def reply(request: Any) -> Any:
         if "Authorization" in request.headers:
             seen.append(request.headers["Authorization"])
             return httpx.Response(200)
@@ -204,7 +206,7 @@ async def test_tokens_are_not_shared():
 
 
 @pytest.mark.anyio
-async def test_remember_false_shares_nothing():
+async def test_remember_false_shares_nothing() -> None:
     """Whoever wants to be asked for each request is."""
     person = Person(*["welcome"] * 20, seconds=0)
     auth = GatewayAuth(BasicChallengeHandler(person.slowly), remember=False)
@@ -213,15 +215,15 @@ async def test_remember_false_shares_nothing():
 
 
 @pytest.mark.anyio
-async def test_one_question_for_each_handler_and_realm():
+async def test_one_question_for_each_handler_and_realm() -> None:
     """Handlers that a DispatchChallengeHandler chooses by path never send each other's passwords."""
     people = {"a": Person("welcome"), "b": Person("hidden")}
     dispatch = DispatchChallengeHandler()
     for name, person in people.items():
         dispatch.register(f"gateway.example:443/{name}/*", BasicChallengeHandler(person))
-    seen = {"a": set(), "b": set()}
+    seen: dict[str, set[bytes]] = {"a": set(), "b": set()}
 
-    def reply(request):
+    def reply(request: Any) -> Any:
         if "Authorization" not in request.headers:
             return httpx.Response(401, headers={"WWW-Authenticate": 'Basic realm="demo"'})
         seen[request.url.path[1]].add(base64.b64decode(request.headers["Authorization"][6:]))
@@ -235,7 +237,7 @@ async def test_one_question_for_each_handler_and_realm():
 
 @pytest.mark.anyio
 @BOTH_LOOPS
-async def test_a_cancelled_leader_leaves_the_question_to_the_next():
+async def test_a_cancelled_leader_leaves_the_question_to_the_next() -> None:
     """If the request that asks is cancelled, another one asks, and none waits for ever."""
     person = Person("lost", "welcome", seconds=0.2)
     auth = GatewayAuth(BasicChallengeHandler(person.slowly))
@@ -243,7 +245,7 @@ async def test_a_cancelled_leader_leaves_the_question_to_the_next():
         async with anyio.create_task_group() as tasks:
             first = anyio.CancelScope()
 
-            async def leader():
+            async def leader() -> None:
                 with first:
                     await get_all(auth, paths=["/leader"])
 
@@ -258,11 +260,11 @@ async def test_a_cancelled_leader_leaves_the_question_to_the_next():
 
 
 @pytest.mark.anyio
-async def test_an_error_of_the_leader_is_its_own():
+async def test_an_error_of_the_leader_is_its_own() -> None:
     """What the handler raises reaches the request that asked; each of the others asks for itself."""
-    asked = []
+    asked: list[Any] = []
 
-    async def login(request):
+    async def login(request: Any) -> Any:
         asked.append(request)
         await anyio.sleep(0.01)
         if len(asked) == 1:
@@ -272,7 +274,7 @@ async def test_an_error_of_the_leader_is_its_own():
     auth = GatewayAuth(BasicChallengeHandler(login))
     outcomes = []
 
-    async def get(client, path):
+    async def get(client: Any, path: str) -> None:
         try:
             outcomes.append((await client.get(URL + path)).status_code)
         except RuntimeError as error:
@@ -287,16 +289,16 @@ async def test_an_error_of_the_leader_is_its_own():
 
 
 @pytest.mark.anyio
-async def test_several_factors_are_not_shared():
+async def test_several_factors_are_not_shared() -> None:
     """The answers of several realms belong together, so each request gives its own, and none waits for ever."""
     realms = []
 
-    async def login(request):
+    async def login(request: Any) -> Any:
         realms.append(request.realm)
         await anyio.sleep(0.01)
         return PasswordAuthentication("joe", request.realm)
 
-    def reply(request):
+    def reply(request: Any) -> Any:
         given = request.headers.get("Authorization", "Basic ")
         password = base64.b64decode(given[6:]).partition(b":")[2].decode()
         if password == "second" and request.headers.get("Sec-Challenge-Identity") == "1":
@@ -311,18 +313,18 @@ async def test_several_factors_are_not_shared():
     assert sorted(realms) == ["first"] * 6 + ["second"] * 6
 
 
-def sockets(extended):
+def sockets(extended: bool) -> Any:
     return server(subprotocols=["x-kaazing-handshake"]) if extended else server(guarded)
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("extended", [False, True], ids=["plain", "extended"])
-async def test_twenty_sockets_ask_once_in_a_loop(extended):
+async def test_twenty_sockets_ask_once_in_a_loop(extended: bool) -> None:
     """Sockets that open at once ask one question; a later one asks again, since nothing is kept."""
     person = Person("welcome", "welcome", seconds=0.3)
     handler = BasicChallengeHandler(person)
 
-    async def talk(heard):
+    async def talk(heard: list[Any]) -> None:
         async with connect(running.uri, handler=handler, extended=extended, proxy=None) as socket:
             await socket.send("hi")
             heard.append(await socket.recv())
@@ -339,13 +341,13 @@ async def test_twenty_sockets_ask_once_in_a_loop(extended):
 
 
 @pytest.mark.parametrize("extended", [False, True], ids=["plain", "extended"])
-def test_sockets_in_threads_ask_once(extended):
+def test_sockets_in_threads_ask_once(extended: bool) -> None:
     """The same for threads, and for a person who cancels."""
     person = Person("welcome", seconds=0.5)
     handler = BasicChallengeHandler(person)
     barrier = threading.Barrier(8)
 
-    def talk(_):
+    def talk(_: int) -> Any:
         barrier.wait()
         try:
             with connect_in_thread(running.uri, handler=handler, extended=extended, proxy=None) as socket:
@@ -363,13 +365,13 @@ def test_sockets_in_threads_ask_once(extended):
 
 
 @pytest.mark.anyio
-async def test_threads_and_loops_share_one_question():
+async def test_threads_and_loops_share_one_question() -> None:
     """A synchronous client in a thread waits for the login that a loop's request leads."""
     person = Person("welcome", seconds=0.3)
     auth = GatewayAuth(BasicChallengeHandler(person.slowly))
     statuses = []
 
-    async def in_thread():
+    async def in_thread() -> None:
         statuses.extend(await anyio.to_thread.run_sync(get_all_in_threads, auth, httpx, ["/a/b", "/c/d"]))
 
     async with anyio.create_task_group() as tasks:
@@ -380,42 +382,43 @@ async def test_threads_and_loops_share_one_question():
 
 
 @pytest.mark.anyio
-async def test_a_synchronous_client_in_the_loops_own_thread_does_not_wait():
+async def test_a_synchronous_client_in_the_loops_own_thread_does_not_wait() -> None:
     """It would block the loop that the leading request needs; it asks for itself."""
-    person = Person("welcome", "welcome", seconds=0.2)
-    auth = GatewayAuth(BasicChallengeHandler(person.slowly))
-    quick = BasicChallengeHandler(lambda request: PasswordAuthentication("joe", "welcome"))
+    person = Person("welcome", seconds=0.2)
+
+    def slowly_then_at_once(request: Any) -> Any:
+        return PasswordAuthentication("joe", "welcome") if person.asked else person.slowly(request)
+
+    handler = BasicChallengeHandler(slowly_then_at_once)
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(get_all, auth, httpx, ["/leads"])
+            tasks.start_soon(get_all, GatewayAuth(handler), httpx, ["/leads"])
             while not person.asked:
                 await anyio.sleep(0.01)
-            login = SharedLogin()
-            assert login.wait().result is LoginResult.NOT_SHAREABLE
             transport = httpx.MockTransport(reply_of(httpx))
-            with httpx.Client(transport=transport, auth=GatewayAuth(quick)) as client:
+            with httpx.Client(transport=transport, auth=GatewayAuth(handler)) as client:
                 assert client.get(URL + "/blocks").status_code == 200
 
 
-def test_a_handler_without_hash_can_answer():
+def test_a_handler_without_hash_can_answer() -> None:
     """A handler that compares by value, as a dataclass does, answers and shares as any other."""
 
     class Equal(ChallengeHandler):
-        __hash__ = None
+        __hash__ = None  # type: ignore[assignment]
 
-        def __eq__(self, other):
+        def __eq__(self, other: object) -> bool:
             return isinstance(other, Equal)
 
-        def can_handle(self, request):
+        def can_handle(self, request: Any) -> Any:
             return True
 
-        def handle(self, request):
+        def handle(self, request: Any) -> Any:
             return ChallengeResponse(RIGHT, reusable=True)
 
     assert get_all_in_threads(GatewayAuth(Equal()), paths=PATHS[:3]) == [200] * 3
 
 
-def test_an_abandoned_flow_wakes_the_others():
+def test_an_abandoned_flow_wakes_the_others() -> None:
     """A flow that is closed while its handler is asked lets the next one lead."""
     handler = BasicChallengeHandler(lambda request: None)
     challenge = HttpReply(401, [("WWW-Authenticate", "Basic realm=a")], URL)
@@ -431,6 +434,6 @@ def test_an_abandoned_flow_wakes_the_others():
     second.close()
 
 
-def test_outcomes_print_no_secret():
+def test_outcomes_print_no_secret() -> None:
     """An outcome's credentials are not printed."""
     assert "canary" not in repr(LoginOutcome(LoginResult.ACCEPTED, "canary"))

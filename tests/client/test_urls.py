@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from typing import Any
 
 import pytest
 
@@ -22,7 +23,7 @@ from asgi_gateway.errors import HeaderError
         ("http://h@evil/", "http://h/", False),
     ],
 )
-def test_origins(one, other, same):
+def test_origins(one: Any, other: Any, same: bool) -> None:
     """Scheme, host and port make an origin; sockets count as their HTTP."""
     assert (origin(one) == origin(other)) is same
 
@@ -44,7 +45,7 @@ def test_origins(one, other, same):
         ("ftp://a/", False),
     ],
 )
-def test_what_counts_as_confidential(location, confidential):
+def test_what_counts_as_confidential(location: str, confidential: bool) -> None:
     """TLS and this machine do; nothing else does."""
     assert is_confidential(location) is confidential
 
@@ -62,7 +63,7 @@ def test_what_counts_as_confidential(location, confidential):
         ("http://joe:pw@10.0.0.1/", None, "http://10.0.0.1/"),
     ],
 )
-def test_credentials_in_a_url(location, expected, bare, caplog):
+def test_credentials_in_a_url(location: str, expected: Any, bare: str, caplog: pytest.LogCaptureFixture) -> None:
     """They are read as Basic credentials, percent-decoded, and left out where others could read them on the way."""
     given = url_credentials(location)
     assert (given and base64.b64decode(given.removeprefix("Basic "))) == expected
@@ -72,7 +73,7 @@ def test_credentials_in_a_url(location, expected, bare, caplog):
 
 
 @pytest.mark.parametrize("location", ["wss://a%3Ab:c@h/", "wss://a:%0d%0aX@h/", "wss://a%00:b@h/"])
-def test_credentials_that_basic_cannot_carry(location):
+def test_credentials_that_basic_cannot_carry(location: str) -> None:
     """A colon in the name or a control character is an error and is not sent as something else."""
     with pytest.raises(HeaderError, match="Basic"):
         url_credentials(location)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import threading
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -32,11 +34,13 @@ from asgi_gateway.websockets.kaazing_handshake import (
     offered_subprotocols,
 )
 
+Talk = Callable[..., Awaitable[Any]]
 
-def handler(*passwords, asked=None):
+
+def handler(*passwords: Any, asked: list[Any] | None = None) -> Any:
     left = iter(passwords)
 
-    def login(request):
+    def login(request: Any) -> Any:
         if asked is not None:
             asked.append(request)
         password = next(left, None)
@@ -48,7 +52,7 @@ def handler(*passwords, asked=None):
 RIGHT = "Basic " + base64.b64encode(b"joe:welcome").decode()
 
 
-def log_in_inside(connection):
+def log_in_inside(connection: Any) -> Any:
     """The server's side of the extended handshake; whether the client was let in with the right password."""
     handshake = ServerHandshake(urlsplit(connection.request.path).query.encode(), LoginLimits(answers=3))
     for message in handshake.greeting:
@@ -56,7 +60,7 @@ def log_in_inside(connection):
     while handshake.state is State.EXPECTING:
         head = handshake.request(connection.recv(timeout=5))
         if head.get_all(b"authorization") == [RIGHT.encode()]:
-            answer = handshake.admit(next(iter(offered_subprotocols(head)), None), ())
+            answer = handshake.admit(next(iter(offered_subprotocols((), head)), None), ())
         else:
             answer = handshake.refuse(401, [(b"www-authenticate", b'Application Basic realm="demo"')])
         for message in answer:
@@ -65,11 +69,11 @@ def log_in_inside(connection):
 
 
 @contextmanager
-def server(check=None, subprotocols=None):
+def server(check: Any = None, subprotocols: Any = None) -> Iterator[Any]:
     """A WebSocket echo server behind a function from request headers to None or a status with headers."""
-    seen = []
+    seen: list[Any] = []
 
-    def process_request(connection, request):
+    def process_request(connection: Any, request: Any) -> Any:
         seen.append(request)
         refused = check and check(request)
         if not refused:
@@ -77,13 +81,13 @@ def server(check=None, subprotocols=None):
         status, headers = refused
         return Response(status, "Refused", Headers([*headers, ("Content-Length", "0")]), b"")
 
-    def echo(connection):
+    def echo(connection: Any) -> None:
         if connection.subprotocol == HANDSHAKE_PROTOCOL and not log_in_inside(connection):
             return
         for message in connection:
             connection.send(message)
 
-    running = serve(echo, "127.0.0.1", 0, process_request=process_request, subprotocols=subprotocols)
+    running: Any = serve(echo, "127.0.0.1", 0, process_request=process_request, subprotocols=subprotocols)
     thread = threading.Thread(target=running.serve_forever)
     thread.start()
     running.uri = f"ws://127.0.0.1:{running.socket.getsockname()[1]}/echo"
@@ -95,36 +99,36 @@ def server(check=None, subprotocols=None):
         thread.join()
 
 
-def guarded(request):
+def guarded(request: Any) -> Any:
     if request.headers.get("Authorization") == RIGHT:
         return None
     return 401, [("WWW-Authenticate", "Application Token"), ("WWW-Authenticate", 'Application Basic realm="demo"')]
 
 
-async def in_loop(uri, **options):
+async def in_loop(uri: str, **options: Any) -> Any:
     async with connect(uri, proxy=None, **options) as socket:
         await socket.send("hi")
         return await socket.recv(), socket.subprotocol
 
 
-def in_thread(uri, **options):
+def in_thread(uri: str, **options: Any) -> Any:
     with connect_in_thread(uri, proxy=None, **options) as socket:
         socket.send("hi")
         return socket.recv(timeout=5), socket.subprotocol
 
 
 @pytest.fixture(params=["loop", "thread"])
-def talk(request):
+def talk(request: Any) -> Any:
     """Open a socket, say hi, return what came back and the subprotocol; by both clients."""
 
-    async def run(uri, **options):
+    async def run(uri: str, **options: Any) -> Any:
         return await in_loop(uri, **options) if request.param == "loop" else in_thread(uri, **options)
 
     return run
 
 
 @pytest.mark.anyio
-async def test_a_401_is_answered(talk):
+async def test_a_401_is_answered(talk: Talk) -> None:
     """A handshake refused with a challenge is made again with the answer; the application's headers stay."""
     with server(guarded, subprotocols=["chat"]) as running:
         options = {"additional_headers": {"X-Own": "1", "Authorization": "mine"}, "subprotocols": ["chat"]}
@@ -133,14 +137,14 @@ async def test_a_401_is_answered(talk):
         assert all(request.headers["X-Own"] == "1" for request in running.seen)
 
 
-def with_credentials(uri, credentials):
+def with_credentials(uri: str, credentials: Any) -> Any:
     return uri.replace("ws://", f"ws://{credentials}@")
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("extended", [False, True], ids=["plain", "extended"])
 @pytest.mark.parametrize("credentials", ["joe:wrong", "joe:", "joe", ":x", "joe:w%2frong", "j%C3%B6e:p%20w"])
-async def test_wrong_credentials_in_the_url(talk, credentials, extended):
+async def test_wrong_credentials_in_the_url(talk: Talk, credentials: Any, extended: bool) -> None:
     """They go first, and the handler's go in place of them: never are there two Authorization lines."""
     with server(None if extended else guarded, subprotocols=["x-kaazing-handshake"] if extended else None) as running:
         uri = with_credentials(running.uri, credentials)
@@ -153,9 +157,9 @@ async def test_wrong_credentials_in_the_url(talk, credentials, extended):
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("extended", [False, True], ids=["plain", "extended"])
-async def test_right_credentials_in_the_url(talk, extended):
+async def test_right_credentials_in_the_url(talk: Talk, extended: bool) -> None:
     """The handler is not asked; the location that a handler sees keeps them, since dispatch goes by them."""
-    asked = []
+    asked: list[Any] = []
     with server(None if extended else guarded, subprotocols=["x-kaazing-handshake"] if extended else None) as running:
         uri = with_credentials(running.uri, "joe:welcome")
         assert (await talk(uri, handler=handler(asked=asked), extended=extended))[0] == "hi"
@@ -167,10 +171,10 @@ async def test_right_credentials_in_the_url(talk, extended):
 
 
 @pytest.mark.anyio
-async def test_credentials_of_a_redirect_are_not_sent(talk):
+async def test_credentials_of_a_redirect_are_not_sent(talk: Talk) -> None:
     """A Location with credentials in it adds no second line to the handler's."""
 
-    def moved(request):
+    def moved(request: Any) -> Any:
         location = with_credentials(running.uri, "joe:other").replace("/echo", "/there")
         return (307, [("Location", location)]) if request.path == "/echo" else guarded(request)
 
@@ -180,7 +184,7 @@ async def test_credentials_of_a_redirect_are_not_sent(talk):
 
 
 @pytest.mark.anyio
-async def test_the_applications_own_header_goes_before_the_url(talk):
+async def test_the_applications_own_header_goes_before_the_url(talk: Talk) -> None:
     """Where the application gives an Authorization header, the URL's credentials are not sent."""
     with server(guarded) as running:
         options = {"additional_headers": {"Authorization": "mine"}, "handler": handler("welcome")}
@@ -189,7 +193,7 @@ async def test_the_applications_own_header_goes_before_the_url(talk):
 
 
 @pytest.mark.anyio
-async def test_the_user_agent_is_the_gateways(talk):
+async def test_the_user_agent_is_the_gateways(talk: Talk) -> None:
     """Handshakes name the gateway's client, unless the application gives another name."""
     with server() as running:
         await talk(running.uri, handler=handler())
@@ -201,9 +205,9 @@ async def test_the_user_agent_is_the_gateways(talk):
 
 
 @pytest.mark.anyio
-async def test_several_rounds(talk):
+async def test_several_rounds(talk: Talk) -> None:
     """As long as the server goes on asking and there are answers and attempts, they are given."""
-    asked = []
+    asked: list[Any] = []
     with server(guarded) as running:
         assert (await talk(running.uri, handler=handler("a", "b", "welcome", asked=asked)))[0] == "hi"
         assert [request.attempt for request in asked] == [1, 2, 3]
@@ -214,9 +218,9 @@ async def test_several_rounds(talk):
 
 
 @pytest.mark.anyio
-async def test_other_refusals_are_not_answered(talk):
+async def test_other_refusals_are_not_answered(talk: Talk) -> None:
     """A 403 comes out as websockets raises it, and nobody is asked."""
-    asked = []
+    asked: list[Any] = []
     with server(lambda request: (403, [])) as running:
         with pytest.raises(InvalidStatus) as caught:
             await talk(running.uri, handler=handler("welcome", asked=asked))
@@ -225,7 +229,7 @@ async def test_other_refusals_are_not_answered(talk):
 
 
 @pytest.mark.anyio
-async def test_no_redirect_to_another_origin(talk):
+async def test_no_redirect_to_another_origin(talk: Talk) -> None:
     """A redirect to another origin is refused, even before there are credentials; within the origin it is followed."""
     with server() as other:
         with server(lambda request: (302, [("Location", other.uri)])) as running:
@@ -233,7 +237,7 @@ async def test_no_redirect_to_another_origin(talk):
                 await talk(running.uri, handler=handler("welcome"))
         assert other.seen == []
 
-    def moved(request):
+    def moved(request: Any) -> Any:
         return (307, [("Location", "/there")]) if request.path == "/echo" else guarded(request)
 
     with server(moved) as running:
@@ -241,17 +245,17 @@ async def test_no_redirect_to_another_origin(talk):
 
 
 @pytest.mark.anyio
-async def test_a_server_that_proves_nothing_is_left(talk):
+async def test_a_server_that_proves_nothing_is_left(talk: Talk) -> None:
     """A socket whose server fails to prove its identity is closed and never given to the application."""
 
     class Doubting(ChallengeHandler):
-        def can_handle(self, request):
+        def can_handle(self, request: Any) -> Any:
             return True
 
-        def handle(self, request):
+        def handle(self, request: Any) -> Any:
             return ChallengeResponse(RIGHT, confirm=self.confirm)
 
-        def confirm(self, challenges):
+        def confirm(self, challenges: Any) -> None:
             raise MutualAuthenticationError("no proof")
 
     with server(guarded) as running:
@@ -260,7 +264,7 @@ async def test_a_server_that_proves_nothing_is_left(talk):
 
 
 @pytest.mark.anyio
-async def test_the_extended_handshake(talk):
+async def test_the_extended_handshake(talk: Talk) -> None:
     """Inside the socket the rounds go on until the password is right; the application's subprotocol shows, and
     nothing of the login was in the opening.
     """
@@ -278,9 +282,9 @@ async def test_the_extended_handshake(talk):
 
 
 @pytest.mark.anyio
-async def test_an_opening_that_is_refused(talk):
+async def test_an_opening_that_is_refused(talk: Talk) -> None:
     """A server that answers the opening itself with 401 is not given credentials outside the socket."""
-    asked = []
+    asked: list[Any] = []
     with server(guarded, subprotocols=[HANDSHAKE_PROTOCOL]) as running:
         with pytest.raises(InvalidStatus):
             await talk(running.uri, handler=handler("welcome", asked=asked), extended=True)
@@ -288,7 +292,7 @@ async def test_an_opening_that_is_refused(talk):
 
 
 @pytest.mark.anyio
-async def test_a_server_without_the_extended_handshake_is_an_error(talk):
+async def test_a_server_without_the_extended_handshake_is_an_error(talk: Talk) -> None:
     """A server that does not know the subprotocol is not sent anything."""
     with server() as running:
         with pytest.raises(HandshakeError, match="does not offer"):
@@ -296,7 +300,7 @@ async def test_a_server_without_the_extended_handshake_is_an_error(talk):
 
 
 @pytest.mark.anyio
-async def test_bad_arguments(talk):
+async def test_bad_arguments(talk: Talk) -> None:
     """A negative number of attempts, or a socket that could serve one attempt only, is refused."""
     with pytest.raises(ValueError, match="0 or more"):
         await talk("ws://127.0.0.1:1/", handler=handler(), max_authentication_attempts=-1)
@@ -304,7 +308,7 @@ async def test_bad_arguments(talk):
         await talk("ws://127.0.0.1:1/", handler=handler(), sock=object())
 
 
-def test_the_timer_stands_still_between_its_runs():
+def test_the_timer_stands_still_between_its_runs() -> None:
     """Only the time in which the timer runs counts, and when none is left it says so."""
     now = 0.0
     timer = Timer(10, lambda: now)
@@ -322,16 +326,18 @@ def test_the_timer_stands_still_between_its_runs():
 
 
 @pytest.mark.anyio
-async def test_the_connect_timer_stands_still_while_a_person_is_asked(talk, monkeypatch):
+async def test_the_connect_timer_stands_still_while_a_person_is_asked(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A login that takes longer than the open timeout does not time out, but a slow network does."""
     now, slow_network = 0.0, 0.0
 
-    def clock():
+    def clock() -> Any:
         nonlocal now
         now += slow_network
         return now
 
-    def slow_person(request):
+    def slow_person(request: Any) -> Any:
         nonlocal now
         now += 1000
         return PasswordAuthentication("joe", "welcome")

@@ -129,3 +129,14 @@ def test_round_trip(realms: list[Any], services: list[Any], properties: dict[str
     for again in both(source):
         assert again.config == source.config
         assert {n: v.text for n, v in again.properties.items()} == {n: v.text for n, v in source.properties.items()}
+
+
+@pytest.mark.parametrize("root", ["/api", "/", "/a/b/"])
+def test_paths_and_cors(root: str) -> None:
+    """root-path, allow-encoded-slash and cors mean the same in both spellings."""
+    given_document = document({"accept": "/a", "allow-encoded-slash": True, "cors": "application"}) | {"root-path": root}
+    source = load(given_document, environment={})
+    assert source.config.root_path == root.rstrip("/")
+    assert [again.config for again in both(source)] == [source.config] * 2
+    assert f"<root-path>{root}</root-path>" in to_xml(source)
+    assert "allow-encoded-slash: true" in to_yaml(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -125,7 +126,7 @@ GOOD = 'Basic realm="a, b", Negotiate'
     ],
 )
 @pytest.mark.parametrize("form", ["line before", "line after", "joined before", "joined after"])
-def test_a_malformed_challenge_hides_no_other(malformed, form):
+def test_a_malformed_challenge_hides_no_other(malformed: str, form: str) -> None:
     """The challenges beside a malformed one are read, in a line of their own or joined to one as browsers do."""
     lines = {
         "line before": [malformed, GOOD],
@@ -151,13 +152,13 @@ def test_a_malformed_challenge_hides_no_other(malformed, form):
         'Own a={, Basic = "x", Basic="y"',
     ],
 )
-def test_nothing_is_read_out_of_quoted_text(line):
+def test_nothing_is_read_out_of_quoted_text(line: str) -> None:
     """What is inside quotes, after a quote that does not end, or a parameter's name, is no challenge."""
     assert [challenge.scheme for challenge in readable_challenges([line]).challenges if challenge.parameters] == []
 
 
 @given(st.text('ab =",\\{', max_size=40), st.lists(challenges(), min_size=1, max_size=3))
-def test_lines_do_not_touch_each_other(garbage, offered):
+def test_lines_do_not_touch_each_other(garbage: str, offered: Any) -> None:
     """Whatever one line holds, the challenges of the next are read."""
     read = readable_challenges([garbage, ", ".join(text for text, _ in offered)])
     assert [plain(c) for c in read.challenges][-len(offered) :] == [plain(c) for _, c in offered]

@@ -56,6 +56,8 @@ def places(path: str, secret: str, *lines: str) -> list[bytes]:
         head(f"{path}?ticket={quote(secret)}&page=7", *lines),
         head(f"{path}?page=7&ticket={secret}&ticket={secret}", *lines),
         head(f"{path}?t%69cket={secret}", *lines),
+        *(head(f"{path}?ticket=x{mark}{secret}&page=7", *lines) for mark in "\"#';?\\|<{"),
+        head(f"{path}?page=7#&ticket={secret}", *lines),
         head(path, f"Authorization: Basic {secret}\xff\r\n", *lines),
         head(path, f"Origin: https://evil.example\r\nAuthorization: Basic {secret}\r\n", *lines),
     ]

@@ -85,6 +85,32 @@ def test_sockets_below_the_root(rooted: Process, framework: str) -> None:
         assert socket.recv(timeout=5) == "secret"
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/public/%D9%85%DB%8C%E2%80%8C%D8%AE%D9%88%D8%A7%D9%87%D9%85", (200, "public")),
+        ("/public/%E0%A4%95%E0%A5%8D%E2%80%8D%E0%A4%B7", (200, "public")),
+        ("/public/%F0%9F%91%A9%E2%80%8D%F0%9F%92%BB", (200, "public")),
+        ("/public/cafe%CC%81%E2%80%AFAM.png", (200, "public")),
+        ("/public/%EF%BC%8E%EF%BC%8E/admin/secret", (403, "Forbidden\n")),
+        ("/public/.%E2%80%8D./admin/secret", (403, "Forbidden\n")),
+        ("/%EF%BD%81dmin/secret", (403, "Forbidden\n")),
+        ("/files/a%2Fb", (200, "a/b")),
+        ("/files/http%3A%2F%2fx%2Fy", (200, "http://x/y")),
+        ("/files/..%2Fadmin/secret", (403, "Forbidden\n")),
+        ("/files/%2e%2e%2Fadmin%2Fsecret", (403, "Forbidden\n")),
+        ("/files/closed%2Fx", (403, "Forbidden\n")),
+        ("/files%2Fclosed/x", (403, "Forbidden\n")),
+        ("/public/a%2Fb", (403, "Forbidden\n")),
+    ],
+)
+def test_unusual_paths(rooted: Process, path: str, expected: tuple[int, str]) -> None:
+    """Names of other scripts and allowed encoded slashes reach the application; what has two readings is refused."""
+    root = "" if rooted.name in ADDS_ROOT else "/api"
+    status, body = get(rooted, root + path, "starlette")
+    assert (status, body.decode()) == expected
+
+
 CHOSEN = [
     "/public",
     "/public/",

@@ -98,6 +98,8 @@ def test_not_below(path: str, root: str) -> None:
         "/a\ufe68b",
         "/a\u2100b",
         "/a\ufffdb",
+        "/a" + "\u0301\u0323" * 16,
+        "/a" + "\u0301\u034f" * 31,
         f"/a{chr(0xDC80)}b",
         "a",
         "*",
@@ -116,6 +118,7 @@ def test_ambiguous(path: str) -> None:
         "/public/\u0915\u094d\u200d\u0937",  # Hindi
         "/\U0001f469\u200d\U0001f4bb \u2764\ufe0f/\U0001f3f4\U000e0067\U000e0062\U000e007f",  # emoji sequences
         "/cafe\u0301/\u1100\u1161",  # decomposed, as macOS names files
+        "/a" + "\u0301\u0323" * 15,
         "/Screenshot at 9.41.00\u202fAM.png",  # macOS
         "/\u200e\u05d0\u200f \u2067a\u2069",  # Hebrew with direction marks
         "/\u3000\u00a0",  # spaces
@@ -222,7 +225,25 @@ def test_canonical(path: str) -> None:
 
 
 @pytest.mark.timing
-@pytest.mark.parametrize("unit", ["/", "/a", "/.", "%", "%4", "\uff0f", "\u0301", "\u1100", "a", "ﷺ"])
+@pytest.mark.parametrize(
+    "unit",
+    [
+        "/",
+        "/a",
+        "/.",
+        "%",
+        "%4",
+        "\uff0f",
+        "\u0301",
+        "\u0301\u0323",
+        "\u0301\u0323\u0316\u05b0",
+        "\U0001d16d\u0345",
+        "\u0301\u200d\u0323",
+        "\u1100",
+        "a",
+        "ﷺ",
+    ],
+)
 def test_linear(unit: str) -> None:
     """64 KiB of any path are checked within half a second."""
     path = "/" + (unit * 65536)[:65536]

@@ -45,9 +45,9 @@ def test_the_exchange_is_as_observed() -> None:
     )
     assert handshake.state is State.EXPECTING
     handshake.request(REQUEST.decode())
-    assert handshake.admit("a", [(b"set-cookie", b"k=v")]) == (
+    assert handshake.admit("a", [(b"set-cookie", b"k=v"), (b"x-application", b"1")]) == (
         b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: WebSocket\r\n"
-        b"Sec-WebSocket-Protocol: a\r\nSet-Cookie: k=v\r\n\r\n",
+        b"Sec-WebSocket-Protocol: a\r\nX-Application: 1\r\n\r\n",
         b"",
         b"\xef\x83\xbfN",
     )
@@ -144,8 +144,8 @@ def test_credentials_named_twice_stay_twice() -> None:
 def test_offers() -> None:
     """The application's subprotocols are those of the inner request."""
     head = parse_request(b"GET / HTTP/1.1\r\nSec-WebSocket-Protocol: a, b,,c\r\n\r\n")
-    assert offered_subprotocols(head) == ["a", "b", "c"]
-    assert offered_subprotocols(parse_request(REQUEST)) == []
+    assert offered_subprotocols((), head) == ["a", "b", "c"]
+    assert offered_subprotocols((), parse_request(REQUEST)) == []
 
 
 @given(st.lists(st.sampled_from(["", "Authorization: x"]), max_size=8), st.booleans())
@@ -165,7 +165,7 @@ def test_our_client_and_our_server_understand_each_other(answers: list[str], sub
             name, _, value = answer.partition(": ")
             head = server.request(client.request([(name, value)] if value else []))
             assert head.target == b"/echo?a=b"
-            assert offered_subprotocols(head) == ["chat"]
+            assert offered_subprotocols((), head) == ["chat"]
             hear(server.refuse(401, CHALLENGE))
             assert client.reply.status == (401 if server.state is State.EXPECTING else 403)
     if server.state is State.EXPECTING:

@@ -12,6 +12,7 @@ from asgi_gateway import GatewayMiddleware
 from asgi_gateway.http.http1 import parse_response
 from asgi_gateway.websockets.kaazing_handshake import LoginLimits
 from asgi_gateway.websockets.login import SocketLogin
+from asgi_gateway.websockets.pending import PendingLogins
 
 USERS = """<jaas-config>
   <user><name>joe</name><password>welcome</password><role-name>USER</role-name></user>
@@ -27,7 +28,9 @@ def basic(user="joe", password="welcome"):
 
 
 def request(*lines, protocol=""):
-    return "\r\n".join(["GET /echo HTTP/1.1", f"Sec-WebSocket-Protocol: {protocol}", *lines, "", ""])
+    """A request of the JavaScript client; with ``protocol=None`` one of the Java client, which names none there."""
+    protocols = [] if protocol is None else [f"Sec-WebSocket-Protocol: {protocol}"]
+    return "\r\n".join(["GET /echo HTTP/1.1", *protocols, *lines, "", ""])
 
 
 class Socket:
@@ -108,23 +111,26 @@ async def make(tmp_path):
     """Make a gateway in front of an application; it is closed after the test."""
     made = []
 
-    def gateway(app):
+    def gateway(app, **more):
         (tmp_path / "users.xml").write_text(USERS)
         modules = [{"type": "file", "success": "required", "options": {"file": str(tmp_path / "users.xml")}}]
 
-        def realm(name, **more):
+        def realm(name, **different):
             scheme = {"http-challenge-scheme": "Application Basic", "login-modules": modules}
-            return {"name": name, "authentication": {**scheme, **more}}
+            return {"name": name, "authentication": {**scheme, **different}}
 
         realms = [realm("demo", **{"http-header": "X-Token"}), realm("brief", **{"session-timeout": "1 ms"})]
+        realms.append(realm("kept", **{"authorization-mode": "recycle"}))
         users = {"require-role": "USER"}
         services = [
             {"name": "echo", "accept": "/echo", "realm-name": "demo", "authorization-constraint": users},
             {"name": "brief", "accept": "/brief", "realm-name": "brief"},
             {"name": "both", "accept": "/both", "realm-name": ["demo", "brief"], "same-user": False},
             {"name": "public", "accept": "/public"},
+            {"name": "kept", "accept": "/kept", "realm-name": "kept"},
         ]
-        made.append(GatewayMiddleware(app, {"security": {"realms": [*realms]}, "services": services}))
+        config = {"security": {"realms": [*realms]}, "services": services, "extended-handshake": True, **more}
+        made.append(GatewayMiddleware(app, config))
         return made[-1]
 
     yield gateway
@@ -149,7 +155,7 @@ async def test_a_login_inside_the_socket(make, echo) -> None:
     response = await socket.ask(request(basic(), protocol="chat,other").encode())
     assert response.status == 101
     assert dict(response.headers)[b"sec-websocket-protocol"] == b"chat"
-    assert dict(response.headers)[b"set-cookie"] == b"a=b"
+    assert b"set-cookie" not in dict(response.headers)
     assert (await socket.next())["bytes"] == MARKER
     for message in ("text", b"\xef\x83\xbfR", b"", "GET / HTTP/1.1\r\n\r\n"):
         socket.say(message)
@@ -386,3 +392,110 @@ async def test_the_java_clients_request_for_cookies(make, echo) -> None:
         assert (await get(app, path))[0] == 403
     assert (await get(app, "/echo/;e/cookies", "POST"))[0] == 403
     assert echo.scopes == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/echo/;e/cookies", "/public/;e/cookies", "/echo/;o", "/echo/;t", "/echo/;a/x"])
+@pytest.mark.parametrize("protocols", [(), ("x-kaazing-handshake",), ("chat",)])
+async def test_the_gateways_own_paths_are_no_websockets(make, echo, path, protocols) -> None:
+    """A WebSocket to a path of the gateway's own is refused with messages of WebSockets, and enters nothing."""
+    socket = Socket(make(echo), path, protocols=protocols)
+    answer = await socket.next()
+    assert (answer["type"], answer["status"]) == ("websocket.http.response.start", 403)
+    await asyncio.wait_for(socket.task, 5)
+    bare = Socket(make(echo), path, protocols=protocols, extensions={})
+    assert await bare.next() == {"type": "websocket.close", "code": 1008}
+    await asyncio.wait_for(bare.task, 5)
+    assert echo.scopes == []
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("opening", "inner", "expected"),
+    [
+        (["x-kaazing-handshake", "chat"], None, ["chat"]),
+        (["chat", "x-kaazing-handshake", "stomp"], None, ["chat", "stomp"]),
+        (["x-kaazing-handshake"], None, []),
+        (["x-kaazing-handshake", "chat"], "", []),
+        (["x-kaazing-handshake", "chat"], "stomp", ["stomp"]),
+        (["x-kaazing-handshake", "chat"], "x-kaazing-handshake, stomp", ["stomp"]),
+    ],
+)
+async def test_subprotocols_of_the_opening(make, echo, opening, inner, expected) -> None:
+    """The application is offered the inner request's subprotocols; the opening's if the inner request has no list."""
+    headers = [(b"sec-websocket-protocol", ", ".join(opening).encode())]
+    socket = await Socket(make(echo), protocols=opening, headers=headers).opened()
+    response = await socket.ask(request(basic(), protocol=inner))
+    assert response.status == 101
+    assert dict(response.headers).get(b"sec-websocket-protocol") == (expected[0].encode() if expected else None)
+    scope = echo.scopes[0]
+    assert scope["subprotocols"] == expected
+    sent = b", ".join(value for name, value in scope["headers"] if name == b"sec-websocket-protocol").decode()
+    assert [name for name in sent.replace(" ", "").split(",") if name not in ("", "x-kaazing-handshake")] == expected
+    socket.inward.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await asyncio.wait_for(socket.task, 5)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("path", ["/kept", "/kept/below"])
+async def test_no_session_begins_inside(make, echo, path) -> None:
+    """A login inside a socket sets no cookie and begins no session; a session from before opens the socket."""
+    app = make(echo)
+    (realm,) = (realm for realm in app.gateway.realms if realm.name == "kept")
+    begun = []
+    begin = realm.sessions.begin
+
+    async def counting(*args, **more):
+        begun.append(more)
+        return await begin(*args, **more)
+
+    realm.sessions.begin = counting
+    socket = await Socket(app, path).opened()
+    assert b"set-cookie" not in dict((await socket.ask(request())).headers)
+    response = await socket.ask(request(basic()))
+    assert response.status == 101
+    assert b"set-cookie" not in dict(response.headers)
+    assert begun == []
+    cookie = (await begin(echo.scopes[0]["user"].subject, secure=True)).partition(b";")[0]
+    for headers, lines in (([(b"cookie", cookie)], []), ([], [f"Cookie: {cookie.decode()}"])):
+        again = await Socket(app, path, headers=headers).opened()
+        assert (await again.ask(request(*lines))).status == 101
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("more", [{"extended-handshake": False}, {"extended-handshake": "false"}])
+async def test_off_unless_configured(make, echo, more) -> None:
+    """Without the setting no socket is accepted before its login, and the subprotocol is one like others."""
+    socket = Socket(make(echo, **more))
+    assert (await socket.next())["status"] == 401
+    await asyncio.wait_for(socket.task, 5)
+    public = Socket(make(echo, **more), "/public")
+    assert (await public.next())["subprotocol"] == "x-kaazing-handshake"
+    assert [scope["path"] for scope in echo.scopes] == ["/public"]
+    encoded = base64.b64encode(b"joe:welcome")
+    plain = Socket(make(echo, **more), headers=[(b"authorization", b"Basic " + encoded)])
+    assert (await plain.next())["type"] == "websocket.accept"
+
+
+@pytest.mark.anyio
+async def test_logins_under_way_are_bounded(make, echo) -> None:
+    """One client holds so many sockets without a login and no more; others get theirs; ended ones make space."""
+    app = make(echo)
+    app._pending_logins = PendingLogins(per_client=3, total=5)
+
+    def opening(client):
+        return Socket(app, client=None if client is None else (client, 5))
+
+    held = [await opening("192.0.2.1").opened() for _ in range(3)]
+    refused = await opening("192.0.2.1").next()
+    assert (refused["type"], refused["status"]) == ("websocket.http.response.start", 503)
+    assert any(name == b"retry-after" for name, _ in refused["headers"])
+    held += [await opening(client).opened() for client in ("2001:db8::1", None)]
+    assert (await opening("198.51.100.7").next())["status"] == 503
+    assert (await held[0].ask(request(basic()))).status == 101
+    held[1].inward.put_nowait({"type": "websocket.disconnect", "code": 1001})
+    await asyncio.wait_for(held[1].task, 5)
+    assert (await held[2].ask("no request")).status == 400
+    await held[2].closed()
+    await opening("192.0.2.1").opened()
+    assert len(app._pending_logins) == 3

@@ -880,12 +880,14 @@ let lastDialog = Promise.resolve();
 /** A login handler that asks in a modal dialog of the page; one dialog at a time. */
 export function loginDialog({ texts = {}, className = "gateway-login", parent = null } = {}) {
   const options = { texts: { ...TEXTS, ...texts }, className, parent };
-  let username = "";
+  const usernames = new Map();
   return (request) => {
+    const key = `${originOf(request.location)} ${request.realm}`;
     const login = lastDialog.then(async () => {
       // after a wrong password the name stays
-      const answer = await showDialog(request, options, request.attempt > 1 ? username : "");
-      username = answer?.username ?? "";
+      const answer = await showDialog(request, options, (request.attempt > 1 && usernames.get(key)) || "");
+      if (answer) usernames.set(key, answer.username);
+      else usernames.delete(key);
       return answer;
     });
     lastDialog = login.catch(() => {});

@@ -24,6 +24,7 @@ def _realm(name: str, schemes: list[str], **authentication: Any) -> dict[str, An
 
 
 CONFIG: dict[str, Any] = {
+    "extended-handshake": True,
     "security": {
         "realms": [
             _realm("demo", ["Basic"]),

@@ -38,6 +38,7 @@ REALMS: dict[str, tuple[list[str], list[dict[str, Any]]]] = {
     ),
 }
 CONFIG: dict[str, Any] = {
+    "extended-handshake": True,
     "security": {
         "realms": [
             {"name": name, "authentication": {"http-challenge-scheme": schemes, "login-modules": modules}}

@@ -1,6 +1,7 @@
 """One page of two services in every framework; the header ``x-framework`` says which framework answers.
 
-``/public/...`` is public and answers ``public``; ``/admin/secret`` needs a login and answers ``secret``.
+``/public/...`` is public and answers ``public``; ``/admin/secret`` needs a login and answers ``secret``. In Starlette
+``/files/...`` is public, takes encoded slashes, and answers with its path; ``/files/closed`` needs a login.
 """
 
 from __future__ import annotations
@@ -38,6 +39,10 @@ async def public(request: Request) -> PlainTextResponse:
     return PlainTextResponse("public")
 
 
+async def files(request: Request) -> PlainTextResponse:
+    return PlainTextResponse(request.path_params["rest"])
+
+
 async def secret(request: Request) -> PlainTextResponse:
     return PlainTextResponse("secret")
 
@@ -51,6 +56,7 @@ async def open_socket(socket: WebSocket) -> None:
 starlette = Starlette(
     routes=[
         Route("/public/{rest:path}", public),
+        Route("/files/{rest:path}", files),
         Mount("/admin", routes=[Route("/secret", secret), WebSocketRoute("/socket", open_socket)]),
     ]
 )
@@ -165,7 +171,11 @@ FRAMEWORKS: dict[str, Any] = {
 
 config: dict[str, Any] = {
     "security": CONFIG["security"],
-    "services": [service for service in CONFIG["services"] if service["name"] in ("public", "admin", "brief", "two")],
+    "services": [
+        *(service for service in CONFIG["services"] if service["name"] in ("public", "admin", "brief", "two")),
+        {"name": "files", "accept": "/files", "allow-encoded-slash": True},
+        {"name": "closed", "accept": "/files/closed", "realm-name": "demo"},
+    ],
 }
 if root := os.environ.get("GATEWAY_ROOT_PATH"):
     config["root-path"] = root
