@@ -92,6 +92,7 @@ class Gateway:
         self.state, self.clock = runtime.state, runtime.clock
         self.problems = tuple(problems)
         self.browser_client = browser_client
+        self.identity = identity
         self.root_path = root_path
         self.extended_handshake = extended_handshake
         self.keystore = keystore

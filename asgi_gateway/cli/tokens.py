@@ -1,4 +1,4 @@
-"""``asgi-gateway token``: tokens for the ``token`` login module."""
+"""Run ``asgi-gateway token``: issue tokens for the ``token`` login module."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["issue"]
 
 
 def issue(arguments: argparse.Namespace, output: Output) -> int:
-    """Print a new token. It is a credential: whoever reads it is let in."""
+    """Print a new token. It is a credential: it admits anyone who reads it."""
     issuer = TokenIssuer(load_keys(arguments.key_file, arguments.key_environment), arguments.audience)
     now, life = SystemClock().time(), parse_duration(arguments.life)
     until = now + parse_duration(arguments.session) if arguments.session is not None else None

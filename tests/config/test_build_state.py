@@ -27,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _gateway(mode: str = "recycle", **security: Any) -> Gateway:
+def _gateway(mode: str = "recycle", /, **security: Any) -> Gateway:
     modules = [{"type": "file", "success": "required", "options": {"file": "users.yaml"}}]
     authentication = {"http-challenge-scheme": "Basic", "authorization-mode": mode, "login-modules": modules}
     return load_config({"security": {**security, "realms": [{"name": "demo", "authentication": authentication}]}})
@@ -80,11 +80,14 @@ def test_sqlite(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("security", "message"),
     [
-        ({"state": SQLITE}, r"session-keys: sessions in a store .* need keys .*add security/session-keys"),
+        (
+            {"state": SQLITE},
+            "session-keys: missing session-keys: .* shared store .*add security/session-keys",
+        ),
         ({"state": {"type": "sqlit"}}, r"state\.type: .*'sqlite'"),
-        ({"state": {"type": "sqlite"}}, "state store sqlite needs the option 'file'"),
+        ({"state": {"type": "sqlite"}}, "state store sqlite: missing option 'file'"),
         ({"state": {"type": "memory", "options": {"max-entries": "0"}}}, "max-entries.*greater than or equal to 1"),
-        ({"state": {"type": "memory", "options": {"max-entry": "5"}}}, "has no option 'max-entry' .*max-entries"),
+        ({"state": {"type": "memory", "options": {"max-entry": "5"}}}, "unknown option 'max-entry' .*max-entries"),
         ({"state": {"type": "redis", "options": {"url": "http://x"}}}, "begins with redis://"),
         ({"state": {"type": "redis", "options": {"url": "redis://x", "timeout": "1 year"}}}, "not a time interval"),
         ({"state": {"options": {}}}, "type"),

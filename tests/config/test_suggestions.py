@@ -1,10 +1,10 @@
-"""Small values."""
+"""Suggestions."""
 
 from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.config.suggestions import did_you_mean, parse_flag
+from asgi_gateway.config.suggestions import did_you_mean
 
 
 @pytest.mark.parametrize(
@@ -23,10 +23,3 @@ def test_did_you_mean(word: str, hint: str) -> None:
 def test_nothing_to_suggest() -> None:
     """Without choices there is nothing to say."""
     assert did_you_mean("x", []) == ""
-
-
-def test_presence() -> None:
-    """Being there means yes, unless it says no."""
-    assert (parse_flag(None), parse_flag(""), parse_flag("false")) == (True, True, False)
-    with pytest.raises(ValueError):
-        parse_flag("perhaps")

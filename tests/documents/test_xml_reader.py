@@ -49,17 +49,17 @@ def test_end_tag_without_its_slash() -> None:
     (problem,) = caught.value.problems
     assert (problem.line, problem.column) == (6, 7)
     assert problem.path == "security.realm.login-modules.login-module"
-    assert problem.message.startswith("<login-module> opened at 4:7 is left open")
+    assert problem.message.startswith("<login-module> opened at 4:7 is not closed")
     assert problem.hint == "did you mean </login-module> here?"
 
 
 @pytest.mark.parametrize(
     ("data", "line", "column", "message"),
     [
-        (b"<a>\n<b>\n</a>", 3, 3, "<b> opened at 2:1 is left open: </a> comes first"),
-        (b"<a>\n<b></bb></a>", 2, 6, "</bb> closes nothing; <b> opened at 2:1 is open"),
-        (b"<a>\n<b>", 2, 4, "the file ends, and <b> opened at 2:1 is left open"),
-        (b"<x:a xmlns:x='u'><b></x:a>", 1, 23, "<b> opened at 1:18 is left open: </a> comes first"),
+        (b"<a>\n<b>\n</a>", 3, 3, "<b> opened at 2:1 is not closed: </a> comes first"),
+        (b"<a>\n<b></bb></a>", 2, 6, "unexpected end tag </bb>: <b> opened at 2:1 is not closed"),
+        (b"<a>\n<b>", 2, 4, "the file ends, and <b> opened at 2:1 is not closed"),
+        (b"<x:a xmlns:x='u'><b></x:a>", 1, 23, "<b> opened at 1:18 is not closed: </a> comes first"),
     ],
 )
 def test_elements_left_open(data: bytes, line: int, column: int, message: str) -> None:
@@ -84,10 +84,10 @@ def test_elements_left_open(data: bytes, line: int, column: int, message: str) -
         (b"<a>\xff</a>", "invalid token"),
         (b"<a>x & y</a>", "write & as &amp;"),
         (b"<a/><b/>", "junk after document element"),
-        (b"text", "syntax error"),
+        (b"text", "not XML: the text does not begin with an element"),
         (b"<!-- nothing -->", "no element found"),
-        (b"<?xml version='1.0' encoding='nonsense'?><a/>", "the encoding is not known"),
-        (b"<?xml version='1.0' encoding='gbk'?><a/>", "the encoding is not known"),
+        (b"<?xml version='1.0' encoding='nonsense'?><a/>", "unknown encoding"),
+        (b"<?xml version='1.0' encoding='gbk'?><a/>", "unknown encoding"),
         (b"<a b='1' b='2'/>", "duplicate attribute"),
         (b"<a" + b"<" * 100, "not well-formed"),
     ],

@@ -90,6 +90,9 @@ class FileLoginModule(PasswordLoginModule):
             raise LoginFailed("the password is empty")
         return await attempt.run_computing(self._verify, username, password)
 
+    def granted_roles(self) -> frozenset[str]:
+        return frozenset(role for user in self._current().by_name.values() for role in user.roles)
+
     def reload(self) -> bool:
         """Read the files again if they changed. Blocks; may be called from any thread.
 

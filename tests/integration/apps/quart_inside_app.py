@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from asgi_gateway import GatewayMiddleware
 from tests.integration.apps import CONFIG
-from tests.integration.apps.quart_app import quart
 
+app: Any = quart
 app.asgi_app = GatewayMiddleware(app.asgi_app, CONFIG)
