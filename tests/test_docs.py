@@ -469,6 +469,13 @@ def test_the_index_lists_every_page() -> None:
     assert "](docs/README.md)" in (ROOT / "README.md").read_text()
 
 
+def test_no_conflict_of_a_merge_is_left() -> None:
+    """No page holds a line that git writes into files which it cannot merge."""
+    files = [*FILES, *(ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md"))]
+    marks = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.MULTILINE)
+    assert [str(file.relative_to(ROOT)) for file in files if marks.search(file.read_text())] == []
+
+
 def test_the_changelog_has_each_section_once() -> None:
     """Below each version of CHANGELOG.md each section stands once, in Keep a Changelog's order, and holds its lines."""
     versions = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1:]

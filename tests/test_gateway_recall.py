@@ -80,7 +80,7 @@ def test_recall_never_differs(asked: list[dict[str, Any]]) -> None:
             if remembered is not None:
                 assert remembered == decided
                 assert remembered.headers == ()
-                assert remembered.additions is decided.additions  # type: ignore[union-attr]
+                assert remembered.additions is decided.additions
             assert gateway.cached_decision(this) in (None, decided)
 
     anyio.run(main)

@@ -46,7 +46,7 @@ def check(arguments: argparse.Namespace, output: Output) -> int:
         output.error(failure)
     if not failures:
         counts = f"{_count(len(gateway.services), 'service')}, {_count(len(gateway.realms), 'realm')}"
-        output.line(f"{arguments.file}: good ({counts}, {len(gateway.problems)} warnings or ignored elements)")
+        output.line(f"{arguments.file}: good ({counts}, {_count(len(gateway.problems), 'warning or ignored element')})")
     output.record({"ok": not failures, "services": len(gateway.services), "realms": len(gateway.realms)})
     return 1 if failures else 0
 

@@ -274,6 +274,7 @@ class _Builder:
                 session_timeout=authentication.session_timeout,
                 authorization_timeout=authentication.authorization_timeout,
                 cache_ttl=config.credential_cache,
+                recheck=config.recheck,
             ),
             sessions=sessions,
         )
@@ -321,7 +322,7 @@ class _Builder:
     ) -> ModuleContext:
         def invalidate() -> None:
             for each in invalidations:
-                each.cache.clear()
+                each.invalidate()
                 self._audit.event("reload", realm=realm, module=config.type)
 
         def warn(message: str | Problem) -> None:
@@ -387,10 +388,10 @@ def _left_over(mounts: tuple[Mount, ...], taken: set[tuple[str, str | None, Prot
 
 
 def _identity(loaded: LoadedConfig) -> str:
-    """Return what tells a configuration from others on the host.
+    """Return a text that distinguishes a configuration from others on the host.
 
     A file stays the same configuration when its content changes: an old and a new worker must not run side by side. A
-    mapping has no name, so its content tells it from others of the same directory; ``repr`` leaves options out.
+    mapping has no name, so its content distinguishes it from others of the same directory; ``repr`` leaves options out.
     """
     where = _file_or_directory(loaded)
     return where if loaded.file is not None else repr((where, loaded.config))

@@ -25,7 +25,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DASHES = re.compile(r"-(?=-)")  # two in a row would end an XML comment
 _NATIVE = (
     *("allow-encoded-slash", "credential-cache", "extended-handshake", "life", "match-host"),
-    *("max-authentication-attempts", "require-valid-user", "same-user"),
+    *("max-authentication-attempts", "recheck", "require-valid-user", "same-user"),
     *("sessions-per-client", "sessions-per-user", "time-limit"),
 )
 _FLAT = ("realms", "services")
@@ -193,7 +193,7 @@ def _block(name: str, lines: list[str], indent: int) -> Iterator[str]:
 
 
 def _text(name: str, text: str, indent: int) -> str:
-    # a reader collapses white space unless it is told not to, and turns a bare carriage return into a line feed
+    # without xml:space a reader collapses white space; it turns a bare carriage return into a line feed
     keep = "" if text == collapse(text) else ' xml:space="preserve"'
     escaped = escape(text, {"\r": "&#13;"})
     return f"{' ' * indent}<{name}{keep}>{escaped}</{name}>" if text else f"{' ' * indent}<{name}/>"

@@ -143,6 +143,7 @@ class RealmConfig(ConfigElement):
     user_principal_class: tuple[NonEmpty, ...] = ()
     authentication: Authentication | None = None
     credential_cache: DurationOrZero = 30.0
+    recheck: DurationOrZero = 300.0
     sessions_per_user: int = Field(default=PER_USER, ge=1, le=10_000)
     sessions_per_client: int = Field(default=PER_CLIENT, ge=1, le=10_000)
 

@@ -99,7 +99,7 @@ def _nested(entry: Field, cls: type[ConfigElement], definitions: dict[str, Any])
 
 
 def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
-    if name.endswith("timeout") or name in ("time-limit", "credential-cache", "life", "maximum-age"):
+    if name.endswith("timeout") or name in ("time-limit", "credential-cache", "life", "maximum-age", "recheck"):
         return _DURATION
     if name == "require-valid-user":
         return {"anyOf": [*_BOOLEAN["anyOf"], {"type": "null"}]}

@@ -30,8 +30,8 @@ def read_xml(source: Path | bytes, *, file: Path | None = None) -> XmlElement:
         The root element. Names are local names, whatever their namespace.
 
     Raises:
-        ConfigError: the file cannot be read, or the document is malformed, unsafe or too large. An element left open
-            is named, with the place where it was opened.
+        ConfigError: the file cannot be read, or the document is malformed, unsafe or too large. An element that is not
+            closed is named, with the position of its start tag.
     """
     data, file = read_bytes(source, file)
     return _Reader(data, file).read()

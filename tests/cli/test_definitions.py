@@ -70,7 +70,7 @@ def test_check_says_which(
 
 
 def test_sources_are_told_of_a_bad_file(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A definition from outside may be what is wrong, so that the sources are told beside errors, too."""
+    """The sources are printed with errors as well, since a definition may be what is wrong."""
     assert main(["check", file, "-D", "path=nowhere"]) == 1
     out, err = capsys.readouterr()
     assert "${path} is from -D" in out

@@ -98,7 +98,7 @@ def test_modules_of_the_working_directory(file: Path, monkeypatch: pytest.Monkey
 
 
 def test_check_of_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is not there is no answer: exit code 2."""
+    """A missing file gives exit code 2."""
     assert main(["check", str(tmp_path / "none.yaml")]) == 2
     assert "no such file" in capsys.readouterr().err
 
@@ -227,7 +227,7 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["bogus"], ["check"], ["run", "x.yaml"]])
 def test_usage_errors(arguments: list[str]) -> None:
-    """A command line that is no command exits with 2."""
+    """An invalid command line exits with 2."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -235,7 +235,7 @@ def test_usage_errors(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("target", ["nothing", "no.such.module:app", "asgi_gateway:no_such_attribute"])
 def test_run_needs_an_application(file: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
-    """run says before it starts that there is no such application."""
+    """run reports a missing application before it starts."""
     before = logging.getLogger("asgi_gateway").handlers[:]
     try:
         assert main(["run", str(file), target]) == 2

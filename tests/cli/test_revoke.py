@@ -43,7 +43,7 @@ async def _create(file: str) -> None:
 
 
 def test_user(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A revoked user has another generation, and whoever follows the log is told."""
+    """A revoked user has another generation, and the revocation is in the log that other processes follow."""
 
     async def after() -> tuple[str | None, list[str]]:
         state = _state(file)
@@ -89,7 +89,7 @@ def test_usage(file: str, words: list[str], message: str, capsys: pytest.Capture
 
 
 def test_memory(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a memory store there is nothing to revoke from outside, and the error says so."""
+    """With a memory store no command can revoke anything, and the error says so."""
     Path(file).write_text(CONFIG.replace("TYPE", "memory").replace("OPTIONS", ""))
     assert main(["revoke", file, "user", "joe", "--realm", "demo"]) == 2
     assert "choose sqlite or redis" in capsys.readouterr().err

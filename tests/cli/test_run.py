@@ -79,7 +79,7 @@ def test_address_of_another_machine(served: list[Any], capsys: pytest.CaptureFix
 
 @pytest.mark.parametrize("port", ["99999", "-1", "http", "65536", "\u0661", "8000.0", ""])
 def test_no_port(port: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is no port is a usage error that says which are."""
+    """An invalid port is a usage error that says which ports are valid."""
     with pytest.raises(SystemExit) as caught:
         main(["run", FILE, APP, f"--port={port}"])
     assert caught.value.code == 2

@@ -74,7 +74,7 @@ def test_limit(file: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_revoke_what_is_listed(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is listed as a session's id ends it, once; the user's other sessions stand."""
+    """The listed id of a session ends it, once; the user's other sessions go on."""
     first, second = _listed(capsys, file, "--user", "ann")
     assert main(["sessions", "revoke", file, "session", first["id"]]) == 0
     assert main(["sessions", "revoke", file, "session", first["id"]]) == 1

@@ -71,7 +71,7 @@ def test_lines(tmp_path: Path, text: str, column: int, path: str, expected: str)
 
 
 def test_caret(tmp_path: Path) -> None:
-    """The caret stands below the column, also in a long line of which a part is shown, and after other letters."""
+    """The caret is below the column, also in a long line of which a part is shown, and after other letters."""
     number, caret = shown(tmp_path, "  - {name: é, accept: /a*}", 23, "services[0].accept[0]")
     assert number.index("/a*") == caret.index("^")
     long = "  - {name: " + "a" * 300 + ", accept: /a*}"

@@ -131,7 +131,7 @@ def test_explain_uses_up_no_token(file: str, capsys: pytest.CaptureFixture[str])
 
 @pytest.mark.parametrize("user", ["jo", "jeo", "JOE", "bob"])
 def test_revoke_of_a_user_without_a_session(file: str, user: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A name that has no session is told, with the nearest that has one, and the exit code is 1."""
+    """For a user without a session the nearest name that has one is suggested, and the exit code is 1."""
     anyio.run(_log_in, file, "joe", "ann")
     assert main(["revoke", file, "user", user, "--realm", "demo"]) == 1
     out = capsys.readouterr().out
@@ -204,7 +204,7 @@ def test_check_of_an_sqlite_store(
 
 
 def test_check_connect_of_another_programs_file(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """check --connect tells a file that is no store; check alone does not open it."""
+    """check --connect reports a file that is not a store; check alone does not open it."""
     Path(file).with_name("state.db").write_text("not a database, and long enough to be looked at" * 50)
     assert main(["check", file]) == 0
     capsys.readouterr()
@@ -215,7 +215,7 @@ def test_check_connect_of_another_programs_file(file: str, capsys: pytest.Captur
 @pytest.mark.integration
 @pytest.mark.parametrize("url", ["redis://127.0.0.1:1", "rediss://127.0.0.1:1/0", "unix:///nowhere/redis.sock"])
 def test_check_connect_of_redis_that_is_down(file: str, url: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """check --connect tells that Redis cannot be reached; check alone does not connect."""
+    """check --connect reports that Redis cannot be reached; check alone does not connect."""
     Path(file).write_text(
         CONFIG.replace("{type: sqlite, options: {file: FILE}}", f"{{type: redis, options: {{url: '{url}'}}}}")
     )

@@ -220,7 +220,7 @@ def test_hosts_that_mean_the_same() -> None:
     ],
 )
 def test_problems_of_modules(modules: list[Any], expected: str) -> None:
-    """Each way a login module can be wrong is told with its place and, where one is known, a hint."""
+    """Each way in which a login module can be wrong is an error with a position and, where one is known, a hint."""
     found = refused(modules=tuple(modules))
     assert any(line.startswith(expected) for line in found), found
 
@@ -248,7 +248,7 @@ def test_a_problem_with_a_place_of_its_own() -> None:
 
 
 def test_all_problems_at_once() -> None:
-    """Everything that is wrong is told in one go, schemes included."""
+    """All errors are reported in one run, those of schemes included."""
     found = refused(
         modules=(plugin(x="1"), plugin("Missing")), **{"http-challenge-scheme": ["Digest", "Basik", "Basic"]}
     )
@@ -257,7 +257,7 @@ def test_all_problems_at_once() -> None:
 
 
 def test_warnings() -> None:
-    """What a module warns about stands among the gateway's problems, as a warning."""
+    """A module's warnings are among the gateway's problems."""
     problems = built(modules=(plugin(mood="warn"),)).problems
     assert [(problem.severity, problem.message, problem.line) for problem in problems] == [
         ("warning", "a sentence", 0),
@@ -299,7 +299,7 @@ async def test_invalidate(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_unused_realm() -> None:
-    """A realm that no service uses and that could protect nothing is not built, and stops nobody."""
+    """A realm that no service uses and that could protect nothing is not built, and is not an error."""
     realms = (realm(**{"login-modules": [plugin()]}), {"name": "empty"})
     gateway = build(load(document(service(), realms=realms), environment={}))
     assert [each.name for each in gateway.realms] == ["demo"]
@@ -320,7 +320,7 @@ def test_load_config(tmp_path: Path) -> None:
     assert load_config(tmp_path / "gateway.yaml", clock=clock).clock is clock
 
 
-# ---------------------------------------------------------------------------------------------- what is told, and where
+# --------------------------------------------------------------------------------------- problems and their positions
 
 FILE = """\
 security:
@@ -354,7 +354,7 @@ services:
 
 
 def test_all_errors_of_all_phases_at_once(tmp_path: Path) -> None:
-    """Names, values, options, plugins and files that are wrong are told in one run, in the order of the file."""
+    """Errors in names, values, options, plugins and files are reported in one run, in the order of the file."""
     (tmp_path / "gateway.yaml").write_text(FILE)
     with pytest.raises(ConfigError) as caught:
         load_config(tmp_path / "gateway.yaml")
@@ -389,7 +389,7 @@ def test_all_errors_of_all_phases_at_once(tmp_path: Path) -> None:
 def test_a_missing_file_is_told_where_it_is_named(
     options: dict[str, str], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The error for a file that is missing stands at the value that names the file, and names the file."""
+    """The error for a missing file is at the value that names the file, and names the file."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "users.htpasswd").write_text(f"joe:{hash_password('x')}\n")
     source = document(
@@ -405,7 +405,7 @@ def test_a_missing_file_is_told_where_it_is_named(
 
 @pytest.mark.parametrize("value", ["{USERNAME}", "{ USERNAME }", "{a, b}"])
 def test_a_placeholder_without_quotes(value: str) -> None:
-    """What YAML reads as a mapping, since its braces are not quoted, is told so."""
+    """The error for a placeholder without quotes, which YAML reads as a mapping, says to quote it."""
     text = f"""
 security:
   realm:
@@ -508,7 +508,7 @@ def test_roles_that_no_user_has(roles: list[str], warned: list[str], tmp_path: P
 
 
 def test_roles_of_other_modules_are_not_known() -> None:
-    """Where a module cannot tell its roles, no role is doubted."""
+    """Where the roles of a module are not known, no role is a warning."""
     assert built(service(**{"authorization-constraint": {"require-role": "X"}})).problems == ()
 
 
@@ -541,7 +541,7 @@ class NotAsyncAuthenticate(PasswordLoginModule):
 
 
 def traced(function: Any) -> Any:
-    """A decorator that is no coroutine function and wraps one."""
+    """A decorator that returns a plain function around a coroutine function."""
 
     @functools.wraps(function)
     def wrapper(*args: Any) -> Any:
@@ -580,7 +580,7 @@ def test_a_decorated_method() -> None:
 
 
 def test_misspelt_scheme_and_recycle() -> None:
-    """A scheme that is not known is told as such; recycle is blamed only for schemes that do not go with it."""
+    """The error for an unknown scheme does not mention recycle; the one for a scheme without sessions does."""
     (found,) = refused(**{"http-challenge-scheme": "Basik", "authorization-mode": "recycle"})
     assert "unknown challenge scheme 'Basik' (did you mean 'Basic'?)" in found
     (found,) = refused(**{"http-challenge-scheme": ["Basic", "application token"], "authorization-mode": "recycle"})

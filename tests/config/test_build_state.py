@@ -68,7 +68,7 @@ def test_challenge_has_no_sessions() -> None:
 
 
 def test_sqlite(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An SQLite store stands beside the configuration; its sessions have keys from a file or the environment."""
+    """An SQLite store is beside the configuration; its sessions have keys from a file or the environment."""
     gateway = _gateway(state=SQLITE, **{"session-keys": {"file": "keys"}})
     assert isinstance(gateway.state, SqliteState)
     assert str(here / "state.db") in repr(gateway.state)
@@ -105,7 +105,7 @@ def test_errors(security: dict[str, Any], message: str) -> None:
 
 
 def test_broken_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that cannot be made, for whatever reason, is an error."""
+    """A store whose construction raises any exception is an error."""
 
     def broken(*_: Any) -> None:
         raise RuntimeError("out of order")

@@ -133,7 +133,7 @@ def test_no_service_in_a_list() -> None:
 
 
 def test_good_neighbours() -> None:
-    """Services that differ by kind, by path or by a host that counts may stand side by side."""
+    """Services that differ by kind, by path or by a host that is compared do not conflict."""
     host = {"match-host": True}
     config = loaded(
         service(accept=["http://h/a", "https://h/a"]),

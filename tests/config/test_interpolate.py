@@ -57,7 +57,7 @@ def test_expansion(text: str, expanded: str) -> None:
 def test_outside_before_inside(
     given: dict[str, str], environment: dict[str, str], properties: str, value: str, source: str
 ) -> None:
-    """A definition on the command line wins, then a variable of exactly that name, then the file; it is told which."""
+    """A definition on the command line wins, then the variable of that name, then the file; the source is known."""
     found = described("${port}", properties, given=given, environment=environment)
     assert found.config.security.realms[0].description == value
     assert found.sources == {"port": source}
@@ -135,7 +135,7 @@ def test_keys_are_never_expanded() -> None:
 
 
 def test_no_value_of_a_definition_is_shown() -> None:
-    """No problem and no repr shows what a name stands for."""
+    """No problem and no repr shows the value of a name."""
     source = document(realms=(realm(**{"session-timeout": "${secret}"}),))
     loaded = load(
         {**source, "properties": {"unused": "x"}}, environment={}, properties={"secret": "5", "other": "hunter2"}

@@ -139,7 +139,7 @@ def test_mappings_where_lists_belong(source: Any, expected: str) -> None:
     ],
 )
 def test_beside_options(more: dict[str, Any], hint: str) -> None:
-    """An option beside options is told where it belongs, whatever other element has the same name."""
+    """The error for an option beside options says where it belongs, even if another element has the same name."""
     (found,) = [
         line for line in problems(document(realms=(realm(**{"login-modules": [module(**more)]}),))) if "unk" in line
     ]

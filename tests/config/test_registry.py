@@ -105,7 +105,7 @@ def test_entry_points(install: Install) -> None:
 
 
 def test_nothing_is_imported_for_others(install: Install) -> None:
-    """A plugin that nobody names is not imported, even if it could not be."""
+    """A plugin that no configuration names is not imported, so it may even be broken."""
     install("broken", "login_modules", broken="broken_plugin:Module")
     assert registry.login_module("file") is FileLoginModule
     assert "broken" in registry.login_module_names()

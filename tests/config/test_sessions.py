@@ -92,7 +92,9 @@ async def test_names_of_gateways_that_share_a_store(folders: list[Path], monkeyp
 
 async def test_configured_name(folders: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A configured name is what cookies begin with, wherever the configuration is."""
-    names = {await cookie_name(each, monkeypatch, document(**{"session-cookie": "shop"})) for each in folders}
+    names = {
+        await cookie_name(each, monkeypatch, document(None, None, **{"session-cookie": "shop"})) for each in folders
+    }
     (name,) = names
     assert name.startswith("__Host-shop-")
 

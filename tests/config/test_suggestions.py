@@ -16,10 +16,10 @@ from asgi_gateway.config.suggestions import did_you_mean
     ],
 )
 def test_did_you_mean(word: str, hint: str) -> None:
-    """A close word is suggested whatever its case; else the choices are listed."""
+    """A close word is suggested regardless of case; else the choices are listed."""
     assert did_you_mean(word, ["realm", "http-header"]) == hint
 
 
 def test_nothing_to_suggest() -> None:
-    """Without choices there is nothing to say."""
+    """Without choices the hint is empty."""
     assert did_you_mean("x", []) == ""

@@ -105,7 +105,7 @@ def test_converted_without_loss(directory: Path) -> None:
 
 
 def test_everything_by_one_realm() -> None:
-    """Without services there are no tickets, and that is no error."""
+    """Without services there are no tickets, which is not an error."""
     realm = {"name": "a", "authentication": {"http-challenge-scheme": "Basic", "login-modules": [MODULE]}}
     assert build(load({"security": {"realms": [realm]}}, environment={})).services[0].ticket is None
 

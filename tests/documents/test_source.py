@@ -42,7 +42,7 @@ def test_pipe(read: Reader, tmp_path: Path) -> None:
 
 @readers
 def test_below_a_file(read: Reader, tmp_path: Path) -> None:
-    """Whatever else the system refuses is a configuration error too."""
+    """Any other error of the system is a configuration error as well."""
     (tmp_path / "file").write_text("x")
     with pytest.raises(ConfigError, match="cannot read the file"):
         read(tmp_path / "file" / "below")
@@ -78,14 +78,14 @@ def test_huge_file(read: Reader, tmp_path: Path) -> None:
     [(b"a: b\nc: \xff", r":2:4: error: invalid UTF-8"), (b"a: b\nc: d\0", r":2:5: error: invalid NUL")],
 )
 def test_text_with_positions(data: bytes, message: str, tmp_path: Path) -> None:
-    """What is not UTF-8, and a NUL, are found where they stand."""
+    """Invalid UTF-8 and a NUL are reported with their positions."""
     (tmp_path / "a.yaml").write_bytes(data)
     with pytest.raises(ConfigError, match=message):
         read_yaml(tmp_path / "a.yaml")
 
 
 def test_byte_order_mark() -> None:
-    """A byte order mark is no part of the text."""
+    """A byte order mark is not part of the text."""
     assert plain(read_yaml(b"\xef\xbb\xbfa: b")) == {"a": "b"}
     assert read_xml(b"\xef\xbb\xbf<a/>").name == "a"
 

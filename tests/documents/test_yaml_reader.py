@@ -16,7 +16,7 @@ from tests.documents.plain import plain
 
 
 def test_positions_of_keys_and_values() -> None:
-    """Keys and values stand where they begin."""
+    """Keys and values have the positions where they begin."""
     root = read_yaml(b"a: 1\nb:\n  - c: d\n")
     assert (root.keys["b"].line, root.keys["b"].column) == (2, 1)
     inner = root.entries["b"].items[0]
@@ -38,7 +38,7 @@ def test_core_schema() -> None:
 
 
 def test_aliases() -> None:
-    """An alias stands for the node of its anchor, as a value and as a key."""
+    """An alias is the node of its anchor, as a value and as a key."""
     assert plain(read_yaml(b"a: &x {b: c}\nd: *x\ne: &k f\n*k : g")) == {
         "a": {"b": "c"},
         "d": {"b": "c"},
@@ -75,14 +75,14 @@ def test_aliases() -> None:
     ],
 )
 def test_refusals(data: bytes, message: str) -> None:
-    """Whatever is malformed, unsafe or doubtful is one ConfigError with its position."""
+    """Malformed, unsafe and ambiguous documents are one ConfigError with its position."""
     with pytest.raises(ConfigError, match=message.replace("[", r"\[")):
         read_yaml(data)
 
 
 @pytest.mark.timing
 def test_alias_bomb() -> None:
-    """Aliases of aliases are counted with all they stand for, and refused in no time."""
+    """Aliases of aliases are counted with all of their nodes, and refused quickly."""
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
     began = time.monotonic()

@@ -64,7 +64,8 @@ class Host:
         self.revocations = Revocations(self.state)
 
     def worker(self, realm: str = "demo", **changed: Any) -> Sessions[Session]:
-        settings = SessionSettings(**({"realm": realm, "life": 3600.0, "idle": 600.0, "keys": [KEY]} | changed))
+        values: dict[str, Any] = {"realm": realm, "life": 3600.0, "idle": 600.0, "keys": [KEY]}
+        settings = SessionSettings(**(values | changed))
         sessions: Sessions[Session] = Sessions(settings, self.state, self.clock, lambda session, left: session)
         self.revocations.subscribe(sessions.invalidate)
         return sessions
@@ -80,13 +81,13 @@ def _cookie(set_cookie: bytes, *more: str) -> bytes:
     return "; ".join([set_cookie.decode().split(";")[0], *more]).encode()
 
 
-async def _good(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> bool:
+async def _good(sessions: Sessions[Session], headers: bytes, *, secure: bool | None = False) -> bool:
     return (
         _recall(sessions, headers, secure=secure) is not None or await sessions.load(headers, secure=secure) is not None
     )
 
 
-def _recall(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> Session | None:
+def _recall(sessions: Sessions[Session], headers: bytes, *, secure: bool | None = False) -> Session | None:
     return sessions.peek([(b"cookie", headers)], secure=secure)
 
 

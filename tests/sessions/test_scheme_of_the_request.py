@@ -53,7 +53,7 @@ class Site:
         headers += [] if origin is None else [(b"origin", origin)]
         asked = scope("/a", *headers, kind="websocket")
         del asked["scheme"]
-        return (await self.ask({**asked, **more}))["type"] == "websocket.accept"
+        return bool((await self.ask({**asked, **more}))["type"] == "websocket.accept")
 
 
 @pytest.fixture

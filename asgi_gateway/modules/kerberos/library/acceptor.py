@@ -168,7 +168,7 @@ class GssHandshake:
 
 def _principal(name: Any) -> str:
     """Return a client's principal; in Active Directory with the account's name as the directory writes it."""
-    principal = display_name(name, False).name.decode("utf-8")
+    principal: str = display_name(name, False).name.decode("utf-8")
     try:
         logon_info = get_name_attribute(name, LOGON_INFO)
     except gssapi.exceptions.OperationUnavailableError:  # the ticket has no PAC
