@@ -16,7 +16,7 @@ from asgi_gateway.keystores.store import KeyStore
 from tests.keystores import PASSWORD, STORES
 
 
-def test_several_keys():
+def test_several_keys() -> None:
     """Every key of a store is there under its alias with its own certificate; secret keys are passed over."""
     store = load_keystore(STORES / "users.p12", PASSWORD)
     assert store.key_aliases() == ("alice", "bob", "expired")
@@ -25,7 +25,7 @@ def test_several_keys():
 
 
 @pytest.mark.parametrize(("name", "alias"), [("server.p12", "server"), ("named.p12", "openssl"), ("unnamed.p12", "1")])
-def test_chain(name, alias):
+def test_chain(name: str, alias: str) -> None:
     """A key's chain is its own certificate and then its issuer, with Java's names, OpenSSL's, or none."""
     store = load_keystore(STORES / name, PASSWORD)
     subjects = [certificate.subject.rfc4514_string() for certificate in store.credential(alias).chain]
@@ -33,14 +33,14 @@ def test_chain(name, alias):
     assert store.aliases() == (alias,)
 
 
-def test_issuer_is_trusted_only_if_imported():
+def test_issuer_is_trusted_only_if_imported() -> None:
     """The issuer in a key's chain is trusted only where somebody imported it as trusted too."""
     assert load_keystore(STORES / "both.p12", PASSWORD).pem_bundle()
     with pytest.raises(ConfigError, match="no trusted certificate"):
         load_keystore(STORES / "server.p12", PASSWORD).pem_bundle()
 
 
-def test_own_certificate_imported_as_trusted():
+def test_own_certificate_imported_as_trusted() -> None:
     """A key's own certificate under a second alias is a trusted certificate."""
     certificate = load_keystore(STORES / "legacy.p12", PASSWORD).credential("old").certificate
     der = certificate.public_bytes(Encoding.DER)
@@ -50,7 +50,7 @@ def test_own_certificate_imported_as_trusted():
     assert list(trusted) == ["imported"]
 
 
-def test_certificates_without_names():
+def test_certificates_without_names() -> None:
     """Certificates that have no names are trusted under their subjects, two of one subject both."""
     store = load_keystore(STORES / "certificates-only.p12", PASSWORD)
     assert store.aliases() == ("cn=test authority,o=example",)
@@ -59,14 +59,14 @@ def test_certificates_without_names():
     assert len(trusted) == 2
 
 
-def test_old_encryption():
+def test_old_encryption() -> None:
     """What Java 8 wrote (RC2, triple DES, SHA-1) opens as well, and not for a wrong password."""
     assert load_keystore(STORES / "legacy.p12", PASSWORD).credential("old")
     with pytest.raises(WrongPassword):
         load_keystore(STORES / "legacy.p12", "falsch")
 
 
-def test_without_mac():
+def test_without_mac() -> None:
     """A store without a MAC is opened, and says that nothing vouched for the password."""
     store = load_keystore(STORES / "no-mac.p12", PASSWORD)
     assert not store.verified
@@ -75,7 +75,7 @@ def test_without_mac():
             store.credential("bob", wrong)
 
 
-def test_unencrypted_key():
+def test_unencrypted_key() -> None:
     """A key that is not encrypted is refused: any password would open it."""
     store = load_keystore(STORES / "unencrypted-key.p12", PASSWORD)
     for password in (PASSWORD, "anything"):
@@ -83,7 +83,7 @@ def test_unencrypted_key():
             store.credential("bare", password)
 
 
-def test_password_beyond_ascii(tmp_path):
+def test_password_beyond_ascii(tmp_path: Path) -> None:
     """A password of any characters opens the store that was made with it."""
     from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 
@@ -99,7 +99,7 @@ def test_password_beyond_ascii(tmp_path):
     assert store.credential("Schlüssel").certificate == made.certificate
 
 
-def test_key_without_certificate():
+def test_key_without_certificate() -> None:
     """A key for which there is no certificate is listed, and says what is missing."""
     encoded = load_keystore(STORES / "server.p12", PASSWORD).credential("server").key_pem(PASSWORD.encode())
     der = ssl.PEM_cert_to_DER_cert(encoded.decode().replace("ENCRYPTED PRIVATE KEY", "CERTIFICATE"))

@@ -35,7 +35,13 @@ def _module(directory: Path, state: ExpiringState | None = None, **options: Any)
 
 
 def _token(made: Context, **changed: Any) -> str:
-    values = {"user": "joe", "realm": "demo", "now": made.clock.time(), "life": 60, "roles": ["A"]} | changed
+    values: dict[str, Any] = {
+        "user": "joe",
+        "realm": "demo",
+        "now": made.clock.time(),
+        "life": 60,
+        "roles": ["A"],
+    } | changed
     return TokenIssuer([KEY.encode()], "app").issue(**values)
 
 

@@ -38,7 +38,8 @@ def key_set(*keys: dict[str, Any]) -> str:
 def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = None, **changed: Any) -> str:
     """A signed token; a claim that is None is left out."""
     claims = {name: value for name, value in {**CLAIMS, **changed}.items() if value is not None}
-    return jwt.encode(claims, key, algorithm, headers={"kid": kid} if kid else None)
+    text: str = jwt.encode(claims, key, algorithm, headers={"kid": kid} if kid else None)
+    return text
 
 
 class KeyServer:
