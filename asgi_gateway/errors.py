@@ -64,10 +64,10 @@ class Problem:
     severity: str = "error"
 
     def __str__(self) -> str:
-        place = str(self.file) if self.file is not None else "<configuration>"
+        place = str(self.file) if self.file is not None else "<configuration>" if self.line or self.path else ""
         if self.line:
             place += f":{self.line}:{self.column}"
-        parts = [f"{place}: {self.severity}:"]
+        parts = [f"{place}: {self.severity}:" if place else f"{self.severity}:"]
         if self.path:
             parts.append(f"{self.path}:")
         parts.append(self.message)

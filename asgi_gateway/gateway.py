@@ -31,6 +31,7 @@ from asgi_gateway.services.table import ServiceTable, unshared
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.telemetry.audit import Audit
 from asgi_gateway.websockets.live import LiveSockets
+from asgi_gateway.websockets.monitor import LoginMonitor
 from asgi_gateway.websockets.reauthorization import Reauthorizations
 
 __all__ = ["Gateway", "GatewayServices"]
@@ -92,6 +93,7 @@ class Gateway:
         self.state, self.clock = runtime.state, runtime.clock
         self.problems = tuple(problems)
         self.browser_client = browser_client
+        self.identity = identity
         self.root_path = root_path
         self.extended_handshake = extended_handshake
         self.keystore = keystore
@@ -109,8 +111,11 @@ class Gateway:
         }
         self.revocations = Revocations(self.state)
         self.sockets = LiveSockets()
+        self.monitor = LoginMonitor()
         self.reauthorizations = Reauthorizations(self.state, self.clock, self.sockets)
         self.revocations.subscribe(self._invalidate)
+        for realm in self.realms:
+            realm.on_invalidation(self.monitor.check_now)
         self.revocations.subscribe(self.sockets.end)
         self._opening = asyncio.Lock()
         self._lifecycle = Lifecycle()
@@ -145,7 +150,7 @@ class Gateway:
             try:
                 if serving and (needs := self.needs_shared_state()):
                     await self._single_worker.acquire(needs)
-                await self._lifecycle.open((self.state, self.revocations, *modules))
+                await self._lifecycle.open((self.state, self.revocations, *modules, self.monitor))
                 await self.reauthorizations.open()
             except BaseException:
                 await self.close()

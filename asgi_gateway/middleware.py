@@ -6,6 +6,7 @@ import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,7 +19,7 @@ from asgi_gateway.endpoints.service import Endpoints
 from asgi_gateway.errors import ConfigError, HeaderError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.subprotocols import without_credentials
-from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Refusal, Response, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, LoginCheck, Refusal, Response, Unavailable
 from asgi_gateway.services.identity import SCOPE_KEY, application_scope
 from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.origins import without_cors
@@ -26,9 +27,10 @@ from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.remote_user import with_remote_user
 from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST
-from asgi_gateway.websockets.live import LiveSocket, SocketOwner
+from asgi_gateway.websockets.live import CloseReason, LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
 from asgi_gateway.websockets.pending import PendingLogins
+from asgi_gateway.websockets.stream import LiveStream
 
 __all__ = ["GatewayMiddleware"]
 
@@ -108,6 +110,8 @@ class GatewayMiddleware:
         if allow is not None:
             if allow.headers:
                 send = _adding(send, allow.headers)
+            if allow.ends:
+                receive, send = self._stream(receive, send, allow, self.gateway.sockets.revocation_epoch)
             return await self.app(application_scope(scope, allow.additions), receive, send)
         if scope["type"] not in _PROTOCOLS:
             return await self._other(scope, receive, send)
@@ -171,9 +175,33 @@ class GatewayMiddleware:
                 scope.update(without_credentials(scope, allow.subprotocols))
             if allow.subject is not None:
                 socket = self._live_socket(scope, entry.receive, entry.send, allow)
-                return self._live(scope, socket, entry.revocation_epoch)
-        send = _adding(entry.send, allow.headers) if allow.headers else entry.send
-        return self.app(scope, entry.receive, send)
+                return self._live(scope, socket, entry.revocation_epoch, allow.checks)
+        receive, send = entry.receive, entry.send
+        if allow.headers:
+            send = _adding(send, allow.headers)
+        if allow.ends and scope["type"] == "http":
+            receive, send = self._stream(receive, send, allow, entry.revocation_epoch)
+        return self.app(scope, receive, send)
+
+    def _stream(self, receive: Receive, send: Send, allow: Allow, epoch: int) -> tuple[Receive, Send]:
+        """Return the application's ``receive`` and ``send`` for a response that ends with its login."""
+        stream = LiveStream(receive, send, allow, partial(self._add_stream, epoch), self._discard_stream)
+        return stream.receive, stream.send
+
+    def _add_stream(self, epoch: int, stream: LiveStream) -> None:
+        allow = stream.allow
+        if allow.session_timeout is not None:
+            stream.set_timer(allow.session_timeout, CloseReason.SESSION_TIMEOUT)
+        if allow.expires is not None:
+            stream.set_timer(allow.expires - self.gateway.clock.time(), CloseReason.TOKEN_EXPIRED)
+        self.gateway.sockets.add(stream, epoch)
+        for check in allow.checks:
+            self.gateway.monitor.add(stream, check)
+
+    def _discard_stream(self, stream: LiveStream) -> None:
+        self.gateway.sockets.discard(stream)
+        for check in stream.allow.checks:
+            self.gateway.monitor.discard(stream, check)
 
     async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send) -> Response | _Entry | None:
         """Hold the extended handshake; each request inside it is decided on like a plain one."""
@@ -223,9 +251,11 @@ class GatewayMiddleware:
             return False
         return route is not None and not route.service.refusal
 
-    async def _live(self, scope: Scope, socket: LiveSocket, epoch: int) -> None:
+    async def _live(self, scope: Scope, socket: LiveSocket, epoch: int, checks: tuple[LoginCheck, ...]) -> None:
         """Run the application until the socket or its login ends."""
         self.gateway.sockets.add(socket, epoch)
+        for check in checks:
+            self.gateway.monitor.add(socket, check)
         try:
             await self.app(scope, socket.receive, socket.send)
         except OSError:
@@ -233,6 +263,8 @@ class GatewayMiddleware:
                 raise  # the application's own
         finally:
             self.gateway.sockets.discard(socket)
+            for check in checks:
+                self.gateway.monitor.discard(socket, check)
             await socket.wait_closed()
 
     def _live_socket(self, scope: Scope, receive: Receive, send: Send, allow: Allow) -> LiveSocket:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, TypeAlias
@@ -24,6 +24,7 @@ __all__ = [
     "Grant",
     "GroupPrincipal",
     "Headers",
+    "LoginCheck",
     "Principal",
     "Protocol",
     "Refusal",
@@ -315,6 +316,23 @@ class AuthenticationToken:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoginCheck:
+    """Check from time to time whether a login still holds.
+
+    Args:
+        realm: the name of the realm that authenticated it.
+        key: equal for equal logins of the realm, which are checked together.
+        interval: seconds between two checks.
+        holds: returns whether the login still holds.
+    """
+
+    realm: str
+    key: str
+    interval: float
+    holds: Callable[[], Awaitable[bool]] = field(compare=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Allow:
     """Run the application.
 
@@ -329,6 +347,8 @@ class Allow:
         revocation_keys: what ends a WebSocket before its time.
         expires: when a WebSocket is closed because its credentials expire, in seconds since the epoch, or None.
         subprotocols: names of credentials among the subprotocols, not to be shown to the application.
+        checks: how the logins behind it are checked while a WebSocket or a long response lives.
+        ends: whether a long HTTP response ends with the login: realms with sessions, credentials that expire.
     """
 
     subject: Subject | None
@@ -341,6 +361,8 @@ class Allow:
     revocation_keys: tuple[RevocationKey, ...] = ()
     expires: float | None = None
     subprotocols: tuple[str, ...] = ()
+    checks: tuple[LoginCheck, ...] = ()
+    ends: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

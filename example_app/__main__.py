@@ -15,7 +15,7 @@ The reference application runs on http://{host}:{port}/  (stop it with Ctrl+C)
 Try next, in another terminal:
   curl -i http://{host}:{port}/basic                         401: the realm asks for Basic credentials
   curl -u joe:welcome http://{host}:{port}/basic             who you are, and which roles you hold
-  curl -i -u joe:welcome http://{host}:{port}/admin          403: joe is no ADMINISTRATOR
+  curl -i -u joe:welcome http://{host}:{port}/admin          403: joe lacks the role ADMINISTRATOR
   curl -u ann:welcome http://{host}:{port}/admin             ann is
   curl -u joe:welcome -X POST http://{host}:{port}/basic/ticket   a ticket: good once, for a minute
   curl "http://{host}:{port}/ticket?ticket=THE-TICKET"       in with it; the second time: 403

@@ -1,4 +1,4 @@
-"""The application. It holds no authentication code: the gateway in the last line stands in front of all of it."""
+"""The application. It has no authentication code: the last line puts the gateway in front of it."""
 
 from __future__ import annotations
 

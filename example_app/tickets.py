@@ -1,6 +1,6 @@
 """A custom login module: single-use tickets. What to copy from when writing your own.
 
-A ticket is signed, so that nobody can make one; it carries the time, so that it ends; and it carries a nonce, which is
+A ticket is signed, so that it cannot be forged; it carries the time, so that it expires; and a nonce, which is
 put into ExpiringState when the ticket is used, so that it cannot be used again.
 """
 

@@ -195,20 +195,31 @@ class App:
 
 
 class Server:
-    """A server for one request: gives messages, takes messages."""
+    """The server's side of one request or WebSocket: it gives messages, and keeps those that it takes."""
 
     def __init__(self, *messages: dict[str, Any]) -> None:
         self.sent: list[dict[str, Any]] = []
         self._messages = list(messages)
+        self._more: anyio.Event | None = None
+
+    def say(self, message: dict[str, Any]) -> None:
+        """Give one more message."""
+        self._messages.append(message)
+        if self._more is not None:
+            self._more.set()
 
     async def receive(self) -> dict[str, Any]:
-        if self._messages:
-            return self._messages.pop(0)
-        await anyio.sleep_forever()
-        raise AssertionError
+        while not self._messages:
+            self._more = anyio.Event()
+            await self._more.wait()
+        return self._messages.pop(0)
 
     async def send(self, message: Any) -> None:
         self.sent.append(message)
+
+    @property
+    def types(self) -> list[str]:
+        return [message["type"] for message in self.sent]
 
     @property
     def status(self) -> int:

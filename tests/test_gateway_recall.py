@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.gateway import _KNOWN_PATHS, Gateway
 from asgi_gateway.middleware import request_of
 from asgi_gateway.model import Allow, Grant, Unavailable
@@ -79,7 +80,7 @@ def test_recall_never_differs(asked: list[dict[str, Any]]) -> None:
             if remembered is not None:
                 assert remembered == decided
                 assert remembered.headers == ()
-                assert remembered.additions is decided.additions  # type: ignore[union-attr]
+                assert remembered.additions is decided.additions
             assert gateway.cached_decision(this) in (None, decided)
 
     anyio.run(main)
@@ -126,7 +127,7 @@ def test_a_flood_of_paths(world: World) -> None:
 
 async def test_flood(world: World) -> None:
     """When all threads are busy, more logins are told 503 and none is let in; public and remembered requests go on."""
-    world.pools._bound = 2
+    world.pools = ThreadPools(threads=2, waiting=0)
     entered, go = threading.Semaphore(0), threading.Event()
 
     def check() -> None:

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from asgi_gateway import ModuleOptions
 from asgi_gateway.config import registry
 
 PAGE = (Path(__file__).parents[1] / "docs" / "reference" / "jdk-differences.md").read_text()
@@ -20,7 +19,7 @@ def section(name: str) -> str:
     return PAGE.split(f"\n## `{name}`\n")[1].partition("\n## ")[0]
 
 
-def options(module: str, **given: Any) -> ModuleOptions:
+def options(module: str, **given: Any) -> Any:
     """A module's options, validated as for a configuration; two underscores stand for a dot."""
     needed = {"ldap": {"userProvider": URL}, "jndi": {"user.provider.url": URL, "group.provider.url": URL}}
     named = {name.replace("__", "."): value for name, value in given.items()}
@@ -48,6 +47,41 @@ def test_half_a_bind_account_stops_the_start(module: str, half: dict[str, str]) 
     """A bind principal without credentials, and credentials without a principal, are errors."""
     with pytest.raises(ValidationError, match="go together"):
         options(module, userFilter="(uid={USERNAME})", **half) if module == "ldap" else options(module, **half)
+
+
+@pytest.mark.parametrize("module", ["ldap", "jndi"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("com.sun.jndi.ldap.connect.pool", "true"),
+        ("com.sun.jndi.ldap.connect.pool.maxsize", "20"),
+        ("java.naming.factory.initial", "com.sun.jndi.ldap.LdapCtxFactory"),
+        ("java.naming.security.authentication", "simple"),
+    ],
+)
+def test_harmless_properties_of_jndi_are_ignored(module: str, name: str, value: str) -> None:
+    """A property that changes nothing here is accepted and listed as ignored."""
+    given = {name.replace(".", "__"): value}
+    more = {"userFilter": "(uid={USERNAME})"} if module == "ldap" else {}
+    assert options(module, **given, **more).ignored == (name,)
+
+
+@pytest.mark.parametrize("module", ["ldap", "jndi"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("java.naming.security.authentication", "none"),
+        ("java.naming.security.authentication", "DIGEST-MD5"),
+        ("java.naming.security.protocol", "ssl"),
+        ("com.sun.jndi.ldap.tls.cbtype", "tls-server-end-point"),
+    ],
+)
+def test_other_properties_of_jndi_stop_the_start(module: str, name: str, value: str) -> None:
+    """A property that would change how the password is checked is an error."""
+    given = {name.replace(".", "__"): value}
+    more = {"userFilter": "(uid={USERNAME})"} if module == "ldap" else {}
+    with pytest.raises(ValidationError):
+        options(module, **given, **more)
 
 
 @pytest.mark.parametrize("wrong", [{"keyStoreType": "PKCS11"}, {"protected": "true"}, {"keyStoreURL": "NONE"}])

@@ -161,6 +161,7 @@ class MultiRealmAuthenticator:
             expires=_smallest(result.expires for result in results),
             revocation_keys=tuple(key for realm in realms for key in _keys(realm, progress.results[realm.name])),
             challenge=results[-1].challenge,
+            checks=tuple(check for realm in realms for check in realm.login_checks(progress.results[realm.name])),
         )
 
     async def _challenge_next(

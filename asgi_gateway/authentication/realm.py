@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from functools import partial
+from typing import Any, TypeAlias
 
+from asgi_gateway._runtime.bounded_cache import BoundedCache
 from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.attempt import Attempt, LoginContext, Step
 from asgi_gateway.authentication.chain import Chain
@@ -20,6 +24,7 @@ from asgi_gateway.model import (
     Challenge,
     Forbid,
     Headers,
+    LoginCheck,
     Refusal,
     RevocationKey,
     Subject,
@@ -30,11 +35,16 @@ from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
 from asgi_gateway.sessions.cookies import DEPENDS_ON_COOKIE, Sessions
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.telemetry.audit import Audit
+from asgi_gateway.telemetry.outages import Outages
 
 __all__ = ["SESSION_LIFE", "LoginOptions", "Realm", "RealmServices", "RealmSettings", "Trace"]
 
 SESSION_LIFE = 12 * 3600.0
 """Seconds that a session lives at most if the realm says nothing."""
+RECHECK = 300.0
+"""Seconds between two checks of a login that a session rests on if the realm says nothing."""
+_CHECKED = 10_000
+"""Sessions of which a worker remembers that their logins were checked."""
 _SESSIONS = 16
 """Sessions that cached credentials may begin: for several browsers. A client that keeps no cookies fills no store."""
 _TLS = ("https", "wss")
@@ -70,12 +80,14 @@ class RealmSettings:
         session_timeout: seconds a WebSocket may live, or None.
         authorization_timeout: seconds after which a client must authenticate again, or None.
         cache_ttl: seconds that a verified credential is cached, if the chain allows it; 0 for never.
+        recheck: seconds after which a login that a session, WebSocket or stream rests on is checked again; 0 for never.
     """
 
     description: str = ""
     session_timeout: float | None = None
     authorization_timeout: float | None = None
     cache_ttl: float = 30.0
+    recheck: float = RECHECK
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -156,6 +168,11 @@ class Realm:
         self._pools = services.pools
         self._audit = services.audit
         self._challenge_headers = self.challenge_headers()
+        self._checked: BoundedCache[str, bool] = BoundedCache(
+            _CHECKED, ttl=settings.recheck, monotonic=services.clock.monotonic
+        )
+        self._outages = Outages(services.clock)
+        self._invalidation_handlers: list[Callable[[str], object]] = []
 
     def challenge_headers(self, data: Sequence[str] = (), scheme: ChallengeScheme | None = None) -> Headers:
         """Return the ``WWW-Authenticate`` lines: one for each scheme.
@@ -316,7 +333,11 @@ class Realm:
             revocation_keys=tuple(dict.fromkeys(key for grant in grants for key in grant.revocation_keys)),
             expires=min((grant.expires for grant in grants if grant.expires is not None), default=None),
             challenge=self.challenge_headers(attempt.challenge_data, credentials.scheme) if attempt.challenged else (),
-            recheck_data={str(index): grant.recheck_data for index, grant in attempt.grants.items()},
+            recheck_data={
+                str(index): grant.recheck_data
+                for index, grant in attempt.grants.items()
+                if grant.recheck_data is not None
+            },
         )
         alone = not (attempt.challenged or attempt.response_data or result.headers or result.expires is not None)
         if self._caches and credentials.token and alone and not options.subjects_by_realm:
@@ -331,7 +352,7 @@ class Realm:
         try:
             if self.sessions is not None and cookie:
                 result = await self.sessions.load(cookie, secure=_came_over_tls(request))
-                if result is not None:
+                if result is not None and await self._still_holds(request, service, result):
                     return result
             return self.cache.get(raw) if self._caches else None
         except HeaderError as error:
@@ -363,12 +384,70 @@ class Realm:
                 client=request.remote_address,
                 life=result.session_timeout,
                 idle=result.authorization_timeout,
+                recheck_data=result.recheck_data,
             )
         except StateError as error:
             self._audit.event("unavailable", request, **self._fields(service, f"no session: {error}"))
             return result
         # a copy, whose decisions are not shared: the cookie is this response's alone
         return replace(result, headers=(*result.headers, (b"set-cookie", cookie), *DEPENDS_ON_COOKIE))
+
+    def invalidate(self) -> None:
+        """Drop what is cached, and have every login checked again: a module's data changed.
+
+        May be called from any thread.
+        """
+        self.cache.clear()
+        self._checked.clear()
+        if self.sessions is not None:
+            self.sessions.invalidate(None)
+        for handler in self._invalidation_handlers:
+            handler(self.name)
+
+    def on_invalidation(self, handler: Callable[[str], object]) -> None:
+        """Call a function with the realm's name after each ``invalidate``, in the thread that invalidates."""
+        self._invalidation_handlers.append(handler)
+
+    def login_checks(self, result: AuthenticationResult) -> tuple[LoginCheck, ...]:
+        """Return how a login is checked while it lives; nothing if no module can check it."""
+        if not (result.recheck_data and self.settings.recheck):
+            return ()
+        key = json.dumps([result.subject.name, dict(result.recheck_data)], sort_keys=True, default=str)
+        holds = partial(self.holds, result.subject, result.recheck_data)
+        return (LoginCheck(realm=self.name, key=key, interval=self.settings.recheck, holds=holds),)
+
+    async def holds(self, subject: Subject, recheck_data: Mapping[str, Any]) -> bool:
+        """Return whether a login still holds, by the modules that granted it.
+
+        A module that cannot check a login of its own, such as a directory without a bind account, ends it. A back end
+        that cannot be asked ends none.
+        """
+        for index, data in recheck_data.items():
+            entry = self.chain.entries[int(index)] if int(index) < len(self.chain.entries) else None
+            if entry is None:
+                return False  # the chain was changed since
+            try:
+                async with asyncio.timeout(entry.time_limit):
+                    if not await entry.module.recheck(subject, data):
+                        return False
+            except (LoginUnavailable, StateError, TimeoutError) as error:
+                self._outages.report(f"cannot check logins with {entry.name}: {error}", f"realm {self.name}")
+        return True
+
+    async def _still_holds(self, request: AuthRequest, service: str, result: AuthenticationResult) -> bool:
+        """Return whether the login of a session still holds; end the session if not."""
+        identity = next((key.name for key in result.revocation_keys if key.kind == "session"), None)
+        if identity is None or self.sessions is None or not (result.recheck_data and self.settings.recheck):
+            return True
+        if self._checked.get(identity):
+            return True
+        if await self.holds(result.subject, result.recheck_data):
+            self._checked.put(identity, True)
+            return True
+        fields = self._fields(service, "the login behind the session no longer holds")
+        self._audit.event("logout", request, principal=result.subject.name, **fields)
+        await self.sessions.end(identity)
+        return False
 
     async def log_out(self, request: AuthRequest, service: str, revocations: Revocations) -> Headers:
         """End the session of the request's cookie, if it carries one, everywhere.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from asgi_gateway.model import Allow, Headers, RevocationKey, Subject
+from asgi_gateway.model import Allow, Headers, LoginCheck, RevocationKey, Subject
 from asgi_gateway.sessions.cookies import DEPENDS_ON_COOKIE, Session
 
 __all__ = ["AuthenticationResult", "result_from_session"]
@@ -25,6 +25,7 @@ class AuthenticationResult:
         expires: when its credentials expire, in seconds since the epoch, or None.
         challenge: the ``WWW-Authenticate`` lines of a module that granted and asked for more, for a missing role.
         recheck_data: what each module's ``recheck`` needs, by the module's index in the chain.
+        checks: of a login with several realms, how each realm's login is checked.
         from_session: whether a session stands for the credentials.
     """
 
@@ -36,6 +37,7 @@ class AuthenticationResult:
     expires: float | None = None
     challenge: Headers = ()
     recheck_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    checks: tuple[LoginCheck, ...] = ()
     from_session: bool = False
     _decisions: dict[object, Allow] = field(default_factory=dict, init=False, compare=False, repr=False)
     _sessions_started: int = field(default=0, init=False, compare=False, repr=False)
@@ -70,5 +72,6 @@ def result_from_session(session: Session, left: float) -> AuthenticationResult:
         session_timeout=left,
         authorization_timeout=session.idle,
         revocation_keys=(RevocationKey("session", session.id),),
+        recheck_data=session.recheck_data,
         from_session=True,
     )

@@ -1,4 +1,4 @@
-"""The ``asgi-gateway`` command."""
+"""Run the ``asgi-gateway`` command."""
 
 from asgi_gateway.cli.main import main
 

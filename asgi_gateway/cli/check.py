@@ -1,4 +1,4 @@
-"""``asgi-gateway check``."""
+"""Run ``asgi-gateway check``."""
 
 from __future__ import annotations
 
@@ -6,45 +6,66 @@ import argparse
 
 import anyio
 
+from asgi_gateway.cli.definitions import definitions
 from asgi_gateway.cli.output import Output
-from asgi_gateway.config import load_config
+from asgi_gateway.config import build, read
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.gateway import Gateway
 
 __all__ = ["check"]
 
+_SOURCES = {
+    "definition": "-D",
+    "environment": "the environment",
+    "properties": "properties",
+    "built-in": "this machine's host name",
+}
+
 
 def check(arguments: argparse.Namespace, output: Output) -> int:
-    """Load the configuration, build everything it names, and with ``--connect`` try the back ends."""
+    """Load the configuration, build everything it names, and with ``--connect`` try the store and the back ends."""
     if not arguments.file.exists():
-        output.error(f"{arguments.file}: there is no such file")
+        output.error(f"{arguments.file}: no such file")
         return 2
+    sources: dict[str, str] = {}
     try:
-        gateway = load_config(arguments.file)
+        loaded = read(arguments.file, properties=definitions(arguments))
+        sources.update(loaded.sources)
+        gateway = build(loaded)
     except ConfigError as error:
         output.problems(error.problems)
         errors = sum(problem.severity == "error" for problem in error.problems)
+        _print_sources(arguments, sources, output)
         output.line(f"{arguments.file}: {_count(errors, 'error')}")
         output.record({"ok": False, "errors": errors})
         return 1
     output.problems(gateway.problems)
+    _print_sources(arguments, sources, output)
     failures = anyio.run(_connect, gateway) if arguments.connect else []
     for failure in failures:
         output.error(failure)
     if not failures:
         counts = f"{_count(len(gateway.services), 'service')}, {_count(len(gateway.realms), 'realm')}"
-        output.line(f"{arguments.file}: good ({counts}, {len(gateway.problems)} warnings or ignored elements)")
+        output.line(f"{arguments.file}: good ({counts}, {_count(len(gateway.problems), 'warning or ignored element')})")
     output.record({"ok": not failures, "services": len(gateway.services), "realms": len(gateway.realms)})
     return 1 if failures else 0
 
 
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _print_sources(arguments: argparse.Namespace, sources: dict[str, str], output: Output) -> None:
+    """Print where the value of each reference comes from, without the value."""
+    for name, source in sources.items():
+        output.line(f"{arguments.file}: ${{{name}}} is from {_SOURCES[source]}")
+    if sources:
+        output.record({"definitions": sources})
 
 
 async def _connect(gateway: Gateway) -> list[str]:
-    """Everything that fails when the login modules are opened and tried."""
-    failures: list[str] = []
+    """Return everything that fails when the state store and the login modules are tried."""
+    failures = [f"state: {message}" for message in await gateway.state.check()]
     for realm in gateway.realms:
         for entry in realm.chain.entries:
             where = f"realm {realm.name}, login module {entry.name}"

@@ -1,4 +1,4 @@
-"""``asgi-gateway explain``: one request through the real gateway, every step of the decision shown, no secret."""
+"""Run ``asgi-gateway explain``: send one request through the real gateway, and show every step but no secret."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import anyio
 
 from asgi_gateway.authentication.attempt import Step
 from asgi_gateway.authentication.realm import LoginOptions, Realm
+from asgi_gateway.cli.definitions import definitions
 from asgi_gateway.cli.output import Output
 from asgi_gateway.cli.passwords import ask_password
-from asgi_gateway.config import load_config
+from asgi_gateway.config import build, read
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.headers import basic_value
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Unavailable
@@ -23,7 +24,7 @@ __all__ = ["explain"]
 
 
 class _Trace(logging.Handler):
-    """What login modules tell their loggers while the request is decided."""
+    """Collects what login modules log while the request is decided."""
 
     def __init__(self) -> None:
         super().__init__(logging.DEBUG)
@@ -34,9 +35,12 @@ class _Trace(logging.Handler):
 
 
 def explain(arguments: argparse.Namespace, output: Output) -> int:
-    """Print the decision on a request and what led to it; 0 if it is allowed, 1 if it is not."""
+    """Print the decision on a request and what led to it; 0 if it is allowed, 1 if it is not.
+
+    The state store stays as it is: no session begins, and no token is used up.
+    """
     request = _request(arguments)
-    gateway = load_config(arguments.file)
+    gateway = build(read(arguments.file, properties=definitions(arguments)), trial=True)
     report = anyio.run(_decide, gateway, request)
     output.record(report)
     for line in _lines(report):
@@ -52,7 +56,7 @@ def _request(arguments: argparse.Namespace) -> AuthRequest:
     for header in arguments.header:
         name, colon, value = header.partition(":")
         if not colon or not name.strip():
-            raise ValueError("a header is written 'Name: value'")
+            raise ValueError("invalid --header: write 'Name: value'")
         headers.append((name.strip().lower().encode("latin-1"), value.strip().encode("utf-8")))
     if arguments.user is not None:
         headers.append((b"authorization", basic_value(arguments.user, ask_password()).encode("ascii")))
@@ -132,7 +136,7 @@ def _lines(report: dict[str, Any]) -> list[str]:
     if report["realms"]:
         lines.append(f"  realm     {', '.join(report['realms'])} ({', '.join(report['schemes'])})")
         lines.append(f"  roles     {', '.join(report['required_roles']) or 'none: any authenticated user'}")
-    elif report["service"]:
+    elif report["service"] and report["decision"] == "allow":
         lines.append("  realm     none: the service is public")
     for step in report["steps"]:
         error = f": {step['error']}" if "error" in step else ""

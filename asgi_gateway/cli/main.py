@@ -1,12 +1,13 @@
-"""The command line: what it takes, and which function does it.
+"""Define the command line: its arguments, and which function runs each command.
 
 Exit codes: 0 if the answer is yes (the configuration is good, the request is allowed), 1 if it is no, 2 if the question
-could not be answered (usage, a file that is not there, a configuration that cannot be used).
+could not be answered (usage, a missing file, a configuration that cannot be used), 141 if standard output was closed.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -14,16 +15,20 @@ from pathlib import Path
 from typing import TypeAlias
 
 from asgi_gateway.cli import check, convert, explain, passwords, revoke, run, sessions, tokens
+from asgi_gateway.cli.definitions import add_configuration
 from asgi_gateway.cli.output import Output
 from asgi_gateway.errors import ConfigError, GatewayError
 
 __all__ = ["main", "parser"]
 
+_CLOSED = 141
+"""The exit code where standard output was closed, as a shell reports SIGPIPE."""
+
 _Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def parser() -> argparse.ArgumentParser:
-    """The argument parser, also read by the documentation's tests."""
+    """Return the argument parser."""
     top = argparse.ArgumentParser(
         prog="asgi-gateway",
         description="A security gateway in front of any ASGI application.",
@@ -39,8 +44,8 @@ def parser() -> argparse.ArgumentParser:
         "  asgi-gateway check gateway.yaml\n  asgi-gateway check gateway-config.xml --connect --format json",
         check.check,
     )
-    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
-    sub.add_argument("--connect", action="store_true", help="also try the back ends that login modules use")
+    add_configuration(sub)
+    sub.add_argument("--connect", action="store_true", help="also try the state store and the modules' back ends")
 
     sub = command(
         "run",
@@ -50,11 +55,11 @@ def parser() -> argparse.ArgumentParser:
         "  asgi-gateway run gateway.yaml mysite.asgi:application --port 8443 --tls gateway.example.com",
         run.run,
     )
-    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
-    sub.add_argument("app", metavar="module:app", help="the ASGI application, unwrapped")
+    add_configuration(sub)
+    sub.add_argument("app", metavar="module:app", help="the ASGI application, or a function that returns it")
     sub.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    sub.add_argument("--port", type=int, default=8000, help="port to listen on (default: 8000)")
-    sub.add_argument("--workers", type=int, default=1, help="worker processes (default: 1)")
+    sub.add_argument("--port", type=_port, default=8000, help="port to listen on (default: 8000)")
+    sub.add_argument("--workers", type=_positive, default=1, help="worker processes (default: 1)")
     sub.add_argument("--tls", metavar="HOST", help="serve https and wss, with the keystore's certificate for this host")
     sub.add_argument("--log-level", default="info", choices=("critical", "error", "warning", "info", "debug"))
 
@@ -66,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
         "  asgi-gateway explain gateway.yaml GET '/chat?token=abc' --header 'Cookie: sampleCookie1=xyz'",
         explain.explain,
     )
-    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
+    add_configuration(sub)
     sub.add_argument("method", metavar="METHOD", help="an HTTP method, or WS for a WebSocket")
     sub.add_argument("path", metavar="PATH", help="the path, with a query if need be")
     sub.add_argument("--header", action="append", default=[], metavar="'Name: value'", help="may be given repeatedly")
@@ -82,16 +87,16 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(
         "token",
-        "issue a token for the token login module; whoever has it is let in",
+        "issue a token for the token login module; it is a credential",
         "  asgi-gateway token issue --user joe --role CHAT --realm demo --audience chat --key-file keys --life 8h\n"
         "  asgi-gateway token issue --user joe --realm demo --audience chat --key-file keys --life 30s --single-use",
         tokens.issue,
     )
     sub.add_argument("action", choices=("issue",), help="issue: print a new one")
-    sub.add_argument("--user", required=True, help="who its bearer is")
+    sub.add_argument("--user", required=True, help="the user whom it authenticates")
     sub.add_argument("--role", action="append", default=[], help="a role that it grants; may be given repeatedly")
     sub.add_argument("--realm", required=True, help="the realm it is for")
-    sub.add_argument("--audience", required=True, help="the application it is for, as the module's option says")
+    sub.add_argument("--audience", required=True, help="the application it is for (the module's option audience)")
     keys = sub.add_mutually_exclusive_group(required=True)
     keys.add_argument("--key-file", type=Path, help="file with the signing keys, one a line; the first signs")
     keys.add_argument("--key-environment", metavar="NAME", help="environment variable with them")
@@ -115,9 +120,9 @@ def parser() -> argparse.ArgumentParser:
         "  asgi-gateway convert gateway-config.xml > gateway.yaml\n  asgi-gateway convert gateway.yaml --to xml",
         convert.convert,
     )
-    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
+    add_configuration(sub)
     sub.add_argument("--to", choices=("yaml", "xml"), help="default: the other one")
-    sub.add_argument("--output", type=Path, help="a file to write; it must not be there yet (default: standard output)")
+    sub.add_argument("--output", type=Path, help="a new file to write (default: standard output)")
 
     command(
         "schema",
@@ -129,23 +134,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_sessions(commands: _Commands) -> None:
-    """``sessions list`` and ``sessions revoke``."""
+    """Add ``sessions list`` and ``sessions revoke``."""
     top = commands.add_parser(
-        "sessions", help="list the sessions that stand, and end logins", description="Look at sessions, and end logins."
+        "sessions", help="list active sessions, and end logins", description="List sessions, and end logins."
     )
     actions = top.add_subparsers(dest="action", metavar="ACTION", required=True)
     sub = _command(
         actions,
         "list",
-        "list the sessions that stand, the youngest first",
+        "list active sessions, the newest first",
         "  asgi-gateway sessions list gateway.yaml --realm demo\n"
         "  asgi-gateway sessions list gateway.yaml --user joe --format json",
         sessions.list_,
     )
-    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
+    add_configuration(sub)
     sub.add_argument("--realm", help="only this realm's")
     sub.add_argument("--user", help="only this user's")
-    sub.add_argument("--limit", type=int, default=1000, help="how many at most (default: 1000)")
+    sub.add_argument("--limit", type=int, default=1000, help="the most to list (default: 1000)")
     sub = _command(
         actions,
         "revoke",
@@ -159,7 +164,7 @@ def _add_sessions(commands: _Commands) -> None:
 
 
 def _add_revocation(sub: argparse.ArgumentParser) -> None:
-    sub.add_argument("file", type=Path, help="the configuration, XML or YAML")
+    add_configuration(sub)
     sub.add_argument("kind", choices=("user", "session", "token"), help="what to end")
     sub.add_argument("name", help="the user's name, the session's id or its beginning as listed, or the token's id")
     sub.add_argument("--realm", help="the user's realm")
@@ -188,20 +193,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         the exit code.
     """
-    namespace = parser().parse_args(arguments)
+    try:
+        try:
+            code = _run(parser().parse_args(arguments))
+        finally:
+            sys.stdout.flush()  # here, where a closed pipe is an answer and not a traceback
+    except BrokenPipeError:
+        # what is still in the buffer would fail again when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _CLOSED
+    return code
+
+
+def _run(namespace: argparse.Namespace) -> int:
     output = Output(namespace.format)
     try:
-        if (here := str(Path.cwd())) not in sys.path:  # a script's own folder stands there instead
+        if (here := str(Path.cwd())) not in sys.path:  # Python puts the script's own directory there instead
             sys.path.insert(0, here)
         return int(namespace.handler(namespace, output))
+    except BrokenPipeError:
+        raise
     except ConfigError as error:
         output.problems(error.problems)
-        return 2
     except (GatewayError, OSError, ValueError) as error:
         output.error(str(error))
-        return 2
     except KeyboardInterrupt:
-        return 2
+        pass
+    return 2
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) < 65536):
+        raise argparse.ArgumentTypeError(f"invalid port {text!r}: expected 0 to 65535")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text) > 0):
+        raise argparse.ArgumentTypeError(f"invalid number {text!r}: expected 1 or more")
+    return int(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What commands print: text for people, JSON for programs."""
+"""Print results and problems: text for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from asgi_gateway.cli.source_line import source_line
 from asgi_gateway.errors import Problem
 
 __all__ = ["Output"]
@@ -33,23 +34,25 @@ class Output:
             print(json.dumps(record))
 
     def error(self, message: str) -> None:
-        """Print what went wrong."""
+        """Print an error."""
         if self.json:
             print(json.dumps({"error": message}))
         else:
             print(f"asgi-gateway: {message}", file=sys.stderr)
 
     def problems(self, problems: Iterable[Problem]) -> None:
-        """Print problems of a configuration, each with its place."""
+        """Print problems, each with its position; for people errors with their line of the file, too."""
         for problem in problems:
             if self.json:
                 print(json.dumps(problem_record(problem)))
-            else:
-                print(problem, file=sys.stderr)
+                continue
+            print(problem, file=sys.stderr)
+            for line in source_line(problem) if problem.severity == "error" else ():
+                print(line, file=sys.stderr)
 
 
 def problem_record(problem: Problem) -> dict[str, Any]:
-    """A Problem as an object of JSON."""
+    """Return a Problem as an object of JSON."""
     return {
         "severity": problem.severity,
         "message": problem.message,

@@ -1,4 +1,4 @@
-"""``asgi-gateway hash-password``, and how commands ask for a password."""
+"""Run ``asgi-gateway hash-password``, and ask for passwords."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ __all__ = ["ask_password", "hash_password_command"]
 
 
 def ask_password(*, twice: bool = False) -> str:
-    """A password from the terminal, or the first line of standard input if that is no terminal.
+    """Return a password from the terminal, or the first line of standard input if that is not a terminal.
 
     Args:
-        twice: ask again and compare.
+        twice: True to ask again and compare.
 
     Raises:
-        ValueError: it is empty, or the second differs.
+        ValueError: the password is empty, or the second one differs.
     """
     if sys.stdin.isatty():
         password = getpass.getpass("Password: ")
@@ -28,7 +28,7 @@ def ask_password(*, twice: bool = False) -> str:
     else:
         password = sys.stdin.readline().rstrip("\r\n")
     if not password:
-        raise ValueError("an empty password is no password")
+        raise ValueError("the password is empty")
     return password
 
 

@@ -1,4 +1,4 @@
-"""``asgi-gateway sessions list``: which sessions stand."""
+"""Run ``asgi-gateway sessions list``."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ import sys
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-import anyio
-
 from asgi_gateway.cli.output import Output
-from asgi_gateway.config import load_config
-from asgi_gateway.errors import ConfigError
+from asgi_gateway.cli.shared_store import load_shared, with_store
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.sessions.listing import ListedSession, list_sessions
 
@@ -21,35 +18,32 @@ _TITLES = ("SESSION", "REALM", "USER", "BEGUN", "LAST USED", "ENDS")
 
 
 def list_(arguments: argparse.Namespace, output: Output) -> int:
-    """Print the sessions that stand. Nothing of what is printed opens one."""
-    gateway = load_config(arguments.file)
-    if not gateway.state.shared:
-        raise ConfigError("a memory store is its process's own; to list from outside choose sqlite or redis")
+    """Print the active sessions. Nothing that is printed opens one."""
+    gateway = load_shared(arguments)
     if arguments.limit < 1:
         raise ValueError("--limit must be at least 1")
-    names = {realm.name for realm in gateway.realms if realm.sessions is not None}
+    names = sorted(realm.name for realm in gateway.realms if realm.sessions is not None)
     if arguments.realm is not None and arguments.realm not in names:
-        raise ValueError(f"there is no realm {arguments.realm!r} with sessions in {arguments.file}")
-    found, more = anyio.run(_list, gateway, arguments)
+        known = f"realms with sessions: {', '.join(names)}" if names else "no realm has sessions"
+        raise ValueError(f"unknown realm {arguments.realm!r} in {arguments.file} ({known})")
+
+    async def listed(gateway: Gateway) -> tuple[list[ListedSession], bool]:
+        return await list_sessions(
+            gateway.state, gateway.clock, realm=arguments.realm, user=arguments.user, most=arguments.limit
+        )
+
+    nothing: tuple[list[ListedSession], bool] = ([], False)
+    found, more = with_store(gateway, listed, nothing)
     for session in found:
         output.record(asdict(session))
     if found:
         _print(output, [_TITLES, *(_row(session) for session in found)])
     else:
-        output.line("no session stands")
+        output.line("no active sessions")
     if more:
-        print(f"asgi-gateway: there are more than these {len(found)}; use --limit, --realm or --user", file=sys.stderr)
+        message = f"there are more than these {len(found)} sessions; use --limit, --realm or --user"
+        print(f"asgi-gateway: {message}", file=sys.stderr)
     return 0
-
-
-async def _list(gateway: Gateway, arguments: argparse.Namespace) -> tuple[list[ListedSession], bool]:
-    try:
-        await gateway.state.open()
-        return await list_sessions(
-            gateway.state, gateway.clock, realm=arguments.realm, user=arguments.user, most=arguments.limit
-        )
-    finally:
-        await gateway.state.close()
 
 
 def _row(session: ListedSession) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""``asgi-gateway token``: tokens for the ``token`` login module."""
+"""Run ``asgi-gateway token``: issue tokens for the ``token`` login module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _logger = logging.getLogger("asgi_gateway.cli")
 
 
 def issue(arguments: argparse.Namespace, output: Output) -> int:
-    """Print a new token. It is a credential: whoever reads it is let in."""
+    """Print a new token. It is a credential: it admits anyone who reads it."""
     keys = load_keys(arguments.key_file, arguments.key_environment, _logger.warning)
     issuer = TokenIssuer(keys, arguments.audience)
     now, life = SystemClock().time(), parse_duration(arguments.life)

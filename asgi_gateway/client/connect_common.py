@@ -24,7 +24,7 @@ USER_AGENT = user_agent()
 
 
 class Timer:
-    """A connect timer that runs only while the network is waited for, and stands still while a person is asked.
+    """A connect timer that runs only while the client waits for the network, and not while a person is asked.
 
     Args:
         seconds: the time that all waiting together may take; None: any.

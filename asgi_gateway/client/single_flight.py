@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import os
 import threading
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
@@ -86,6 +87,13 @@ class SharedLogins:
 
     def __init__(self) -> None:
         self._logins: dict[ProtectionSpace, SharedLogin] = {}
+        self._lock = threading.Lock()
+        if hasattr(os, "register_at_fork"):
+            os.register_at_fork(after_in_child=self._after_fork)
+
+    def _after_fork(self) -> None:
+        """Drop the logins that the parent process leads: in the child no thread would end them."""
+        self._logins = {}
         self._lock = threading.Lock()
 
     def join(self, space: ProtectionSpace) -> tuple[SharedLogin, bool]:

@@ -1,4 +1,4 @@
-"""From a validated configuration to a Gateway: plugins are found, their options checked, realms and services made.
+"""Build a Gateway from a validated configuration: find plugins, check their options, make realms and services.
 
 Every problem is collected with its position before anything is raised, so that one run shows all of them.
 """
@@ -6,7 +6,7 @@ Every problem is collected with its position before anything is raised, so that 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,24 @@ from asgi_gateway.authentication.result import AuthenticationResult, result_from
 from asgi_gateway.config import registry
 from asgi_gateway.config.accept import AcceptURL
 from asgi_gateway.config.diagnostics import Report
-from asgi_gateway.config.load import LoadedConfig, load
-from asgi_gateway.config.model import Authentication, LoginModuleConfig, RealmConfig, ServiceConfig, StoreConfig
+from asgi_gateway.config.load import LoadedConfig, read
+from asgi_gateway.config.model import (
+    Authentication,
+    CrossSiteConstraint,
+    LoginModuleConfig,
+    RealmConfig,
+    ServiceConfig,
+    StoreConfig,
+)
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.suggestions import did_you_mean
-from asgi_gateway.config.tickets import with_tickets
+from asgi_gateway.config.tickets import build_ticket
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway, GatewayServices
 from asgi_gateway.keystores import KeyStore, open_store
+from asgi_gateway.model import Protocol
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
@@ -36,60 +44,67 @@ from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
 from asgi_gateway.sessions.cookies import COOKIE, Sessions, SessionSettings
+from asgi_gateway.stores.trial import TrialState
 from asgi_gateway.telemetry.audit import Audit
 
 __all__ = ["build", "load_config"]
 
 
-def load_config(source: str | Path | Mapping[str, Any], *, clock: Clock | None = None) -> Gateway:
+def load_config(
+    source: str | Path | Mapping[str, Any], *, clock: Clock | None = None, properties: Mapping[str, str] | None = None
+) -> Gateway:
     """Load a configuration and build its Gateway. Nothing is opened or connected yet.
 
     Args:
         source: a file (``.yaml``, ``.yml``, ``.xml``), or the YAML form as a mapping.
-        clock: where time comes from; the system's by default.
+        clock: the source of time; the system's by default.
+        properties: values for ``${name}``, before the environment and the file's own ``properties``.
 
     Raises:
         ConfigError: the configuration cannot be used; every problem of it is listed.
     """
-    return build(load(source), clock=clock)
+    return build(read(source, properties=properties), clock=clock)
 
 
-def build(loaded: LoadedConfig, *, clock: Clock | None = None) -> Gateway:
+def build(loaded: LoadedConfig, *, clock: Clock | None = None, trial: bool = False) -> Gateway:
     """Build the Gateway of a loaded configuration.
 
+    Args:
+        loaded: the configuration. If it has errors, its valid parts are built all the same, to find all errors.
+        clock: the source of time; the system's by default.
+        trial: True if the gateway must not change the state store.
+
     Raises:
-        ConfigError: a plugin is unknown, its options are wrong, a file it needs is missing, or a chain would let in
-            somebody whom nobody authenticated.
+        ConfigError: the configuration has errors, a plugin is unknown, its options are invalid, a file is missing, or a
+            chain would grant access without authentication.
     """
-    return _Builder(loaded, clock or SystemClock()).gateway()
+    return _Builder(loaded, clock or SystemClock(), trial).gateway()
 
 
 class _Builder:
-    def __init__(self, loaded: LoadedConfig, clock: Clock) -> None:
+    def __init__(self, loaded: LoadedConfig, clock: Clock, trial: bool) -> None:
         self._loaded = loaded
+        self._security = loaded.parts.security
         self._clock = clock
         self._report = Report(loaded)
         self._pools = ThreadPools()
         self._audit = Audit(clock)
-        self._state = build_state(loaded, clock, self._report)
+        state = build_state(loaded, clock, self._report)
+        self._state = TrialState(state) if trial else state
         self._session_keys: tuple[bytes, ...] | None = None
-        self._keystore = self._store(loaded.config.security.keystore, "keystore")
-        self._truststore = self._store(loaded.config.security.truststore, "truststore")
+        self._keystore = self._store(self._security.keystore, "keystore")
+        self._truststore = self._store(self._security.truststore, "truststore")
 
     def gateway(self) -> Gateway:
-        security = self._loaded.config.security
-        realms = {
-            config.name: realm
-            for index, config in enumerate(security.realms)
-            if (realm := self._realm(config, ("security", "realms", index))) is not None
-        }
-        if self._report.errors:
-            raise ConfigError(self._report.problems)
-        services = with_tickets(
-            self._loaded.config.services or (), self._services(realms), realms, self._report.problem
-        )
-        if self._report.errors:
-            raise ConfigError(self._report.problems)
+        parts = self._loaded.parts
+        realms = {}
+        for index, each in parts.realms.items():
+            if (realm := self._realm(each, ("security", "realms", index))) is not None:
+                realms[each.name] = realm
+        self._check_plugins_of_invalid_realms()
+        self._stop_on_errors()
+        services = self._services(realms)
+        self._stop_on_errors()
         try:
             return Gateway(
                 services,
@@ -101,28 +116,42 @@ class _Builder:
                 extended_handshake=self._loaded.config.extended_handshake,
                 root_path=self._loaded.config.root_path,
             )
-        except ValueError as error:  # hosts and ports that mean the same, such as http://host:80 and https://host:443
+        except ValueError as error:  # hosts and ports that are equal, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
             raise ConfigError(self._report.problems) from None
+
+    def _stop_on_errors(self) -> None:
+        if self._report.errors:
+            raise ConfigError(self._report.problems)
+
+    def _check_plugins_of_invalid_realms(self) -> None:
+        """Report the problems of schemes and login modules whose realm has errors of its own."""
+        parts = self._loaded.parts
+        for number, names in parts.schemes.items():
+            for index, name in enumerate(names if number not in parts.realms else ()):
+                self._scheme(name, ("security", "realms", number, "authentication", "http-challenge-scheme", index))
+        for (number, index), module in parts.modules.items():
+            if number not in parts.realms:
+                path: ConfigPath = ("security", "realms", number, "authentication", "login-modules", index)
+                self._entry(module, parts.names.get(number, ""), path, [])
 
     def _sessions(self, config: RealmConfig, authentication: Authentication) -> Sessions[AuthenticationResult] | None:
         """Return a realm's sessions; None if it has none or their keys cannot be read."""
         if authentication.authorization_mode != "recycle":
             return None
         if self._session_keys is None:
-            security = self._loaded.config.security
 
             def warn(message: str) -> None:
                 self._report.problem(("security", "session-keys"), message, severity="warning")
 
             try:
                 self._session_keys = session_keys(
-                    security.session_keys, self._loaded.directory, self._state.shared, warn
+                    self._security.session_keys, self._loaded.directory, self._state.shared, warn
                 )
             except ConfigError as error:
                 self._report.adopt(error, ("security", "session-keys"))
                 return None
-        cookie = self._loaded.config.security.session_cookie
+        cookie = self._security.session_cookie
         settings = SessionSettings(
             realm=config.name,
             keys=self._session_keys,
@@ -158,36 +187,57 @@ class _Builder:
         configured = self._loaded.config.services
         if configured is None:
             (only,) = realms.values()
-            return [Service("default", (Mount(""),), (only,))]
-        return [self._service(config, realms) for config in configured]
+            return [Service(name="default", mounts=(Mount(""),), realms=(only,))]
+        mounts = {index: _mounts(config) for index, config in enumerate(configured)}
+        taken = {
+            (mount.path, mount.host, protocol)
+            for index, config in enumerate(configured)
+            if not config.refusal
+            for mount in mounts[index]
+            for protocol in mount.protocols
+        }
+        services = []
+        for index, config in enumerate(configured):
+            places = tuple(_left_over(mounts[index], taken)) if config.refusal else mounts[index]
+            taken |= {(mount.path, mount.host, protocol) for mount in places for protocol in mount.protocols}
+            if places or (config.refusal and mounts[index]):
+                services.append(self._service(config, places, realms, ("services", index)))
+        return services
 
-    def _service(self, config: ServiceConfig, realms: Mapping[str, Realm]) -> Service:
+    def _service(
+        self, config: ServiceConfig, mounts: tuple[Mount, ...], realms: Mapping[str, Realm], path: ConfigPath
+    ) -> Service:
         constraint = config.authorization_constraint
-        mounts = tuple(
-            Mount(accept.path.rstrip("/"), accept.kinds, host)
-            for accept in config.accepts
-            for host in (_hosts(accept) if config.match_host else (None,))
-        )
-        return Service(
-            config.name or config.accept[0],
-            mounts,
-            tuple(realms[name] for name in config.realm_name),  # every one of them: none is as good as public
-            Authorization(constraint.require_role if constraint is not None else ()),
-            OriginRules(
-                (
-                    CrossSite(
-                        frozenset(map(canonical_origin, _words(cross.allow_origin))),
-                        tuple(_words(cross.allow_methods)),
-                        tuple(word.lower() for word in _words(cross.allow_headers)),
-                        None if cross.maximum_age is None else int(cross.maximum_age),
-                    )
-                    for cross in config.cross_site_constraint
-                ),
-                by_application=config.cors == "application",
+        service = Service(
+            name=config.name or config.accept[0],
+            mounts=mounts,
+            realms=tuple(realms[name] for name in config.realm_name),  # every one of them: none is as good as public
+            authorization=Authorization(constraint.require_role if constraint is not None else ()),
+            origins=OriginRules(
+                map(_cross_site, config.cross_site_constraint), by_application=config.cors == "application"
             ),
+            refusal=config.refusal,
             allow_encoded_slash=config.allow_encoded_slash,
             same_user=config.same_user,
         )
+        self._check_roles(config, service, path)
+        ticket = build_ticket(config.ticket, service, realms, (*path, "ticket"), self._report.problem)
+        return replace(service, ticket=ticket)
+
+    def _check_roles(self, config: ServiceConfig, service: Service, path: ConfigPath) -> None:
+        """Warn of required roles that no login module of the service can grant, where all of them can tell."""
+        granted: set[str] = set()
+        for entry in (entry for realm in service.realms for entry in realm.chain.entries):
+            roles = entry.module.granted_roles()
+            if roles is None:
+                return
+            granted |= roles
+        constraint = config.authorization_constraint
+        for index, role in enumerate(constraint.require_role if constraint is not None else ()):
+            if service.realms and role != "*" and role not in granted:
+                where = (*path, "authorization-constraint", "require-role", index)
+                message = f"no user has the role {role!r}, so every request is refused"
+                self._report.problem(where, message, did_you_mean(role, granted) if granted else "", "warning")
 
     # --------------------------------------------------------------------------------------------------------- realms
 
@@ -198,6 +248,7 @@ class _Builder:
         path = (*path, "authentication")
         invalidations: list[Realm] = []
         schemes = self._schemes(authentication, path)
+        sessions = self._sessions(config, authentication)
         entries = [
             self._entry(module, config.name, (*path, "login-modules", index), invalidations)
             for index, module in enumerate(authentication.login_modules)
@@ -208,7 +259,7 @@ class _Builder:
         if chain.opens_by_itself():
             self._report.problem(
                 (*path, "login-modules"),
-                "this chain lets anybody in: it succeeds where every module that authenticates refuses",
+                "the chain grants access without authentication: it succeeds if every module that authenticates fails",
                 "make a module that authenticates required or requisite",
             )
         realm = Realm(
@@ -227,8 +278,9 @@ class _Builder:
                 session_timeout=authentication.session_timeout,
                 authorization_timeout=authentication.authorization_timeout,
                 cache_ttl=config.credential_cache,
+                recheck=config.recheck,
             ),
-            sessions=self._sessions(config, authentication),
+            sessions=sessions,
         )
         invalidations.append(realm)
         return realm
@@ -236,12 +288,22 @@ class _Builder:
     def _schemes(self, authentication: Authentication, path: ConfigPath) -> list[ChallengeScheme]:
         schemes = []
         for index, name in enumerate(authentication.http_challenge_scheme):
-            try:
-                schemes.append(registry.scheme(name))
-            except ConfigError as error:
-                where = (*path, "http-challenge-scheme", index)
-                self._report.adopt(error, where, did_you_mean(name, registry.scheme_names()))
+            scheme = self._scheme(name, (*path, "http-challenge-scheme", index))
+            if scheme is None:
+                continue
+            schemes.append(scheme)
+            if authentication.authorization_mode == "recycle" and not scheme.recycles:
+                message = f"the scheme {name!r} does not support authorization-mode recycle"
+                hint = "recycle goes with Basic and Negotiate; use challenge"
+                self._report.problem((*path, "authorization-mode"), message, hint)
         return schemes
+
+    def _scheme(self, name: str, path: ConfigPath) -> ChallengeScheme | None:
+        try:
+            return registry.scheme(name)
+        except ConfigError as error:
+            self._report.adopt(error, path, did_you_mean(name, registry.scheme_names()))
+            return None
 
     def _entry(
         self, config: LoginModuleConfig, realm: str, path: ConfigPath, invalidations: list[Realm]
@@ -254,7 +316,7 @@ class _Builder:
         options = self._report.validated(found.Options, config.options, f"login module {config.type}", path)
         if options is None:
             return None
-        module = self._module(found, options, self._context(config, realm, path, invalidations), config, path)
+        module = self._module(found, options, self._context(config, realm, path, invalidations), config.type, path)
         if module is None:
             return None
         return ChainEntry(module, config.success, config.type, config.time_limit)
@@ -264,12 +326,12 @@ class _Builder:
     ) -> ModuleContext:
         def invalidate() -> None:
             for each in invalidations:
-                each.cache.clear()
+                each.invalidate()
                 self._audit.event("reload", realm=realm, module=config.type)
 
         def warn(message: str | Problem) -> None:
             if isinstance(message, Problem):
-                self._report.problems.append(replace(message, severity="warning"))
+                self._report.add(replace(message, severity="warning"))
             else:
                 self._report.problem((*path, "options"), message, severity="warning")
 
@@ -286,27 +348,54 @@ class _Builder:
         )
 
     def _module(
-        self,
-        found: type[LoginModule],
-        options: Any,
-        context: ModuleContext,
-        config: LoginModuleConfig,
-        path: ConfigPath,
+        self, found: type[LoginModule], options: Any, context: ModuleContext, name: str, path: ConfigPath
     ) -> LoginModule | None:
         try:
             return found(options, context)
         except ConfigError as error:
             self._report.adopt(error, (*path, "options"))
         except Exception as error:
-            self._report.problem(path, f"login module {config.type}: {type(error).__name__}: {error}")
+            self._report.problem(path, f"login module {name}: {type(error).__name__}: {error}")
         return None
 
 
+def _cross_site(config: CrossSiteConstraint) -> CrossSite:
+    return CrossSite(
+        frozenset(map(canonical_origin, _words(config.allow_origin))),
+        tuple(_words(config.allow_methods)),
+        tuple(word.lower() for word in _words(config.allow_headers)),
+        None if config.maximum_age is None else int(config.maximum_age),
+    )
+
+
+def _words(text: str | None) -> list[str]:
+    return (text or "").replace(",", " ").split()
+
+
+def _mounts(config: ServiceConfig) -> tuple[Mount, ...]:
+    """Return where a service accepts requests; nothing for transports without paths."""
+    return tuple(
+        Mount(accept.path.rstrip("/"), accept.kinds, host)
+        for accept in config.accepts
+        if accept.path
+        for host in (_hosts(accept) if config.match_host else (None,))
+    )
+
+
+def _left_over(mounts: tuple[Mount, ...], taken: set[tuple[str, str | None, Protocol]]) -> Iterator[Mount]:
+    """Yield where a service refuses requests: both protocols, less those that a protected service accepts."""
+    protocols: tuple[Protocol, ...] = ("http", "websocket")
+    for place in dict.fromkeys((mount.path, mount.host) for mount in mounts):
+        left = frozenset(protocol for protocol in protocols if (*place, protocol) not in taken)
+        if left:
+            yield Mount(place[0], left, place[1])
+
+
 def _identity(loaded: LoadedConfig) -> str:
-    """Return what tells a configuration from others on the host.
+    """Return a text that distinguishes a configuration from others on the host.
 
     A file stays the same configuration when its content changes: an old and a new worker must not run side by side. A
-    mapping has no name, so its content tells it from others of the same directory; ``repr`` leaves options out.
+    mapping has no name, so its content distinguishes it from others of the same directory; ``repr`` leaves options out.
     """
     where = _file_or_directory(loaded)
     return where if loaded.file is not None else repr((where, loaded.config))
@@ -316,12 +405,8 @@ def _file_or_directory(loaded: LoadedConfig) -> str:
     return str(loaded.file.absolute() if loaded.file is not None else loaded.directory)
 
 
-def _words(text: str | None) -> list[str]:
-    return (text or "").replace(",", " ").split()
-
-
 def _hosts(accept: AcceptURL) -> tuple[str | None, ...]:
-    """The Host headers that an accept URL stands for; a URL without a port takes any."""
+    """Return the Host headers of an accept URL; a URL without a port accepts any."""
     if accept.host is None:
         return (None,)
     if accept.port is None:

@@ -1,179 +1,281 @@
-"""What must hold between the parts of a configuration, as far as no plugin needs to be asked."""
+"""Check what must hold between the parts of a configuration, as far as no plugin needs to be asked."""
 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections.abc import Iterator
 from typing import Protocol
 
-from asgi_gateway.config.model import Authentication, Constraint, RealmConfig, ServiceConfig
+from asgi_gateway.config.accept import AcceptURL
+from asgi_gateway.config.kaazing_compat import NOT_SUPPORTED
+from asgi_gateway.config.model import Authentication, Constraint, CrossSiteConstraint, RealmConfig, ServiceConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.config.validate import ValidParts
 from asgi_gateway.services.origins import check_origin
 
-__all__ = ["check"]
+__all__ = ["check", "service_label"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_RECYCLABLE = ("basic", "negotiate")
+_NAMES = {
+    "http-header": "header",
+    "http-query-parameter": "parameter",
+    "http-cookie": "cookie",
+    "websocket-subprotocol": "subprotocol",
+}
 
 
 class AddProblem(Protocol):
-    """Takes a problem."""
+    """Adds a problem at a path."""
 
     def __call__(self, path: ConfigPath, message: str, hint: str = "", severity: str = "error") -> None: ...
 
 
 def check(parts: ValidParts, add_problem: AddProblem) -> None:
-    """Check what is valid by itself.
+    """Check the parts that are valid by themselves.
 
     Args:
         parts: the valid parts.
-        add_problem: is called for each problem.
+        add_problem: called for each problem.
     """
     _realms(parts, add_problem)
     if parts.has_services:
         _services(parts, add_problem)
     elif len(parts.names) != 1 and parts.config is not None:
-        message = (
-            "there are no services and several realms" if parts.names else "there is neither a service nor a realm"
-        )
+        message = f"no services and {len(parts.names)} realms" if parts.names else "neither services nor realms"
         add_problem((), message, "without services, exactly one realm protects everything")
     elif 0 in parts.realms:
-        _usable(parts.realms[0], 0, "everything", add_problem)
+        _usable(parts.realms[0], 0, "it protects everything", add_problem)
+
+
+def service_label(service: ServiceConfig | None, index: int) -> str:
+    """Return a service's label for messages: its name, its first accept URL, or its number in the file."""
+    if service is not None and (name := service.name or next(iter(service.accept), "")):
+        return f"service {name!r}"
+    return f"service {index + 1} of the file"
 
 
 def _realms(parts: ValidParts, add_problem: AddProblem) -> None:
     first: dict[str, int] = {}
     for index, name in parts.names.items():
         if first.setdefault(name, index) != index:
-            here: ConfigPath = ("security", "realms", index, "name")
-            add_problem(here, f"realm {first[name]} has the name {name!r} too", "rename one of them")
+            add_problem(("security", "realms", index, "name"), f"duplicate realm name {name!r}", "rename one of them")
     for index, realm in parts.realms.items():
         if realm.authentication is not None:
             _authentication(realm.authentication, ("security", "realms", index, "authentication"), add_problem)
 
 
 def _authentication(authentication: Authentication, path: ConfigPath, add_problem: AddProblem) -> None:
-    for scheme in authentication.http_challenge_scheme:
-        family = scheme.lower().removeprefix("application ")
-        if authentication.authorization_mode == "recycle" and family not in _RECYCLABLE:
-            message = f"a session cannot be recycled with the scheme {scheme!r}"
-            add_problem((*path, "authorization-mode"), message, "recycle goes with Basic and Negotiate; use challenge")
-    for field in ("http-header", "http-query-parameter", "http-cookie", "websocket-subprotocol"):
+    for field, noun in _NAMES.items():
         names: tuple[str, ...] = getattr(authentication, field.replace("-", "_"))
         folded = [name.lower() if field == "http-header" else name for name in names]
         for index, name in enumerate(folded):
             here: ConfigPath = (*path, field, index)
             if field != "http-query-parameter" and not _TOKEN.fullmatch(name):
-                add_problem(here, "no request can have such a name", "letters, digits, dash and underscore")
+                add_problem(here, f"invalid {noun} name", "write letters, digits, dash and underscore")
             elif field == "http-header" and name == "authorization":
                 add_problem(here, "the Authorization header is always read", "remove it")
             elif field == "websocket-subprotocol" and "." in name:
-                add_problem(here, "the first dot ends the name", "write bearer for bearer.<token>")
+                add_problem(here, "invalid subprotocol name: it has a dot", "write bearer for bearer.<token>")
             elif name in folded[:index]:
-                add_problem(here, "stands here a second time", "keep one")
+                add_problem(here, "duplicate value", "remove one")
 
 
-def _usable(realm: RealmConfig, index: int, user: str, add_problem: AddProblem) -> None:
+def _usable(realm: RealmConfig, index: int, use: str, add_problem: AddProblem) -> None:
     path: ConfigPath = ("security", "realms", index)
     if realm.authentication is None:
-        add_problem(path, f"protects {user} and has no authentication", "add authentication with login-modules")
+        add_problem(path, f"missing authentication: {use}", "add authentication with login-modules")
     elif not realm.authentication.login_modules:
-        add_problem((*path, "authentication"), f"protects {user} and has no login module", "add login-modules")
+        add_problem((*path, "authentication"), f"missing login-modules: {use}", "add login-modules")
+
+
+# ------------------------------------------------------------------------------------------------------------ services
 
 
 def _services(parts: ValidParts, add_problem: AddProblem) -> None:
     if parts.config is not None and not parts.services:
-        add_problem(("services",), "there is no service, so that everything would be refused", "add one")
+        add_problem(("services",), "empty services: every request would be refused", "add a service")
+    elif parts.config is not None and not any(_paths(service) for service in parts.services.values()):
+        message = "no service accepts HTTP or WebSocket requests: every request is refused"
+        add_problem(("services",), message, severity="warning")
     used = _realm_names(parts, add_problem)
-    named: Counter[str] = Counter()
+    named: dict[str, int] = {}
     for index, service in parts.services.items():
         path: ConfigPath = ("services", index)
-        named[service.name] += bool(service.name)
-        if named[service.name] > 1:
-            add_problem((*path, "name"), f"another service is called {service.name!r} too", "rename one of them")
+        if service.name and named.setdefault(service.name, index) != index:
+            add_problem((*path, "name"), f"duplicate service name {service.name!r}", "rename one of them")
+        _not_served(service, path, add_problem)
         _constraints(service, path, add_problem)
         if service.max_authentication_attempts:
-            message = "the gateway connects to no back ends, whose challenges it could answer"
-            hint = "an application that does gives it to its client, as max_authentication_attempts"
-            add_problem((*path, "max-authentication-attempts"), message, hint, "ignored")
+            hint = "give it to the client that connects to the back end, as max_authentication_attempts"
+            add_problem((*path, "max-authentication-attempts"), NOT_SUPPORTED, hint, "ignored")
     for index, name in parts.names.items():
         if name not in used:
-            add_problem(("security", "realms", index), f"no service uses the realm {name!r}", severity="warning")
+            add_problem(("security", "realms", index), f"unused realm {name!r}", severity="warning")
     _accepts(parts.services, add_problem)
 
 
+def _paths(service: ServiceConfig) -> bool:
+    """Return whether a service has an accept URL with a path."""
+    return any(accept.path for accept in service.accepts)
+
+
+def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    """Report the parts of a service that are not served. No hint may turn a refused service into a public one."""
+    if not service.accept:
+        add_problem(path, "ignored: the service has no accept, so it has no path", severity="ignored")
+    elif service.refusal and _paths(service):
+        where = (*path, "type") if service.type else (*path, "accept")
+        hint = "add a realm-name if users who log in may reach the application here, or remove the service"
+        add_problem(where, f"every request is refused (403): {service.refusal}", hint, "warning")
+    elif service.type:
+        add_problem((*path, "type"), NOT_SUPPORTED, severity="ignored")
+    for position, accept in enumerate(service.accepts):
+        if accept.unsupported and not accept.path:
+            message = f"ignored: the scheme {accept.unsupported} is not supported by asgi_gateway"
+            add_problem((*path, "accept", position), message, severity="ignored")
+        elif accept.unsupported and not service.refusal:
+            message = f"the scheme {accept.unsupported} is not supported: after a login, HTTP reaches the application"
+            add_problem((*path, "accept", position), message, severity="warning")
+
+
 def _realm_names(parts: ValidParts, add_problem: AddProblem) -> set[str]:
-    """Every service's realms must be there, once, and able to protect something; gives the names that are used."""
+    """Check that every service's realms exist, once, and can protect something; return the names that are used."""
     indices = {realm.name: index for index, realm in parts.realms.items()}
-    used: set[str] = set()
     known = set(parts.names.values())
-    for service, names in parts.realm_names.items():
-        for position, name in enumerate(names):
-            here: ConfigPath = ("services", service, "realm-name", position)
-            if name and name not in known:
-                add_problem(here, f"there is no realm {name!r}", did_you_mean(name, known))
-            elif name in names[:position]:
-                add_problem(here, "stands here a second time", "keep one")
-            elif name not in used and name in indices:
-                _usable(parts.realms[indices[name]], indices[name], f"service {service}", add_problem)
-            used.add(name)
-    for service, config in parts.services.items():
-        for position, name in enumerate(config.ticket.realm_name if config.ticket is not None else ()):
-            here = ("services", service, "ticket", "realm-name", position)
-            if name not in known:
-                add_problem(here, f"there is no realm {name!r}", did_you_mean(name, known))
-            elif name not in used and name in indices:
-                _usable(parts.realms[indices[name]], indices[name], f"the tickets of service {service}", add_problem)
-            used.add(name)
+    used: set[str] = set()
+    seen: set[tuple[ConfigPath, str]] = set()
+    for path, name, user in _uses_of_realms(parts):
+        if name and name not in known:
+            add_problem(path, f"unknown realm {name!r}", did_you_mean(name, known))
+        elif (path[:-1], name) in seen:
+            add_problem(path, "duplicate value", "remove one")
+        elif name not in used and name in indices:
+            _usable(parts.realms[indices[name]], indices[name], f"{user} uses this realm", add_problem)
+        seen.add((path[:-1], name))
+        used.add(name)
     return used
 
 
+def _uses_of_realms(parts: ValidParts) -> Iterator[tuple[ConfigPath, str, str]]:
+    """Yield where a realm is named, its name, and who uses it: services, then their tickets."""
+    for index, names in parts.realm_names.items():
+        label = service_label(parts.services.get(index), index)
+        for position, name in enumerate(names):
+            yield ("services", index, "realm-name", position), name, label
+    for index, service in parts.services.items():
+        label = f"ticket of {service_label(service, index)}"
+        for position, name in enumerate(service.ticket.realm_name if service.ticket is not None else ()):
+            yield ("services", index, "ticket", "realm-name", position), name, label
+
+
 def _constraints(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    _authorization(service, path, add_problem)
+    for index, cross_site in enumerate(service.cross_site_constraint):
+        _cross_site(service, cross_site, (*path, "cross-site-constraint", index), add_problem)
+    if service.match_host:
+        _hosts(service, path, add_problem)
+
+
+def _authorization(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
     constraint = service.authorization_constraint
     here: ConfigPath = (*path, "authorization-constraint")
     if constraint is not None and constraint.model_fields_set and not _applies(constraint):
-        add_problem(here, "this constraint can never apply", "name a require-role, or say require-valid-user")
+        hint = "name a require-role, or write require-valid-user"
+        add_problem(here, "empty constraint: it requires nothing", hint)
     if constraint is not None and not service.realm_name:
-        add_problem(here, "a constraint can never apply to a service without a realm", "add a realm-name")
-    for index, cross_site in enumerate(service.cross_site_constraint):
-        here = (*path, "cross-site-constraint", index, "allow-origin")
-        for origin in re.split(r"[\s,]+", cross_site.allow_origin.strip()):
-            if origin.lower() == "null":
-                add_problem(here, "the origin null stands for any sandboxed or local page", "name an origin, or *")
-            elif (hint := check_origin(origin)) is not None:
-                add_problem(here, "no browser sends such an origin", hint)
-        for name in ("allow-methods", "allow-headers", "maximum-age"):
-            if service.cors == "application" and getattr(cross_site, name.replace("-", "_")) is not None:
-                add_problem((*here[:-1], name), "has no effect with cors: application", f"remove {name}")
-    if service.match_host and not any(accept.host for accept in service.accepts):
-        add_problem(
-            (*path, "match-host"), "no accept URL has a host to match", "write ws://host:port/path, or remove it"
-        )
+        add_problem(here, "missing realm-name: a constraint needs a realm", "add a realm-name")
+    for index, role in enumerate(constraint.require_role if constraint is not None else ()):
+        if "=" not in role and re.search(r"[,;|]", role):  # the name of a group in a directory has commas
+            message = f"one role with the name {role!r}, which looks like a list"
+            add_problem((*here, "require-role", index), message, "write one require-role for each role", "warning")
+
+
+def _cross_site(
+    service: ServiceConfig, constraint: CrossSiteConstraint, path: ConfigPath, add_problem: AddProblem
+) -> None:
+    for origin in constraint.allow_origin.replace(",", " ").split():
+        here: ConfigPath = (*path, "allow-origin")
+        if origin.lower() == "null":
+            add_problem(here, "the origin null stands for any sandboxed or local page", "name an origin, or *")
+        elif (hint := check_origin(origin)) is not None:
+            add_problem(here, "no browser sends such an origin", hint)
+    for name in ("allow-methods", "allow-headers", "maximum-age"):
+        if service.cors == "application" and getattr(constraint, name.replace("-", "_")) is not None:
+            add_problem((*path, name), "has no effect with cors: application", f"remove {name}")
 
 
 def _applies(constraint: Constraint) -> bool:
     return bool(constraint.require_role) or constraint.require_valid_user
 
 
+def _hosts(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    if not any(accept.host for accept in service.accepts):
+        hint = "write ws://host:port/path, or remove it"
+        add_problem((*path, "match-host"), "match-host needs an accept URL with a host", hint)
+    for position, accept in enumerate(service.accepts):
+        if accept.host and "*" in accept.host:
+            message = "match-host compares the whole host, so wildcards are not supported"
+            add_problem((*path, "accept", position), message, "write one accept for each host")
+
+
+# ------------------------------------------------------------------------------------------------------- equal accepts
+
+
 def _accepts(services: dict[int, ServiceConfig], add_problem: AddProblem) -> None:
-    """Two services that take the same requests: the second could never match."""
-    taken: dict[tuple[object, ...], tuple[int, object]] = {}
-    for index, service in services.items():
+    """Report services that accept the same requests, since only the first of them would be asked.
+
+    A service that refuses every request may share its path with a protected one, which then takes the requests. It must
+    not share it with a public one, since that would open it.
+    """
+    served = {index: service for index, service in services.items() if not service.refusal}
+    taken: dict[tuple[object, ...], tuple[int, AcceptURL]] = {}
+    for index, service in served.items():
         for position, accept in enumerate(service.accepts):
-            host = (accept.host, accept.port)
-            for kind in sorted(accept.kinds):
-                key = (kind, accept.path, host if service.match_host else None)
-                other, other_host = taken.setdefault(key, (index, host))
-                if other == index:
-                    continue
-                here: ConfigPath = ("services", index, "accept", position)
-                if other_host != host and key[2] is None:
-                    message = f"differs from service {other} by its host alone, and hosts do not count"
-                    add_problem(here, message, "set match-host: true on both, or give them different paths")
-                else:
-                    add_problem(
-                        here, f"service {other} takes the same requests, so this one never would", "change the path"
-                    )
-                break
+            for key in _keys(service, accept):
+                other, other_accept = taken.setdefault(key, (index, accept))
+                if other != index:
+                    here: ConfigPath = ("services", index, "accept", position)
+                    _duplicate(here, accept, (service, services[other], other, other_accept), add_problem)
+                    break
+    for index, service in services.items():
+        for position, accept in enumerate(service.accepts if service.refusal else ()):
+            others = [taken[key][0] for key in _keys(service, accept) if key in taken]
+            if public := [other for other in others if not services[other].realm_name]:
+                label = service_label(services[public[0]], public[0])
+                message = (
+                    f"duplicate accept: {label} is public at the same path, where this service refuses all requests"
+                )
+                add_problem(("services", index, "accept", position), message, "change the path")
+
+
+def _keys(service: ServiceConfig, accept: AcceptURL) -> list[tuple[object, ...]]:
+    """Return a key for each kind of request of an accept URL; equal keys are the same requests."""
+    host = (accept.host, accept.port) if service.match_host else None
+    return [(kind, accept.path, host) for kind in sorted(accept.kinds)]
+
+
+def _duplicate(
+    path: ConfigPath,
+    accept: AcceptURL,
+    other: tuple[ServiceConfig, ServiceConfig, int, AcceptURL],
+    add_problem: AddProblem,
+) -> None:
+    service, first, index, first_accept = other
+    label = service_label(first, index)
+    differences = [
+        name
+        for name, mine, theirs in (
+            ("host", accept.host, first_accept.host),
+            ("port", accept.port, first_accept.port),
+        )
+        if mine != theirs
+    ]
+    if service.match_host or not differences:
+        add_problem(path, f"duplicate accept: {label} accepts the same requests", "change the path")
+        return
+    hint = "give them different paths"
+    if service.realm_name and first.realm_name:  # a client chooses its Host header: it must not lead to a public one
+        hint += ", or set match-host: true on both"
+    message = f"duplicate accept: it differs from {label} by its {' and '.join(differences)} alone"
+    add_problem(path, f"{message}, which is not compared", hint)

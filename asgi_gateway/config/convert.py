@@ -1,7 +1,8 @@
-"""Either spelling from a loaded configuration, without loss.
+"""Write a loaded configuration in either spelling, without loss.
 
-What is written is the configuration before ``${}`` was expanded: nothing from the environment ends up in a file.
-Elements of the original that mean nothing here are listed in a comment; ``service-defaults`` stand in each service.
+The text is the configuration before ``${}`` was expanded: nothing from the environment ends up in a file.
+Elements of the original that are not supported are listed in a comment; ``service-defaults`` are written into each
+service.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DASHES = re.compile(r"-(?=-)")  # two in a row would end an XML comment
 _NATIVE = (
     *("allow-encoded-slash", "credential-cache", "extended-handshake", "life", "match-host"),
-    *("max-authentication-attempts", "require-valid-user", "same-user"),
+    *("max-authentication-attempts", "recheck", "require-valid-user", "same-user"),
     *("sessions-per-client", "sessions-per-user", "time-limit"),
 )
 _FLAT = ("realms", "services")
@@ -32,10 +33,10 @@ _ATTEMPTS = "max-authentication-attempts"
 
 
 def to_yaml(loaded: LoadedConfig) -> str:
-    """The configuration as YAML.
+    """Return the configuration as YAML.
 
     Args:
-        loaded: what ``load`` gave; ``loads`` of the result gives an equal configuration.
+        loaded: the configuration; ``loads`` of the result gives an equal one.
     """
     document: dict[str, Any] = {}
     if loaded.properties:
@@ -49,10 +50,10 @@ def to_yaml(loaded: LoadedConfig) -> str:
 
 
 def to_xml(loaded: LoadedConfig) -> str:
-    """The configuration as XML, its elements in the original's order.
+    """Return the configuration as XML, its elements in the original's order.
 
     Args:
-        loaded: what ``load`` gave; ``loads`` of the result gives an equal configuration.
+        loaded: the configuration; ``loads`` of the result gives an equal one.
     """
     lines = ['<?xml version="1.0" encoding="UTF-8"?>']
     if comments := _ignored(loaded):
@@ -75,7 +76,7 @@ def _ignored(loaded: LoadedConfig) -> list[str]:
     if not found:
         return []
     source = loaded.file.name if loaded.file else "the original"
-    lines = [f"Left out, since it means nothing to an ASGI gateway (by its line in {source}):"]
+    lines = [f"Left out, since asgi_gateway does not support it (by its line in {source}):"]
     lines += [f"  {problem.line}: {problem.path}" for problem in found]
     return ["".join(char if char.isprintable() else "?" for char in line) for line in lines]
 
@@ -131,7 +132,7 @@ def _option(node: Node) -> Any:
 
 
 def _native(text: str) -> str | int | bool:
-    """The number or boolean that a text spells in just the way YAML would."""
+    """Return the number or boolean that a text spells in just the way YAML would."""
     if text in ("true", "false"):
         return text == "true"
     return int(text) if _NUMBER.fullmatch(text) else text
@@ -192,7 +193,7 @@ def _block(name: str, lines: list[str], indent: int) -> Iterator[str]:
 
 
 def _text(name: str, text: str, indent: int) -> str:
-    # a reader collapses white space unless it is told not to, and turns a bare carriage return into a line feed
+    # without xml:space a reader collapses white space; it turns a bare carriage return into a line feed
     keep = "" if text == collapse(text) else ' xml:space="preserve"'
     escaped = escape(text, {"\r": "&#13;"})
     return f"{' ' * indent}<{name}{keep}>{escaped}</{name}>" if text else f"{' ' * indent}<{name}/>"

@@ -1,4 +1,4 @@
-"""Which names a file may use: the model's, in the singular and the plural, and what the original has beyond them."""
+"""List the names that files may use: the model's, in the singular and the plural, and the original's beyond them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["IGNORED", "Field", "FieldKind", "element_accepting", "fields", "igno
 IGNORED: dict[type[ConfigElement], frozenset[str]] = {
     GatewayConfig: frozenset(("cluster",)),
     ServiceConfig: frozenset(
-        ("balance", "connect", "mime-mapping", "notify", "notify-options", "properties", "type"),
+        ("balance", "connect", "mime-mapping", "notify", "notify-options", "properties"),
     ),
 }
-"""Elements of the original that mean nothing to an ASGI gateway, by where they stand."""
+"""Elements of the original that are not supported and change nothing, by the element that they are in."""
 
 _OPTIONS = re.compile(
     r"(httpxe?|https|mcp|pipe|rtmps?|socks|sse|ssl|tcp|tls|udp|ws[enrsx]?)\.[a-z.-]+"
@@ -29,7 +29,7 @@ _OPTIONS = re.compile(
 
 
 class FieldKind(Enum):
-    """What a field holds."""
+    """The kind of value of a field."""
 
     TEXT = "a single value"
     TEXTS = "values"
@@ -40,11 +40,11 @@ class FieldKind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field of the model as files see it.
+    """A frozen description of a field of the model.
 
     Args:
         name: the name in files, which is the model's alias.
-        kind: what it holds.
+        kind: the kind of its value.
         element: the model class of an ELEMENT or ELEMENTS field.
     """
 
@@ -54,13 +54,13 @@ class Field:
 
 
 def singular(name: str) -> str:
-    """``login-module`` for ``login-modules``."""
+    """Return ``login-module`` for ``login-modules``."""
     return name.removesuffix("s")
 
 
 @cache
 def fields(element: type[ConfigElement]) -> dict[str, Field]:
-    """The fields of a model class by their names in files."""
+    """Return the fields of a model class by their names in files."""
     return {
         info.alias or name: _field(info.alias or name, info.annotation) for name, info in element.model_fields.items()
     }
@@ -68,7 +68,7 @@ def fields(element: type[ConfigElement]) -> dict[str, Field]:
 
 @cache
 def names(element: type[ConfigElement]) -> dict[str, Field]:
-    """Every name that stands for a field: what can be repeated has a singular and a plural."""
+    """Return the fields by every name that files may use: fields that repeat have a singular and a plural."""
     found = dict(fields(element))
     for field in fields(element).values():
         if field.kind in (FieldKind.TEXTS, FieldKind.ELEMENTS):
@@ -78,7 +78,7 @@ def names(element: type[ConfigElement]) -> dict[str, Field]:
 
 
 def element_accepting(name: str) -> str | None:
-    """The element in which a name belongs, for names that stand elsewhere; None for a name that nothing has."""
+    """Return the element that accepts a name, for "it belongs in ..." hints; None if no element does."""
 
     def search(element: type[ConfigElement], called: str) -> str | None:
         if name in names(element):
@@ -90,7 +90,7 @@ def element_accepting(name: str) -> str | None:
 
 
 def ignored_option(name: str) -> bool:
-    """Whether an accept or connect option is one of the original's that mean nothing here."""
+    """Return whether an accept or connect option is one of the original's that are not supported."""
     return _OPTIONS.fullmatch(name) is not None
 
 
@@ -104,7 +104,7 @@ def _field(name: str, annotation: Any) -> Field:
 
 
 def _inner(annotation: Any) -> tuple[Any, bool]:
-    """The annotation without Annotated, None and tuple; and whether there was a tuple."""
+    """Return the annotation without Annotated, None and tuple; and whether there was a tuple."""
     if get_origin(annotation) is Annotated:
         return _inner(get_args(annotation)[0])
     if get_origin(annotation) in (Union, types.UnionType):

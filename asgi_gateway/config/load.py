@@ -9,42 +9,62 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asgi_gateway.config.checks import check
-from asgi_gateway.config.interpolate import expand
+from asgi_gateway.config.interpolate import Definitions, Source, expand
 from asgi_gateway.config.model import GatewayConfig
-from asgi_gateway.config.normalize import NormalizedTree, normalize
+from asgi_gateway.config.normalize import normalize
 from asgi_gateway.config.parse import from_mapping, from_xml, from_yaml
 from asgi_gateway.config.path import ConfigPath, path_text
-from asgi_gateway.config.validate import validate
+from asgi_gateway.config.validate import ValidParts, validate
 from asgi_gateway.documents import Mark, Node, read_xml, read_yaml
 from asgi_gateway.errors import ConfigError, Problem
 
-__all__ = ["LoadedConfig", "load", "loads"]
+__all__ = ["LoadedConfig", "load", "loads", "read"]
 
 _SUFFIXES: dict[str, Literal["xml", "yaml"]] = {".xml": "xml", ".yaml": "yaml", ".yml": "yaml", ".json": "yaml"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadedConfig:
-    """A valid configuration and where everything in it stands.
+    """A frozen configuration, with the position of everything in it.
 
     Args:
-        config: the validated model.
-        problems: warnings, and elements of the original that were ignored.
-        directory: what relative file names are relative to.
+        parts: the validated parts; the whole, if nothing is wrong.
+        problems: errors, warnings, and elements of the original that were ignored.
+        directory: the directory to which relative file names are relative.
         file: the file, or None for a dict or a text.
+        sources: where the value of each ``${name}`` comes from.
         tree: the configuration before ``${}`` was expanded, by the model's names.
+        values: the same after it, as dicts, lists and text.
         properties: the file's own properties, before expansion.
     """
 
-    config: GatewayConfig
+    parts: ValidParts = field(repr=False)
     problems: tuple[Problem, ...]
     directory: Path
     file: Path | None
+    sources: Mapping[str, Source]
     tree: Node = field(repr=False)
+    values: Any = field(repr=False)
     properties: Mapping[str, Node] = field(repr=False)
 
+    @property
+    def valid(self) -> bool:
+        """Whether no problem is an error."""
+        return self.parts.config is not None and not any(problem.severity == "error" for problem in self.problems)
+
+    @property
+    def config(self) -> GatewayConfig:
+        """The validated model.
+
+        Raises:
+            ConfigError: the configuration has errors.
+        """
+        if self.parts.config is None:
+            raise ConfigError(self.problems)
+        return self.parts.config
+
     def where(self, path: ConfigPath) -> Mark:
-        """The position of what stands at a path, or of the nearest element around it.
+        """Return the position of a path, or of the nearest element around it.
 
         Args:
             path: the model's names and indices, such as ``("security", "realms", 0, "name")``.
@@ -52,29 +72,37 @@ class LoadedConfig:
         return _where(self.tree, path)
 
     def problem(self, path: ConfigPath, message: str, *, hint: str = "", severity: str = "error") -> Problem:
-        """A Problem about what stands at a path."""
+        """Return a Problem at a path."""
         return self.where(path).problem(message, path=path_text(path), hint=hint, severity=severity)
 
+    def path_naming(self, file: Path, below: ConfigPath) -> ConfigPath:
+        """Return the path of the value that names a file; ``below`` if no value below it does."""
+        values = self.values
+        for step in below:
+            try:
+                values = values[step]
+            except (KeyError, IndexError, TypeError):
+                return below
+        return _naming(values, self.directory, file.absolute(), below) or below
 
-def load(source: str | Path | Mapping[str, Any], *, environment: Mapping[str, str] | None = None) -> LoadedConfig:
+
+def load(
+    source: str | Path | Mapping[str, Any],
+    *,
+    environment: Mapping[str, str] | None = None,
+    properties: Mapping[str, str] | None = None,
+) -> LoadedConfig:
     """Load a configuration.
 
     Args:
         source: a file whose name ends in .xml, .yaml, .yml or .json, or a dict of the YAML form.
         environment: for ``${name}``; by default the process's own.
+        properties: for ``${name}``, before the environment and the file's own properties.
 
     Raises:
         ConfigError: with every problem that was found.
     """
-    if isinstance(source, Mapping):
-        problems: list[Problem] = []
-        return _finish(from_mapping(source, problems), problems, Path.cwd(), None, environment)
-    file = Path(source)
-    form = _SUFFIXES.get(file.suffix.lower())
-    if form is None:
-        hint = "name it .xml, .yaml or .yml"
-        raise ConfigError(Problem("the file's name does not say whether it is XML or YAML", file, hint=hint))
-    return _read(file, form, file, file.absolute().parent, environment)
+    return _checked(read(source, environment=environment, properties=properties))
 
 
 def loads(
@@ -83,52 +111,98 @@ def loads(
     *,
     directory: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    properties: Mapping[str, str] | None = None,
 ) -> LoadedConfig:
     """Load a configuration from text.
 
     Args:
         text: the document.
-        form: which spelling it has.
-        directory: what relative file names are relative to; by default the working directory.
+        form: its spelling.
+        directory: the directory to which relative file names are relative; by default the working directory.
         environment: for ``${name}``; by default the process's own.
+        properties: for ``${name}``, before the environment and the file's own properties.
 
     Raises:
         ConfigError: with every problem that was found.
     """
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return _read(data, form, None, directory or Path.cwd(), environment)
+    definitions = _definitions(environment, properties)
+    return _checked(_read(data, form, None, directory or Path.cwd(), definitions))
+
+
+def read(
+    source: str | Path | Mapping[str, Any],
+    *,
+    environment: Mapping[str, str] | None = None,
+    properties: Mapping[str, str] | None = None,
+) -> LoadedConfig:
+    """Read a configuration as far as possible; errors of single elements are in its problems.
+
+    Args:
+        source: as for ``load``.
+        environment: as for ``load``.
+        properties: as for ``load``.
+
+    Raises:
+        ConfigError: the file cannot be read, or is not well-formed.
+    """
+    definitions = _definitions(environment, properties)
+    if isinstance(source, Mapping):
+        problems: list[Problem] = []
+        return _finish(from_mapping(source, problems), problems, Path.cwd(), None, definitions)
+    file = Path(source)
+    form = _SUFFIXES.get(file.suffix.lower())
+    if form is None:
+        hint = "name it .xml, .yaml or .yml"
+        raise ConfigError(Problem("the file's name does not say whether it is XML or YAML", file, hint=hint))
+    return _read(file, form, file, file.absolute().parent, definitions)
+
+
+def _definitions(environment: Mapping[str, str] | None, properties: Mapping[str, str] | None) -> Definitions:
+    return Definitions(properties or {}, os.environ if environment is None else environment)
+
+
+def _checked(loaded: LoadedConfig) -> LoadedConfig:
+    if not loaded.valid:
+        raise ConfigError(loaded.problems)
+    return loaded
 
 
 def _read(
-    source: Path | bytes, form: str, file: Path | None, directory: Path, environment: Mapping[str, str] | None
+    source: Path | bytes, form: Literal["xml", "yaml"], file: Path | None, directory: Path, definitions: Definitions
 ) -> LoadedConfig:
     problems: list[Problem] = []
     if form == "xml":
         tree = from_xml(read_xml(source), problems)
     else:
         tree = from_yaml(read_yaml(source), problems)
-    return _finish(tree, problems, directory, file, environment)
+    return _finish(tree, problems, directory, file, definitions)
 
 
 def _finish(
-    tree: Node, problems: list[Problem], directory: Path, file: Path | None, environment: Mapping[str, str] | None
+    tree: Node, problems: list[Problem], directory: Path, file: Path | None, definitions: Definitions
 ) -> LoadedConfig:
     normalized = normalize(tree)
     normalized.problems[:0] = problems
-    plain = expand(normalized, os.environ if environment is None else environment)
-    parts = validate(normalized, plain, lambda path: _where(normalized.root, path))
-    check(
-        parts, lambda path, message, hint="", severity="error": _add_problem(normalized, path, message, hint, severity)
+    values, sources = expand(normalized, definitions)
+    parts = validate(normalized, values, lambda path: _where(normalized.root, path))
+
+    def add_problem(path: ConfigPath, message: str, hint: str = "", severity: str = "error") -> None:
+        mark = _where(normalized.root, path)
+        normalized.problems.append(mark.problem(message, path=path_text(path), hint=hint, severity=severity))
+
+    check(parts, add_problem)
+    found = sorted(dict.fromkeys(normalized.problems), key=lambda problem: (problem.line, problem.column))
+    return LoadedConfig(
+        parts=parts,
+        problems=tuple(found),
+        directory=directory,
+        file=file,
+        sources=sources,
+        tree=normalized.root,
+        values=values,
+        properties=normalized.properties,
     )
-    found = tuple(sorted(dict.fromkeys(normalized.problems), key=lambda problem: (problem.line, problem.column)))
-    if parts.config is None or any(problem.severity == "error" for problem in found):
-        raise ConfigError(found)
-    return LoadedConfig(parts.config, found, directory, file, normalized.root, normalized.properties)
-
-
-def _add_problem(normalized: NormalizedTree, path: ConfigPath, message: str, hint: str, severity: str) -> None:
-    mark = _where(normalized.root, path)
-    normalized.problems.append(mark.problem(message, path=path_text(path), hint=hint, severity=severity))
 
 
 def _where(node: Node, path: ConfigPath) -> Mark:
@@ -140,3 +214,15 @@ def _where(node: Node, path: ConfigPath) -> Mark:
         else:
             break
     return node.mark
+
+
+def _naming(values: Any, directory: Path, file: Path, path: ConfigPath) -> ConfigPath | None:
+    if isinstance(values, str):
+        return (
+            path
+            if values and "\0" not in values and (directory / Path(values).expanduser()).absolute() == file
+            else None
+        )
+    steps = values.items() if isinstance(values, dict) else enumerate(values)
+    found = (_naming(value, directory, file, (*path, step)) for step, value in steps)
+    return next((each for each in found if each is not None), None)

@@ -1,4 +1,4 @@
-"""The validated configuration: one model for XML and YAML. Field aliases are the names that files use."""
+"""Define the validated configuration: one model for XML and YAML. Field aliases are the names that files use."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from asgi_gateway.config.accept import AcceptURL, parse_accept
-from asgi_gateway.config.suggestions import parse_boolean, parse_duration, parse_flag
 from asgi_gateway.plugins.login_module import ControlFlag
+from asgi_gateway.plugins.option_types import parse_boolean, parse_duration
 from asgi_gateway.sessions.limits import PER_CLIENT, PER_USER
 
 __all__ = [
@@ -27,18 +27,28 @@ __all__ = [
     "StateConfig",
     "StoreConfig",
     "TicketConfig",
+    "parse_flag",
 ]
 
 
 def _file(value: object) -> object:
     if value == "":
-        raise ValueError("names no file")
+        raise ValueError("missing file name")
     return value
 
 
 def _accept(text: str) -> str:
     parse_accept(text)
     return text
+
+
+def parse_flag(value: object) -> bool:
+    """Return True for an element that is there and empty, such as ``<require-valid-user/>``, else the boolean it holds.
+
+    Raises:
+        ValueError: the value is neither true nor false.
+    """
+    return True if value is None or value == "" else parse_boolean(value)
 
 
 def _mode(value: object) -> object:
@@ -66,7 +76,7 @@ def _dashes(name: str) -> str:
 
 
 class ConfigElement(BaseModel):
-    """Base of all: unknown keys are errors, values stay as they were."""
+    """Base class of all elements: unknown keys are errors, and objects are frozen."""
 
     model_config = ConfigDict(
         extra="forbid", alias_generator=_dashes, populate_by_name=True, frozen=True, hide_input_in_errors=True
@@ -82,7 +92,7 @@ class StoreConfig(ConfigElement):
 
 
 class StateConfig(ConfigElement):
-    """``state``: where login modules and sessions keep what all workers share. Ours."""
+    """``state``: the store of the data that login modules and sessions share among workers. Ours."""
 
     type: NonEmpty
     options: dict[str, Any] = Field(default={}, repr=False)
@@ -133,6 +143,7 @@ class RealmConfig(ConfigElement):
     user_principal_class: tuple[NonEmpty, ...] = ()
     authentication: Authentication | None = None
     credential_cache: DurationOrZero = 30.0
+    recheck: DurationOrZero = 300.0
     sessions_per_user: int = Field(default=PER_USER, ge=1, le=10_000)
     sessions_per_client: int = Field(default=PER_CLIENT, ge=1, le=10_000)
 
@@ -174,6 +185,9 @@ class TicketConfig(ConfigElement):
 class ServiceConfig(ConfigElement):
     """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order.
 
+    A service without ``accept`` is ignored. ``type`` and accepts of other transports are not served: without a realm
+    such a service refuses every request.
+
     ``allow-encoded-slash`` is ours: whether a segment of its paths may hold a slash that was sent as ``%2F``.
     ``cors`` is ours: who answers preflights and sends the headers of CORS.
     ``same-user`` is ours: whether several realms must authenticate the same user.
@@ -181,7 +195,8 @@ class ServiceConfig(ConfigElement):
 
     name: str = ""
     description: str = ""
-    accept: tuple[AcceptURLText, ...] = Field(min_length=1)
+    accept: tuple[AcceptURLText, ...] = ()
+    type: str = ""
     match_host: Boolean = False
     allow_encoded_slash: Boolean = False
     same_user: Boolean = True
@@ -197,10 +212,24 @@ class ServiceConfig(ConfigElement):
         """The accept URLs, parsed."""
         return tuple(map(parse_accept, self.accept))
 
+    @property
+    def refusal(self) -> str:
+        """The reason why every request to the service is refused; empty if requests are decided on.
 
-def _plain_path(path: str) -> str:
+        A service of KAAZING Gateway that redirects, balances, or speaks another protocol is not the application.
+        Without a realm it would be a public way into it.
+        """
+        if self.realm_name:
+            return ""
+        if self.type:
+            return f"service type {self.type!r} is not supported, and the service has no realm"
+        schemes = [accept.unsupported for accept in self.accepts if accept.unsupported]
+        return f"accept scheme {schemes[0]!r} is not supported, and the service has no realm" if schemes else ""
+
+
+def _url_path(path: str) -> str:
     if re.fullmatch(r"(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", path) is None:
-        raise ValueError("needs a path that has one reading only, such as /asgi-gateway-client.js")
+        raise ValueError("invalid path; write one such as /asgi-gateway-client.js")
     return path
 
 
@@ -213,7 +242,7 @@ def _root(text: str) -> str:
 class GatewayConfig(ConfigElement):
     """The whole file. Without services, the one realm protects everything.
 
-    ``browser-client`` is ours: the path at which the gateway serves its client for browsers, an ES module, to anybody.
+    ``browser-client`` is ours: the path of the client for browsers, an ES module that is served without a login.
     ``extended-handshake`` is ours: whether clients may log in inside a WebSocket, which is accepted before. An XML file
     whose root is in a namespace of the original has it on unless it says otherwise.
     ``root-path`` is ours: the part of each path below which the application is mounted, instead of the server's.
@@ -221,6 +250,6 @@ class GatewayConfig(ConfigElement):
 
     security: SecurityConfig = SecurityConfig()
     services: tuple[ServiceConfig, ...] | None = None
-    browser_client: Annotated[str, AfterValidator(_plain_path)] | None = None
+    browser_client: Annotated[str, AfterValidator(_url_path)] | None = None
     root_path: Annotated[str, AfterValidator(_root)] | None = None
     extended_handshake: Boolean = False

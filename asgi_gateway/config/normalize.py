@@ -1,6 +1,6 @@
-"""From a tree as someone wrote it to the model's own normalize: known names, lists where lists belong, nothing ignored.
+"""Bring a tree as it was written into the model's form: known names, lists for what repeats, nothing silently ignored.
 
-Every problem is noted and the walk goes on, so that all of a file's errors are reported at once.
+Every problem is collected and the walk goes on, so that all errors of a file are reported at once.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from asgi_gateway.config.element_names import IGNORED, Field, FieldKind, element_accepting, names, singular
-from asgi_gateway.config.kaazing_compat import prepare_service
+from asgi_gateway.config.element_names import IGNORED, Field, FieldKind, element_accepting, fields, names, singular
+from asgi_gateway.config.kaazing_compat import NOT_SUPPORTED, prepare_service
 from asgi_gateway.config.model import ConfigElement, GatewayConfig, ServiceConfig
 from asgi_gateway.config.path import ConfigPath, path_text
 from asgi_gateway.config.suggestions import closest, did_you_mean
@@ -19,11 +19,13 @@ from asgi_gateway.errors import Problem
 __all__ = ["NormalizedTree", "normalize"]
 
 _OPTION_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
+_DUPLICATE = "remove one"
+_EMPTY_CONSTRAINT = "name a require-role, or write require-valid-user"
 
 
 @dataclass(slots=True)
 class NormalizedTree:
-    """A tree in the model's normalize, before ``${}`` is expanded.
+    """A tree in the model's form, before ``${}`` is expanded.
 
     Args:
         root: the gateway's elements, by the model's names.
@@ -39,15 +41,15 @@ class NormalizedTree:
 
 
 def normalize(tree: Node) -> NormalizedTree:
-    """Bring a tree into the model's normalize.
+    """Bring a tree into the model's form.
 
     Args:
-        tree: a tree of text scalars, with the names a file uses.
+        tree: a tree of text scalars, with the names that files use.
     """
     walk = _Normalizer()
     entries, keys = dict(tree.entries), dict(tree.keys)
     if not tree.is_mapping and tree.value != "":
-        walk.add_problem(tree.mark, (), f"the configuration is {tree.kind}, not a mapping", "begin with security:")
+        walk.add_problem(tree.mark, (), f"expected a mapping, found {tree.kind}", "begin with security:")
     properties = walk.properties(entries.pop("properties", None))
     defaults = walk.defaults(entries.pop("service-defaults", None))
     root = walk.element(GatewayConfig, Node(tree.mark, entries, keys=keys), (), "gateway-config")
@@ -71,33 +73,29 @@ class _Normalizer:
     # -------------------------------------------------------------------------------------------------------- elements
 
     def element(self, cls: type[ConfigElement], node: Node, path: ConfigPath, name: str) -> Node:
-        """An element as the model has it; unknown names are noted and left out."""
+        """Return an element with the model's names; unknown ones are reported and left out."""
         entries: dict[str, Node] = {}
         keys: dict[str, Mark] = {}
-        shaped = Node(node.mark, entries, keys=keys)
-        if not node.is_mapping:
-            if node.value != "":
-                message = "stands here more than once" if node.is_sequence else "is text, and holds elements"
-                self.add_problem(node.mark, path, f"{name} {message}")
-            return shaped
+        if node.is_sequence:
+            self.add_problem(node.mark, path, f"duplicate element: only one {name} is allowed", _DUPLICATE)
+        elif not node.is_mapping and node.value != "":
+            self.add_problem(node.mark, path, f"expected elements in {name}, found text")
         if cls is ServiceConfig:
             node = prepare_service(node, path, self.add_problem)
         known = names(cls)
         for key, child in node.entries.items():
             mark = node.keys[key]
             if key in IGNORED.get(cls, ()):
-                for item in child.items or [child]:
-                    where = item.mark if child.is_sequence else mark
-                    self.add_problem(where, (*path, key), "means nothing to an ASGI gateway", severity="ignored")
+                for where in [item.mark for item in child.items] or [mark]:
+                    self.add_problem(where, (*path, key), NOT_SUPPORTED, severity="ignored")
             elif (entry := known.get(key)) is None:
                 self.unknown(cls, name, key, mark, path)
             elif entry.name in entries:
-                self.add_problem(
-                    mark, (*path, entry.name), f"{key!r} says a second time what {entry.name!r} says", "keep one"
-                )
+                same = f"duplicate: {key!r} and {entry.name!r} are the same element"
+                self.add_problem(mark, (*path, entry.name), same, _DUPLICATE)
             elif (value := self.value(entry, child, (*path, entry.name))) is not None:
                 entries[entry.name], keys[entry.name] = value, mark
-        return shaped
+        return Node(node.mark, entries, keys=keys)
 
     def unknown(self, cls: type[ConfigElement], name: str, key: str, mark: Mark, path: ConfigPath) -> None:
         known = set(names(cls))
@@ -105,11 +103,15 @@ class _Normalizer:
             known |= {"properties", "service-defaults"}
         if key == singular(name):
             hint = f"did you mean </{key}> where it begins?"
-        elif closest(key, known) is None and (belongs := element_accepting(key)):
+        elif closest(key, known) is not None:
+            hint = did_you_mean(key, known)
+        elif any(entry.kind is FieldKind.FREE for entry in fields(cls).values()):
+            hint = "it belongs in options, if it is an option"
+        elif (belongs := element_accepting(key)) is not None:
             hint = f"it belongs in {belongs}"
         else:
             hint = did_you_mean(key, known)
-        self.add_problem(mark, (*path, key[:80]), f"there is no {key[:80]!r} in {name}", hint)
+        self.add_problem(mark, (*path, key[:80]), f"unknown element {key[:80]!r} in {name}", hint)
 
     def value(self, entry: Field, node: Node, path: ConfigPath) -> Node | None:
         if entry.kind is FieldKind.FREE:
@@ -119,41 +121,46 @@ class _Normalizer:
                 return self.constraint(entry.element, node, path)
             return self.element(entry.element, node, path, entry.name)
         if entry.kind is FieldKind.ELEMENTS and entry.element:
-            items = self.unwrap(entry, node, path).items
-            shaped = [
-                self.element(entry.element, item, (*path, i), singular(entry.name)) for i, item in enumerate(items)
+            items = [
+                self.element(entry.element, item, (*path, i), singular(entry.name))
+                for i, item in enumerate(self.unwrap(entry, node, path))
             ]
-            return Node(node.mark, shaped)
-        if entry.kind is FieldKind.TEXTS:
-            nodes = node.items if node.is_sequence else [node]
-            if not nodes:  # an empty list of realms must not make a service public
-                self.add_problem(node.mark, path, "is an empty list", f"give a value, or remove {entry.name}")
-            texts = [text for i, item in enumerate(nodes) if (text := self.text(item, (*path, i)))]
-            return Node(node.mark, list(texts))
-        return self.text(node, path)
+            return Node(node.mark, items)
+        return self.texts(node, path, entry.name) if entry.kind is FieldKind.TEXTS else self.text(node, path)
+
+    def texts(self, node: Node, path: ConfigPath, name: str) -> Node:
+        nodes = node.items if node.is_sequence else [node]
+        if not nodes:  # an empty list of realms must not make a service public
+            self.add_problem(node.mark, path, "is an empty list", f"give a value, or remove {name}")
+        return Node(node.mark, [text for i, item in enumerate(nodes) if (text := self.text(item, (*path, i)))])
 
     def text(self, node: Node, path: ConfigPath) -> Node | None:
         if node.is_scalar:
             return node
-        again = node.is_sequence and all(item.is_scalar for item in node.items)
-        self.add_problem(node.mark, path, "takes one value" if again else f"takes a single value, not {node.kind}")
+        several = node.is_sequence and all(item.is_scalar for item in node.items)
+        found = "several" if several else node.kind
+        self.add_problem(node.mark, path, f"expected a single value, found {found}")
         return None
 
-    def unwrap(self, entry: Field, node: Node, path: ConfigPath) -> Node:
-        """The list in ``login-modules/login-module``, in a list as such, or of a single element."""
+    def unwrap(self, entry: Field, node: Node, path: ConfigPath) -> list[Node]:
+        """Return the items of ``login-modules/login-module``, of a list as such, or of a single element."""
         one = singular(entry.name)
         if node.is_mapping and one != entry.name and one in node.entries:
             for key in node.entries.keys() - {one}:
-                self.add_problem(
-                    node.keys[key], (*path, key), f"there is no {key[:80]!r} in {entry.name}", f"only {one}"
-                )
+                message = f"unknown element {key[:80]!r} in {entry.name}"
+                self.add_problem(node.keys[key], (*path, key), message, f"{entry.name} contains only {one}")
             node = node.entries[one]
         elif node.value == "":
-            return Node(node.mark, [])
-        return node if node.is_sequence else Node(node.mark, [node])
+            return []
+        elif entry.element and _keyed_by_name(node, entry.element):
+            first = next(iter(node.entries))
+            hint = f"write - name: {first[:80]}" if "name" in fields(entry.element) else "begin each item with a dash"
+            self.add_problem(node.mark, path, f"expected a list in {entry.name}, found a mapping", hint)
+            return []
+        return node.items if node.is_sequence else [node]
 
     def constraint(self, cls: type[ConfigElement], node: Node, path: ConfigPath) -> Node:
-        """One constraint of several: all of their roles must be held."""
+        """Return one constraint for several: all of their roles must be held."""
         nodes = [self.element(cls, item, path, "authorization-constraint") for item in node.items or [node]]
         merged = nodes[0]
         for other in nodes[1:]:
@@ -163,8 +170,7 @@ class _Normalizer:
                 merged.entries[key] = value
                 merged.keys.setdefault(key, other.keys[key])
         if any(not each.entries for each in nodes) and not any(path == bad[: len(path)] for bad in self.broken):
-            hint = "name a require-role, or say require-valid-user"
-            self.add_problem(node.mark, path, "an empty constraint can never apply", hint)
+            self.add_problem(node.mark, path, "empty constraint: it requires nothing", _EMPTY_CONSTRAINT)
         return merged
 
     # ----------------------------------------------------------------------------------------------- free-form content
@@ -173,24 +179,24 @@ class _Normalizer:
         if node.value == "":
             return Node(node.mark, {})
         if not node.is_mapping:
-            self.add_problem(node.mark, path, f"options are names with values, not {node.kind}")
+            self.add_problem(node.mark, path, f"expected names with values, found {node.kind}")
             return Node(node.mark, {})
-        shaped = self.option(node, path)
-        return shaped if shaped.is_mapping else Node(node.mark, {})
+        options = self.option(node, path)
+        return options if options.is_mapping else Node(node.mark, {})
 
     def option(self, node: Node, path: ConfigPath) -> Node:
-        """An option's value; in XML one element is a value and several are a list, so a list of one is its value."""
+        """Return an option's value; a list of one is its value, since XML repeats the element for a list."""
         if node.is_mapping:
-            shaped: dict[str, Node] = {}
+            entries: dict[str, Node] = {}
             for key, child in node.entries.items():
                 if not _OPTION_NAME.fullmatch(key):
                     hint = "begin with a letter; letters, digits, dot, dash and underscore may follow"
-                    self.add_problem(node.keys[key], path, f"{key[:80]!r} cannot be an option's name", hint)
+                    self.add_problem(node.keys[key], path, f"invalid option name {key[:80]!r}", hint)
                 elif child.value != []:
-                    shaped[key] = self.option(child, (*path, key))
-            return Node(node.mark, shaped, keys=node.keys) if shaped else Node(node.mark, "")
+                    entries[key] = self.option(child, (*path, key))
+            return Node(node.mark, entries, keys=node.keys) if entries else Node(node.mark, "")
         if node.is_sequence and any(item.is_sequence for item in node.items):
-            self.add_problem(node.mark, path, "a list inside a list")
+            self.add_problem(node.mark, path, "a list inside a list is not supported")
             return Node(node.mark, "")
         if node.is_sequence:
             items = [self.option(item, (*path, i)) for i, item in enumerate(node.items)]
@@ -198,11 +204,11 @@ class _Normalizer:
         return node
 
     def properties(self, node: Node | None) -> dict[str, Node]:
-        """The file's properties, as XML's list of elements or as YAML's mapping."""
+        """Return the file's properties, from XML's list of elements or from YAML's mapping."""
         if node is None or node.value == "":
             return {}
         if not node.is_mapping:
-            self.add_problem(node.mark, ("properties",), f"properties are names with values, not {node.kind}")
+            self.add_problem(node.mark, ("properties",), f"expected names with values, found {node.kind}")
         listed = node.entries.get("property")
         if listed is None or listed.is_scalar:
             pairs = [(key, node.keys[key], child) for key, child in node.entries.items()]
@@ -211,9 +217,10 @@ class _Normalizer:
         found: dict[str, Node] = {}
         for name, mark, value in pairs:
             if not value.is_scalar or not name or "}" in name:
-                self.add_problem(mark, ("properties", name), "a property is a name with one value")
+                self.add_problem(mark, ("properties", name), "invalid property: expected a name and one value")
             elif name in found:
-                self.add_problem(mark, ("properties", name), f"stands here a second time, first at {found[name].mark}")
+                message = f"duplicate property, first at {found[name].mark}"
+                self.add_problem(mark, ("properties", name), message, _DUPLICATE)
             else:
                 found[name] = value
         return found
@@ -221,16 +228,25 @@ class _Normalizer:
     def property(self, node: Node) -> tuple[str, Mark, Node]:
         name, value = node.entries.get("name"), node.entries.get("value")
         for key in node.entries.keys() - {"name", "value"}:
-            self.add_problem(node.keys[key], ("properties", "property", key), "a property has a name and a value only")
+            path = ("properties", "property", key)
+            self.add_problem(node.keys[key], path, "invalid property: it has only a name and a value")
         missing = Node(node.mark, [])
         return (name.text if name else ""), (name or node).mark, value or missing
 
     def defaults(self, node: Node | None) -> Node:
         path: ConfigPath = ("service-defaults",)
-        shaped = Node(Mark(), {})
+        defaults = Node(Mark(), {})
         if node is not None:
-            shaped = self.element(ServiceConfig, node, path, "service-defaults")
+            defaults = self.element(ServiceConfig, node, path, "service-defaults")
             for name in ("name", "accept"):
-                if name in shaped.entries:
-                    self.add_problem(shaped.keys[name], (*path, name), "every service needs its own")
-        return shaped
+                if name in defaults.entries:
+                    message = "not allowed in service-defaults: every service has its own"
+                    self.add_problem(defaults.keys[name], (*path, name), message, "remove it")
+        return defaults
+
+
+def _keyed_by_name(node: Node, element: type[ConfigElement]) -> bool:
+    """Return whether a mapping has an item's name for each key, where a list of items is expected."""
+    if not node.is_mapping or not node.entries or node.entries.keys() & set(names(element)):
+        return False
+    return all(child.is_mapping for child in node.entries.values())

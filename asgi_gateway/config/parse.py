@@ -1,4 +1,4 @@
-"""One kind of tree for every source: XML, YAML and dicts become nodes whose scalars are all text.
+"""Turn every source into one kind of tree: XML, YAML and dicts become nodes whose scalars are all text.
 
 XML has nothing but text, so YAML's numbers and booleans count as they are spelt: the same configuration is then the
 same tree, and ``name: no`` is a name.
@@ -23,12 +23,12 @@ _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def text_node(mark: Mark, text: str) -> Node:
-    """A scalar."""
+    """Return a scalar."""
     return Node(mark, text, text)
 
 
 def from_yaml(node: Node, problems: list[Problem]) -> Node:
-    """A YAML document's tree; null is the empty text, as an empty element is."""
+    """Return a YAML document's tree; null is the empty text, as an empty element is."""
     if isinstance(node.value, dict):
         entries = {key: from_yaml(child, problems) for key, child in node.value.items()}
         return Node(node.mark, entries, keys=node.keys)
@@ -38,14 +38,18 @@ def from_yaml(node: Node, problems: list[Problem]) -> Node:
 
 
 def from_mapping(value: Any, problems: list[Problem], path: str = "", depth: int = 0) -> Node:
-    """The tree of a dict of the YAML form, which has no positions."""
+    """Return the tree of a dict of the YAML form, which has no positions.
+
+    Raises:
+        ConfigError: a key or a value has a type that YAML does not have, or the dict is nested too deeply.
+    """
     mark = Mark()
     if depth > MAX_DEPTH:
         raise ConfigError(mark.problem(f"nested deeper than {MAX_DEPTH} levels", path=path))
     if isinstance(value, Mapping):
         for key in value:
             if not isinstance(key, str):
-                raise ConfigError(mark.problem(f"a key of type {type(key).__name__}; keys are text", path=path))
+                raise ConfigError(mark.problem(f"invalid key of type {type(key).__name__}: keys are text", path=path))
         entries = {key: from_mapping(child, problems, f"{path}.{key}", depth + 1) for key, child in value.items()}
         return Node(mark, entries, keys=dict.fromkeys(entries, mark))
     if isinstance(value, list | tuple):
@@ -56,19 +60,23 @@ def from_mapping(value: Any, problems: list[Problem], path: str = "", depth: int
         return text_node(mark, str(value).lower())
     if isinstance(value, str | int | float | Path):
         return _checked(mark, str(value), problems)
-    message = f"a value of type {type(value).__name__}; values are text, numbers, true, false, lists and dicts"
+    message = f"invalid value of type {type(value).__name__}: expected text, a number, a boolean, a list or a dict"
     raise ConfigError(mark.problem(message, path=path.lstrip(".")))
 
 
 def from_xml(element: XmlElement, problems: list[Problem]) -> Node:
-    """An XML document's tree: elements of one name become a list under it."""
+    """Return an XML document's tree: elements of one name become a list under it.
+
+    Raises:
+        ConfigError: the root is not that of a configuration.
+    """
     root = _from_element(element, problems)
     if element.name == "gateway-config":
         return _with_original_defaults(root) if _ORIGINAL.fullmatch(element.namespace) else root
     if element.name == "security":
         return Node(element.mark, {"security": root}, keys={"security": element.mark})
-    hint = "the root is <gateway-config> or <security>"
-    raise ConfigError(element.mark.problem(f"<{element.name}> cannot be the root of a configuration", hint=hint))
+    hint = "the root of a configuration is <gateway-config> or <security>"
+    raise ConfigError(element.mark.problem(f"unknown root element <{element.name}>", hint=hint))
 
 
 def _with_original_defaults(root: Node) -> Node:
@@ -82,12 +90,12 @@ def _with_original_defaults(root: Node) -> Node:
 def _from_element(element: XmlElement, problems: list[Problem]) -> Node:
     for name in element.attributes:
         if name != "xml:space":
-            message = f"<{element.name}> has an attribute {name!r}, and attributes mean nothing here"
+            message = f"<{element.name}> has an attribute {name!r}: attributes are not supported"
             problems.append(element.mark.problem(message, hint=f"write an element <{name}> inside it"))
     if not element.children:
         return _text(element, problems)
     if element.text.strip():
-        message = f"<{element.name}> holds text beside its elements"
+        message = f"<{element.name}> has text between its elements"
         problems.append(element.mark.problem(message, hint="remove the text, or put it into an element"))
     found: dict[str, list[XmlElement]] = {}
     for child in element.children:
@@ -110,6 +118,6 @@ def _text(element: XmlElement, problems: list[Problem]) -> Node:
 
 def _checked(mark: Mark, text: str, problems: list[Problem]) -> Node:
     if _NOT_XML.search(text):
-        problems.append(mark.problem("the text has a control character", hint="remove it"))
+        problems.append(mark.problem("invalid control character", hint="remove it"))
         text = _NOT_XML.sub("", text)
     return text_node(mark, text)

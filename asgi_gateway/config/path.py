@@ -1,4 +1,4 @@
-"""Where something is in a configuration."""
+"""Define paths inside a configuration."""
 
 from __future__ import annotations
 

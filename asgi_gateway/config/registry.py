@@ -1,4 +1,4 @@
-"""Names in configurations to plugins: what comes with the gateway, entry points of installed packages, dotted paths.
+"""Find plugins by their configured names: built-in ones, entry points of installed packages, and class paths.
 
 Nothing is imported before a configuration asks for it, so that a module's extra is only needed where it is used.
 """
@@ -6,14 +6,17 @@ Nothing is imported before a configuration asks for it, so that a module's extra
 from __future__ import annotations
 
 import importlib
+import inspect
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from operator import attrgetter
 from typing import Any
 
+from asgi_gateway.config.kaazing_compat import module_hint
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.plugins.login_module import LoginModule
+from asgi_gateway.plugins.password_login import PasswordLoginModule
 from asgi_gateway.plugins.scheme import ChallengeScheme
 from asgi_gateway.plugins.state_store import StateStore
 
@@ -22,9 +25,9 @@ __all__ = ["login_module", "login_module_names", "scheme", "scheme_names", "stat
 
 @dataclass(frozen=True, slots=True)
 class PluginKind:
-    """One kind of plugin: what it is called, its base class, its entry points, and what comes with the gateway."""
+    """A frozen kind of plugin: its noun, base class, entry point group, and the built-in ones."""
 
-    what: str
+    noun: str
     base: type
     group: str
     built_in: Mapping[str, str]
@@ -73,25 +76,29 @@ _STORES = PluginKind(
 )
 
 
+_COROUTINES = ("open", "close", "login", "commit", "abort", "logout", "check", "authenticate")
+
+
 def login_module(name: str) -> type[LoginModule]:
-    """The class of a login module.
+    """Return the class of a login module.
 
     Args:
         name: such as ``file``, a name of an installed package's entry point, or ``class:package.module.Class``.
 
     Raises:
-        ConfigError: there is none of that name, or it cannot be imported.
+        ConfigError: the name is unknown, or the class cannot be imported or does not work as a login module.
     """
     dotted = name.removeprefix("class:").strip() if name.startswith("class:") else None
     found: type[LoginModule] = _find(_MODULES, name, dotted)
+    _check_methods(name, found)
     return found
 
 
 def scheme(name: str) -> ChallengeScheme:
-    """A challenge scheme by its configured name, such as ``Application Basic``; case and spacing do not matter.
+    """Make a challenge scheme by its configured name, such as ``Application Basic``; case and spacing do not matter.
 
     Raises:
-        ConfigError: there is none of that name, or it cannot be made.
+        ConfigError: the name is unknown, or the scheme cannot be made.
     """
     folded = " ".join(name.split()).lower()
     canonical = next((known for known in scheme_names() if known.lower() == folded), name)
@@ -103,27 +110,27 @@ def scheme(name: str) -> ChallengeScheme:
 
 
 def state_store(name: str) -> type[StateStore]:
-    """The class of an ExpiringState store.
+    """Return the class of an ExpiringState store.
 
     Raises:
-        ConfigError: there is none of that name.
+        ConfigError: the name is unknown.
     """
     found: type[StateStore] = _find(_STORES, name, None)
     return found
 
 
 def login_module_names() -> list[str]:
-    """Every name that ``login_module`` knows."""
+    """Return every name of a login module."""
     return _names(_MODULES)
 
 
 def state_store_names() -> list[str]:
-    """Every name that ``state_store`` knows."""
+    """Return every name of a state store."""
     return _names(_STORES)
 
 
 def scheme_names() -> list[str]:
-    """Every name that ``scheme`` knows."""
+    """Return every name of a challenge scheme."""
     return _names(_SCHEMES)
 
 
@@ -138,15 +145,15 @@ def _find(kind: PluginKind, name: str, dotted: str | None) -> Any:
         target = _target(kind, name)
     module_name, _, attribute = target.partition(":")
     if not module_name or not attribute:
-        raise _error(f"{dotted!r} is no class", "write class:package.module.Class")
+        raise _error(f"invalid class path {dotted!r}", "write class:package.module.Class")
     try:
         found = attrgetter(attribute)(importlib.import_module(module_name))
     except ModuleNotFoundError as error:
-        raise _error(f"{kind.what} {name}: no Python module named {error.name}", "is it installed?") from None
+        raise _error(f"{kind.noun} {name}: no Python module named {error.name}", _import_hint(name)) from None
     except (ImportError, AttributeError) as error:
-        raise _error(f"{kind.what} {name}: {error}") from None
+        raise _error(f"{kind.noun} {name}: {error}") from None
     except Exception as error:  # a plugin's import may do anything
-        raise _error(f"{kind.what} {name}: importing it raised {type(error).__name__}: {error}") from error
+        raise _error(f"{kind.noun} {name}: importing it raised {type(error).__name__}: {error}") from error
     if not (isinstance(found, type) and issubclass(found, kind.base)):
         raise _error(f"{target} is not a {kind.base.__name__}")
     return found
@@ -157,15 +164,41 @@ def _target(kind: PluginKind, name: str) -> str:
     if name in kind.built_in:
         if points:
             raise _error(
-                f"{_distributions(points)} hides the {kind.what} {name} that comes with the gateway",
-                "uninstall it, or have it use another name",
+                f"name conflict: {_distributions(points)} redefines the built-in {kind.noun} {name}",
+                "uninstall it, or use another name in it",
             )
         return kind.built_in[name]
     if len(points) > 1:
-        raise _error(f"several packages bring a {kind.what} {name}: {_distributions(points)}")
+        raise _error(f"name conflict: several packages define a {kind.noun} {name}: {_distributions(points)}")
     if points:
         return f"{points[0].module}:{points[0].attr}"
-    raise _error(f"there is no {kind.what} {name!r}")
+    hint = module_hint(name) if kind is _MODULES else ""
+    if kind is _MODULES and not hint and "." in name.strip("."):
+        hint = f"write class:{name} for a class"
+    raise _error(f"unknown {kind.noun} {name!r}", hint)
+
+
+def _import_hint(name: str) -> str:
+    return module_hint(name) or "install it, or correct the name"
+
+
+def _check_methods(name: str, found: type[LoginModule]) -> None:
+    """Check that a login module can log in: with ``async`` methods, of which the essential one is its own.
+
+    Raises:
+        ConfigError: a method is not a coroutine function, or neither ``login`` nor ``authenticate`` is defined.
+    """
+    for method in _COROUTINES:
+        own = getattr(found, method, None)
+        if own is not None and not inspect.iscoroutinefunction(inspect.unwrap(own)):
+            raise _error(f"login module {name}: {method} is not a coroutine function", f"write async def {method}")
+    if found.login is LoginModule.login:
+        raise _error(f"login module {name} has no login method", "define async def login(self, attempt)")
+    if found.login is PasswordLoginModule.login:
+        password_module: type[PasswordLoginModule] = found  # type: ignore[assignment]
+        if password_module.authenticate is PasswordLoginModule.authenticate:
+            hint = "define async def authenticate(self, attempt, username, password)"
+            raise _error(f"login module {name} has no authenticate method", hint)
 
 
 def _distributions(points: Iterable[EntryPoint]) -> str:

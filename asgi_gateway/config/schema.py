@@ -1,4 +1,4 @@
-"""A JSON Schema of the YAML form, for editors. It is shipped beside this file as ``gateway.schema.json``."""
+"""Make a JSON Schema of the YAML form, for editors. It is shipped beside this file as ``gateway.schema.json``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from asgi_gateway.config.model import ConfigElement, GatewayConfig
 
 __all__ = ["json_schema"]
 
-_INTERVAL = {
+_DURATION = {
     "anyOf": [
         {"type": "number", "minimum": 0},
         {"type": "string", "pattern": r"^\s*[0-9]+(\.[0-9]+)?\s*[A-Za-z]*\s*$"},
@@ -17,7 +17,7 @@ _INTERVAL = {
     ],
     "description": "a number of seconds, or a number with a unit: 30 seconds, 1.5 minutes, 8h, 500 ms",
 }
-_SWITCH = {"anyOf": [{"type": "boolean"}, {"enum": ["true", "false"]}, {"$ref": "#/$defs/reference"}]}
+_BOOLEAN = {"anyOf": [{"type": "boolean"}, {"enum": ["true", "false"]}, {"$ref": "#/$defs/reference"}]}
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
 _OPTIONS = {
     "accept-options": {"http.realm": "the service's realms, in order"},
@@ -26,7 +26,7 @@ _OPTIONS = {
 
 
 def json_schema() -> dict[str, Any]:
-    """The schema of the YAML form (JSON Schema 2020-12), made from the model.
+    """Return the schema of the YAML form (JSON Schema 2020-12), made from the model.
 
     Names in the singular and the plural, single values where lists are meant, intervals as text or numbers, and
     ``${}`` references wherever a number or a choice is expected.
@@ -36,7 +36,7 @@ def json_schema() -> dict[str, Any]:
     }
     root = _object(GatewayConfig, definitions)
     properties = {"type": "object", "additionalProperties": _SCALAR, "description": "names for ${}"}
-    defaults = definitions["ServiceConfig"] | {"description": "what every service says unless it says otherwise"}
+    defaults = definitions["ServiceConfig"] | {"description": "the defaults of every service"}
     root["properties"] |= {
         "properties": properties,
         "service-defaults": {key: value for key, value in defaults.items() if key not in ("required", "allOf")},
@@ -49,7 +49,9 @@ def _object(cls: type[ConfigElement], definitions: dict[str, Any]) -> dict[str, 
     model = cls.model_json_schema(by_alias=True)
     shapes = {entry.name: _field(entry, model["properties"][entry.name], definitions) for entry in fields(cls).values()}
     properties = {name: shapes[entry.name] for name, entry in names(cls).items()}
-    properties |= {name: {"description": "ignored: means nothing here"} for name in sorted(IGNORED.get(cls, ()))}
+    properties |= {
+        name: {"description": "ignored: not supported by asgi_gateway"} for name in sorted(IGNORED.get(cls, ()))
+    }
     description = (cls.__doc__ or "").partition("\n")[0].replace("``", "")
     schema: dict[str, Any] = {"type": "object", "additionalProperties": False, "description": description}
     if cls.__name__ == "ServiceConfig":
@@ -97,12 +99,12 @@ def _nested(entry: Field, cls: type[ConfigElement], definitions: dict[str, Any])
 
 
 def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
-    if name.endswith("timeout") or name in ("time-limit", "credential-cache", "life", "maximum-age"):
-        return _INTERVAL
+    if name.endswith("timeout") or name in ("time-limit", "credential-cache", "life", "maximum-age", "recheck"):
+        return _DURATION
     if name == "require-valid-user":
-        return {"anyOf": [*_SWITCH["anyOf"], {"type": "null"}]}
-    if name in ("match-host", "allow-encoded-slash", "same-user"):
-        return _SWITCH
+        return {"anyOf": [*_BOOLEAN["anyOf"], {"type": "null"}]}
+    if model.get("type") == "boolean":
+        return _BOOLEAN
     if model.get("type") == "integer":
         bounds = {key: model[key] for key in ("minimum", "maximum", "type")}
         return {"anyOf": [bounds, {"type": "string", "pattern": r"^[0-9]+$"}, {"$ref": "#/$defs/reference"}]}

@@ -1,4 +1,4 @@
-"""The keys that sign session cookies."""
+"""Load the keys that sign session cookies."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ __all__ = ["session_keys"]
 def session_keys(
     config: SessionKeysConfig | None, directory: Path, shared: bool, warn: Callable[[str], None] = ignore_warning
 ) -> tuple[bytes, ...]:
-    """The keys of a configuration; a random one where nobody else has to know it.
+    """Return the configured keys; a random one if no other process needs to know it.
 
     Args:
-        config: where they are.
-        directory: what a relative file is relative to.
+        config: the configured file or environment variable, or None.
+        directory: the directory to which a relative file is relative.
         shared: whether other processes see the same sessions.
         warn: called with a sentence if other users can read or write the file.
 
     Raises:
-        ConfigError: they cannot be had, or there are none and processes share sessions.
+        ConfigError: the keys are missing, too short or unreadable, or processes share sessions without any.
     """
     if config is not None:
         file = None if config.file is None else directory / config.file.expanduser()
         return load_keys(file, config.environment, warn)
     if shared:
-        message = "sessions in a store that processes share need keys that they share, too"
+        message = "missing session-keys: sessions in a shared store need keys that all processes share"
         raise ConfigError(Problem(message, hint="add security/session-keys with a file"))
-    return (secrets.token_bytes(KEY_BYTES),)  # the sessions end with the process, too
+    return (secrets.token_bytes(KEY_BYTES),)  # the sessions end with the process as well

@@ -1,10 +1,11 @@
-"""From ``state`` to the store that all modules and sessions share."""
+"""Build the store of ``state``, which all modules and sessions share."""
 
 from __future__ import annotations
 
 from asgi_gateway.config import registry
 from asgi_gateway.config.diagnostics import Report
 from asgi_gateway.config.load import LoadedConfig
+from asgi_gateway.config.model import StateConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.errors import ConfigError
@@ -16,25 +17,36 @@ __all__ = ["build_state"]
 
 
 def build_state(loaded: LoadedConfig, clock: Clock, report: Report) -> ExpiringState:
-    """The store that the configuration asks for; memory if it asks for none. Nothing is opened yet.
+    """Build the configured store; memory without a configured one. Nothing is opened yet.
 
     Args:
         loaded: the configuration.
-        clock: where time comes from.
-        report: is told what is wrong; the result is then of no use.
+        clock: the source of time.
+        report: collects the problems; with an error in it the result is the memory store.
     """
-    config, path = loaded.config.security.state, ("security", "state")
-    if config is not None and (found := _found(config.type, path, report)) is not None:
-        what = f"state store {config.type}"
-        options = report.validated(found.Options, config.options, what, path)
-        if options is not None:
-            try:
-                return found.configured(options, loaded.directory, clock)
-            except ConfigError as error:
-                report.adopt(error, (*path, "options"))
-            except Exception as error:
-                report.problem(path, f"{what}: {type(error).__name__}: {error}")
-    return MemoryState(clock)
+    config = loaded.parts.security.state
+    store = None if config is None else _configured(config, loaded, clock, report)
+    return MemoryState(clock) if store is None else store
+
+
+def _configured(config: StateConfig, loaded: LoadedConfig, clock: Clock, report: Report) -> StateStore | None:
+    path: ConfigPath = ("security", "state")
+    label = f"state store {config.type}"
+    found = _found(config.type, path, report)
+    options = None if found is None else report.validated(found.Options, config.options, label, path)
+    if found is None or options is None:
+        return None
+    try:
+        store = found.configured(options, loaded.directory, clock)
+    except ConfigError as error:
+        report.adopt(error, (*path, "options"))
+        return None
+    except Exception as error:
+        report.problem(path, f"{label}: {type(error).__name__}: {error}")
+        return None
+    for message in store.problems():
+        report.problem((*path, "options"), f"{label}: {message}")
+    return store
 
 
 def _found(name: str, path: ConfigPath, report: Report) -> type[StateStore] | None:

@@ -1,4 +1,4 @@
-"""XML and YAML files as trees that remember where everything stands.
+"""Read XML and YAML files as trees that know the position of everything.
 
 Configuration files, ``jaas-config.xml`` and YAML user files are read through here, so that each has the same bounds
 (size, depth, number of nodes), the same refusals (DOCTYPE, entities, XInclude, tags, merge keys, duplicate keys) and
@@ -11,9 +11,9 @@ the same errors. To read one, and to turn a position into a Problem::
     names = [collapse(child.text) for child in root.find("name")]
 
     node = read_yaml(Path("users.yaml"))
-    users = node.get("users")                           # a Node or None; node.keys["users"] is where the key stands
+    users = node.get("users")                           # a Node or None; node.keys["users"] is the key's position
     if users is None or not users.is_mapping:
-        raise ConfigError((users or node).mark.problem("there are no users", path="users"))
+        raise ConfigError((users or node).mark.problem("missing users", path="users"))
     raw = users.get("joe").text                         # a scalar as the file spells it: 007 stays "007"
 """
 

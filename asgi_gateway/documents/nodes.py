@@ -1,4 +1,4 @@
-"""The trees that readers give: elements of XML, nodes of YAML, each with its mark."""
+"""Define the trees that readers return: elements of XML, nodes of YAML, each with its position."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Scalar: TypeAlias = str | int | float | bool | None
 _SPACE = re.compile(r"[ \t\r\n]+")  # XML's white space; a no-break space is text
 
 MAX_DEPTH = 40
-"""How deep elements and nodes may nest; no document of ours needs ten."""
+"""The deepest nesting of elements and nodes; the configuration needs fewer than ten levels."""
 MAX_NODES = 500_000
-"""How many elements or nodes a document may have, each use of a YAML alias counted with all that it stands for."""
+"""The largest number of elements or nodes; each use of a YAML alias counts with all of its nodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A position in a file.
+    """A frozen position in a file.
 
     Args:
         file: the file, or None for text that came from elsewhere.
@@ -37,7 +37,7 @@ class Mark:
     column: int = 0
 
     def problem(self, message: str, *, path: str = "", hint: str = "", severity: str = "error") -> Problem:
-        """A Problem at this position."""
+        """Return a Problem at this position."""
         return Problem(message, self.file, self.line, self.column, path, hint, severity)
 
     def __str__(self) -> str:
@@ -50,11 +50,11 @@ class XmlElement:
 
     Args:
         name: the local name, without prefix or namespace.
-        mark: where its start tag begins.
+        mark: the position of its start tag.
         attributes: names to values: those without a namespace, and XML's own such as ``xml:space``.
-        text: all character data directly in it, as it stands.
+        text: all character data directly in it, unchanged.
         children: the elements directly in it, in order.
-        cdata: whether some of the text stood in a CDATA section.
+        cdata: whether some of the text was in a CDATA section.
         namespace: the namespace of its name; empty if it has none.
     """
 
@@ -67,7 +67,7 @@ class XmlElement:
     namespace: str = field(default="", repr=False)
 
     def find(self, name: str) -> list[XmlElement]:
-        """The children of a name, in order."""
+        """Return the children of a name, in order."""
         return [child for child in self.children if child.name == name]
 
 
@@ -76,10 +76,10 @@ class Node:
     """A YAML node: a scalar, a sequence or a mapping. Its ``repr`` shows no value, since that may be a password.
 
     Args:
-        mark: where it begins.
+        mark: its position.
         value: a scalar; or a list of nodes; or a dict from key to node.
         text: a scalar as the file spells it (an unquoted ``007`` is the number 7 with the text ``007``).
-        keys: where each key of a mapping stands.
+        keys: the position of each key of a mapping.
     """
 
     mark: Mark
@@ -114,14 +114,14 @@ class Node:
 
     @property
     def kind(self) -> str:
-        """What it is, for messages."""
+        """The node's kind, for messages."""
         return "a mapping" if self.is_mapping else "a list" if self.is_sequence else "a single value"
 
     def get(self, key: str) -> Node | None:
-        """The entry of a mapping, or None."""
+        """Return the entry of a mapping, or None."""
         return self.entries.get(key)
 
 
 def collapse(text: str) -> str:
-    """Text with the white space around it removed and each run of white space inside made one space (XSD collapse)."""
+    """Return text without white space around it, and with one space for each run inside (XSD ``collapse``)."""
     return _SPACE.sub(" ", text).strip(" ")

@@ -1,4 +1,4 @@
-"""Reading a file whole, with a bound and with errors that name it."""
+"""Read a whole file, with a bound and with errors that name it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from asgi_gateway.errors import ConfigError, Problem
 __all__ = ["MAX_BYTES", "decode", "read_bytes"]
 
 MAX_BYTES = 16 * 1024 * 1024
-"""How large a document may be: room for some 50,000 users."""
+"""The largest document in bytes, enough for some 50,000 users."""
 
 
 def read_bytes(source: Path | bytes, file: Path | None) -> tuple[bytes, Path | None]:
-    """The bytes of a document and the file to name in errors.
+    """Return the bytes of a document and the file to name in errors.
 
     Args:
-        source: a file, or what was read from one.
+        source: a file, or its content.
         file: the file's name when ``source`` is bytes.
 
     Raises:
@@ -40,32 +40,32 @@ def _read(path: Path) -> bytes:
         # a pipe or a device would block, or never end
         if not stat.S_ISREG(path.stat().st_mode):
             kind = "a directory" if path.is_dir() else "not a regular file"
-            raise ConfigError(Problem(f"cannot be read: it is {kind}", path, hint="name a file"))
+            raise ConfigError(Problem(f"cannot read it: it is {kind}", path, hint="name a file"))
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except FileNotFoundError:
-        raise ConfigError(Problem("there is no such file", path)) from None
+        raise ConfigError(Problem("no such file", path)) from None
     except OSError as error:
-        raise ConfigError(Problem(f"cannot be read: {error.strerror or 'the system refuses'}", path)) from None
+        raise ConfigError(Problem(f"cannot read the file: {error.strerror or error}", path)) from None
     except ValueError:
-        raise ConfigError(Problem(f"{str(path)!r} cannot be the name of a file")) from None
+        raise ConfigError(Problem(f"invalid file name {str(path)!r}")) from None
 
 
 def decode(data: bytes, file: Path | None) -> str:
-    """UTF-8 text, a byte order mark at its start removed.
+    """Return UTF-8 text without a byte order mark at its start.
 
     Raises:
-        ConfigError: it is not UTF-8, or has a control character that no text file has.
+        ConfigError: the data is not UTF-8, or has a NUL character.
     """
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         column = len(data[data.rfind(b"\n", 0, error.start) + 1 : error.start].decode("utf-8-sig", "replace")) + 1
-        problem = Mark(file, line, column).problem("this is not UTF-8", hint="save the file as UTF-8")
+        problem = Mark(file, line, column).problem("invalid UTF-8", hint="save the file as UTF-8")
         raise ConfigError(problem) from None
     if (position := text.find("\0")) >= 0:
         line = text.count("\n", 0, position) + 1
         column = position - text.rfind("\n", 0, position)
-        raise ConfigError(Mark(file, line, column).problem("there is a NUL character", hint="remove it"))
+        raise ConfigError(Mark(file, line, column).problem("invalid NUL character", hint="remove it"))
     return text

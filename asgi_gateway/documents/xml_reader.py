@@ -1,4 +1,4 @@
-"""XML with positions, from the standard library's expat: no DOCTYPE, no entities beyond the five, no XInclude."""
+"""Read XML with positions, with the standard library's expat: no DOCTYPE, only the five entities, no XInclude."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ __all__ = ["read_xml"]
 _SEPARATOR = "\x1f"
 _XML = "http://www.w3.org/XML/1998/namespace"
 _XINCLUDE = "http://www.w3.org/2001/XInclude"
+_OTHER_TEXT = re.compile(rb"(?:\xef\xbb\xbf)?\s*[^\s<\x00\x80-\xff]")
 _END_TAG = re.compile(rb"</\s*([^\s>]{1,80})")
 
 
@@ -22,15 +23,15 @@ def read_xml(source: Path | bytes, *, file: Path | None = None) -> XmlElement:
     """Read an XML document.
 
     Args:
-        source: a file, or what was read from one.
+        source: a file, or its content.
         file: the file to name in errors when ``source`` is bytes.
 
     Returns:
         The root element. Names are local names, whatever their namespace.
 
     Raises:
-        ConfigError: the file cannot be read, or the document is malformed, unsafe or too large. An element left open
-            is named, with the place where it was opened.
+        ConfigError: the file cannot be read, or the document is malformed, unsafe or too large. An element that is not
+            closed is named, with the position of its start tag.
     """
     data, file = read_bytes(source, file)
     return _Reader(data, file).read()
@@ -58,9 +59,10 @@ class _Reader:
         except expat.ExpatError as error:
             raise ConfigError(self.explain(error)) from None
         except (LookupError, ValueError):
-            problem = Mark(self.file, 1, 1).problem("the encoding is not known", hint="save the file as UTF-8")
+            problem = Mark(self.file, 1, 1).problem("unknown encoding", hint="save the file as UTF-8")
             raise ConfigError(problem) from None
-        assert self.root is not None  # expat refuses a document without an element
+        if self.root is None:  # expat refuses a document without an element
+            raise ConfigError(Mark(self.file).problem("the document has no element"))
         return self.root
 
     def here(self) -> Mark:
@@ -107,8 +109,11 @@ class _Reader:
 
     def explain(self, error: expat.ExpatError) -> list[Problem]:
         mark = Mark(self.file, error.lineno, error.offset + 1)
+        if self.root is None and _OTHER_TEXT.match(self.data):
+            hint = "name the file .yaml, if it is YAML"
+            return [Mark(self.file, 1, 1).problem("not XML: the text does not begin with an element", hint=hint)]
         if not self.open:
-            return [mark.problem(f"this is not XML: {expat.ErrorString(error.code)}")]
+            return [mark.problem(f"invalid XML: {expat.ErrorString(error.code)}")]
         mismatched = error.code == expat.errors.codes[expat.errors.XML_ERROR_TAG_MISMATCH]
         at_end = self.parser.ErrorByteIndex >= len(self.data.rstrip())
         if not mismatched and not at_end:
@@ -116,16 +121,18 @@ class _Reader:
                 expat.errors.codes[expat.errors.XML_ERROR_UNDEFINED_ENTITY]: "only &amp; &lt; &gt; &quot; &apos; exist",
                 expat.errors.codes[expat.errors.XML_ERROR_INVALID_TOKEN]: "write & as &amp; and < as &lt;, in UTF-8",
             }.get(error.code, "")
-            message = f"this is not XML: {expat.ErrorString(error.code)}"
+            message = f"invalid XML: {expat.ErrorString(error.code)}"
             return [mark.problem(message, path=self.path(), hint=hint)]
         return self.doubled() or [self.left_open(mark, at_end)]
 
     def doubled(self) -> list[Problem]:
-        """Start tags that stand directly in an element of their own name: most likely end tags without their slash."""
+        """Return the problems of start tags directly in an element of their own name: end tags without their slash."""
         problems = []
         for depth, (outer, inner) in enumerate(zip(self.open, self.open[1:], strict=False), 1):
             if outer.name == inner.name:
-                message = f"<{outer.name}> opened at {outer.mark} is left open: another <{inner.name}> begins inside it"
+                message = (
+                    f"<{outer.name}> opened at {outer.mark} is not closed: another <{inner.name}> begins inside it"
+                )
                 path = ".".join(element.name for element in self.open[:depth])
                 problems.append(inner.mark.problem(message, path=path, hint=f"did you mean </{inner.name}> here?"))
         return problems
@@ -133,15 +140,15 @@ class _Reader:
     def left_open(self, mark: Mark, at_end: bool) -> Problem:
         last = self.open[-1]
         if at_end:
-            message = f"the file ends, and <{last.name}> opened at {last.mark} is left open"
+            message = f"the file ends, and <{last.name}> opened at {last.mark} is not closed"
             return mark.problem(message, path=self.path(), hint=f"write </{last.name}>")
-        # expat stands behind the "</" of the tag that does not match
+        # expat's position is behind the "</" of the tag that does not match
         start = self.data.rfind(b"</", 0, self.parser.ErrorByteIndex + 2)
         match = _END_TAG.match(self.data, start)
         closing = match[1].decode("utf-8", "replace").rpartition(":")[2] if match else ""
-        message = f"<{last.name}> opened at {last.mark} is left open: </{closing}> comes first"
+        message = f"<{last.name}> opened at {last.mark} is not closed: </{closing}> comes first"
         if not any(element.name == closing for element in self.open):
-            message = f"</{closing}> closes nothing; <{last.name}> opened at {last.mark} is open"
+            message = f"unexpected end tag </{closing}>: <{last.name}> opened at {last.mark} is not closed"
         return mark.problem(message, path=self.path(), hint=f"write </{last.name}> before it or in its place")
 
 

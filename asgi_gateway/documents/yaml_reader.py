@@ -1,4 +1,4 @@
-"""YAML with positions, from the events of PyYAML's parser.
+"""Read YAML with positions, from the events of PyYAML's parser.
 
 Scalars are read as YAML 1.2's core schema does (``true`` and ``false`` are the booleans, ``no`` and ``2026-11-21`` are
 text). Tags, merge keys, duplicate keys and further documents are refused. An alias stands for a shared node; each use
@@ -34,17 +34,19 @@ def read_yaml(source: Path | bytes, *, file: Path | None = None) -> Node:
     """Read a YAML document.
 
     Args:
-        source: a file, or what was read from one.
+        source: a file, or its content.
         file: the file to name in errors when ``source`` is bytes.
 
     Returns:
-        The document's node.
+        The document's root node.
 
     Raises:
         ConfigError: the file cannot be read, or the document is malformed, unsafe or too large.
     """
     data, file = read_bytes(source, file)
     text = decode(data, file)
+    if text.lstrip()[:1] == "<" and not text.lstrip().startswith("<<"):
+        raise ConfigError(Mark(file, 1, 1).problem("not YAML: the text is XML", hint="name the file .xml"))
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
         return _Builder(file, iter(yaml.parse(text, Loader=loader))).document()
@@ -53,18 +55,20 @@ def read_yaml(source: Path | bytes, *, file: Path | None = None) -> Node:
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         mark = Mark(file, line, error.position - text.rfind("\n", 0, error.position))
-        raise ConfigError(mark.problem("there is a character that YAML does not allow", hint="remove it")) from None
+        raise ConfigError(mark.problem("invalid character: YAML does not allow it", hint="remove it")) from None
 
 
 def _malformed(error: yaml.MarkedYAMLError, file: Path | None) -> Problem:
     at = error.problem_mark
     mark = Mark(file, at.line + 1, at.column + 1) if at else Mark(file)
-    message = "this is not YAML:"
+    message = "invalid YAML:"
     if error.context:
         began = error.context_mark
         where = f" that begins at {began.line + 1}:{began.column + 1}" if began else ""
         message += f" {error.context}{where},"
-    return mark.problem(f"{message} {error.problem}", hint="check indentation, quotes and colons")
+    return mark.problem(
+        f"{message} {error.problem}", hint="check indentation and colons; quote values that contain { } [ ] , # or :"
+    )
 
 
 @dataclass(slots=True)
@@ -91,7 +95,7 @@ class _Builder:
         root = self.node(next(self.events), 0)
         next(self.events)  # the document's end
         if not isinstance(event := next(self.events), yaml.StreamEndEvent):
-            raise self.error(event, "a second document begins here", "one file holds one document; remove the ---")
+            raise self.error(event, "more than one YAML document", "remove the ---")
         return root
 
     def node(self, event: yaml.Event, depth: int) -> Node:
@@ -108,9 +112,10 @@ class _Builder:
             node = self.scalar(event)
         elif isinstance(event, yaml.SequenceStartEvent):
             node = self.sequence(event, depth)
-        else:
-            assert isinstance(event, yaml.MappingStartEvent)
+        elif isinstance(event, yaml.MappingStartEvent):
             node = self.mapping(event, depth)
+        else:
+            raise self.error(event, "invalid YAML: expected a value")
         if anchor is not None:
             self.open_anchors.discard(anchor)
             self.anchors[anchor] = node, self.count - before
@@ -123,9 +128,9 @@ class _Builder:
 
     def alias(self, event: yaml.AliasEvent) -> Node:
         if event.anchor in self.open_anchors:
-            raise self.error(event, f"the alias *{event.anchor} stands inside what it stands for")
+            raise self.error(event, f"the alias *{event.anchor} refers to itself")
         if event.anchor not in self.anchors:
-            raise self.error(event, f"there is no anchor &{event.anchor} before this alias")
+            raise self.error(event, f"undefined alias *{event.anchor}: no anchor &{event.anchor} before it")
         node, size = self.anchors[event.anchor]
         self.spend(size, event)
         return node
@@ -155,9 +160,7 @@ class _Builder:
         while not isinstance(inner := next(self.events), yaml.MappingEndEvent):
             key = self.key(inner)
             if key in entries:
-                raise self.error(
-                    inner, f"the key {key[:80]!r} stands here a second time, first at {keys[key]}", "keep one"
-                )
+                raise self.error(inner, f"duplicate key {key[:80]!r}, first at {keys[key]}", "remove one")
             keys[key] = self.mark(inner)
             entries[key] = self.node(next(self.events), depth + 1)
         return Node(self.mark(event), entries, keys=keys)
@@ -174,7 +177,7 @@ class _Builder:
 
 
 def _resolve(text: str) -> Scalar:
-    """The value of a plain scalar by YAML 1.2's core schema (YAML 1.2.2, 10.3.2)."""
+    """Return the value of a plain scalar by YAML 1.2's core schema (YAML 1.2.2, 10.3.2)."""
     if text in _NULL:
         return None
     if text in _BOOLEANS:

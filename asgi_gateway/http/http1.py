@@ -1,6 +1,6 @@
 """HTTP/1.1 heads that travel inside WebSocket messages: what both ends of the extended handshake read and write.
 
-A message holds one whole head, so there is no buffering and no guessing where it ends. Reading is strict and linear:
+A message holds one complete head, so that nothing is buffered and no end is guessed. Reading is strict and linear:
 lines end in CR LF, names are tokens, values hold no control characters, and everything has a bound. Source: RFC 9112.
 """
 

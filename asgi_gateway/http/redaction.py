@@ -19,7 +19,7 @@ _UNMASKED_TYPES = (int, float, type(None))
 
 
 class MaskCredentials(logging.Filter):
-    """A logging filter that replaces the values of credential query parameters with ``***`` in whatever is logged.
+    """A logging filter that replaces the values of credential query parameters with ``***`` in all that is logged.
 
     Put it on the loggers of the server: ``asgi-gateway run`` does so for uvicorn's. It masks the message, its arguments
     of any type, fields given as ``extra``, and tracebacks.

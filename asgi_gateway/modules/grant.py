@@ -33,5 +33,8 @@ class GrantLoginModule(LoginModule):
         super().__init__(options, context)
         self._grant = Grant((RolePrincipal(options.name),))
 
+    def granted_roles(self) -> frozenset[str]:
+        return frozenset((self.options.name,))
+
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         return self._grant

@@ -41,6 +41,9 @@ class TimeoutLoginModule(LoginModule):
     needs_credentials = True
     cacheable = True
 
+    def granted_roles(self) -> frozenset[str]:
+        return frozenset()
+
     async def login(self, attempt: LoginAttempt) -> Grant | None:
         options: TimeoutOptions = self.options
         if options.session_timeout is not None:

@@ -289,6 +289,13 @@ class LoginModule:
         """
         return None
 
+    def granted_roles(self) -> frozenset[str] | None:
+        """Return every role that the module can grant at present; None if that is not known.
+
+        ``asgi-gateway check`` warns of a service that requires a role which none of its modules can grant.
+        """
+        return None
+
     async def check(self) -> list[str]:
         """Try the back end for ``asgi-gateway check --connect``.
 

@@ -164,6 +164,27 @@ class ExpiringState(abc.ABC):
     async def close(self) -> None:
         """Release what ``open`` acquired."""
 
+    def exists(self) -> bool:
+        """Return whether the store has been created. A command that only reads must not create it for its own user."""
+        return True
+
+    def problems(self) -> list[str]:
+        """Return what is wrong with the store's files, for ``asgi-gateway check``. Opens and creates nothing."""
+        return []
+
+    async def check(self) -> list[str]:
+        """Try the store for ``asgi-gateway check --connect`` without changing it; return what fails."""
+        if not self.exists():
+            return self.problems()
+        try:
+            await self.open()
+            await self.get("asgi_gateway check")
+        except StateError as error:
+            return [str(error)]
+        finally:
+            await self.close()
+        return []
+
 
 class StateStore(ExpiringState):
     """An ExpiringState that a configuration can name (entry points ``asgi_gateway.state_stores``)."""

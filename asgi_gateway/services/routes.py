@@ -139,6 +139,7 @@ class ProtectedRoute(Route):
     def __init__(self, service: Service, protocol: Protocol, services: RouteServices) -> None:
         super().__init__(service, services)
         self._multi_realm = services.multi_realm
+        self._has_sessions = any(realm.sessions is not None for realm in service.realms)
         self._cache_headers = service.cache_headers if protocol == "http" else ()
         self._preflight_allow = Allow(
             subject=None, service=service.name, additions=scope_additions(service.name, "", None)
@@ -196,6 +197,8 @@ class ProtectedRoute(Route):
             revocation_keys=tuple(dict.fromkeys(keys)),
             expires=result.expires,
             subprotocols=self._subprotocols,
+            checks=result.checks or (service.realms[0].login_checks(result) if len(service.realms) == 1 else ()),
+            ends=self._has_sessions or result.expires is not None,
         )
         result.remember_decision(self, allow)
         return allow

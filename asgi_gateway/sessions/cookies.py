@@ -17,7 +17,7 @@ import hashlib
 import json
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -66,6 +66,7 @@ class Session:
         until: when it ends at the latest, in seconds since the epoch.
         idle: seconds without a request after which it ends, or None.
         generation: the user's generation when it began. If the user has another one now, they were revoked since.
+        recheck_data: what each login module needs to check that the login still holds, by its index in the chain.
     """
 
     id: str
@@ -73,6 +74,7 @@ class Session:
     until: float
     idle: float | None
     generation: str
+    recheck_data: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +243,7 @@ class Sessions(Generic[V]):
         client: str | None = None,
         life: float | None = None,
         idle: float | None = None,
+        recheck_data: Mapping[str, Any] | None = None,
     ) -> bytes:
         """Begin a new session. Whatever cookie the client had is not used. The user's oldest sessions may end.
 
@@ -251,6 +254,7 @@ class Sessions(Generic[V]):
             client: the client's address, if it is known.
             life: a shorter life than the realm's, in seconds.
             idle: a shorter idle time than the realm's, in seconds.
+            recheck_data: what login modules need to check later that the login still holds.
 
         Returns:
             The value of ``Set-Cookie``.
@@ -268,6 +272,7 @@ class Sessions(Generic[V]):
             "u": now + life,
             "i": idle,
             "g": await self._generation(subject),
+            "c": dict(recheck_data or {}),
         }
         user = (settings.realm, subject.name)
         surplus = await self._limits.add(user, identity, client_network(client), settings.life)
@@ -277,7 +282,7 @@ class Sessions(Generic[V]):
         if isinstance(self._state, Listing):
             await self._state.enlist(identity, json.dumps([identity, settings.realm, subject.name, now]), life)
         for ended in surplus:
-            await self._end(ended)
+            await self.end(ended)
         cookie = self._plain if secure is False else self._tls
         return cookie.set(cookie.signer.sign({"id": identity}), life)
 
@@ -342,8 +347,12 @@ class Sessions(Generic[V]):
             return False
         return session.idle is None or await self._records.get(idle_key(identity)) is not None
 
-    async def _end(self, identity: str) -> None:
-        """End a session that its user has too many of."""
+    async def end(self, identity: str) -> None:
+        """End a session: its user has too many, or its login no longer holds.
+
+        Raises:
+            StateError: cannot ask the store.
+        """
         key = RevocationKey("session", identity)
         value = await self._records.get(key.key)
         if value is not None:
@@ -375,6 +384,9 @@ def session_from_record(identity: str, value: str) -> Session | None:
     """Return the session of a record; None if another release wrote it in a way that cannot be read."""
     try:
         record: dict[str, Any] = json.loads(value)
-        return Session(identity, subject_from_json(record["p"]), float(record["u"]), record["i"], record["g"])
+        checks = record.get("c", {})
+        if not isinstance(checks, dict):
+            raise TypeError("checks must be an object")
+        return Session(identity, subject_from_json(record["p"]), float(record["u"]), record["i"], record["g"], checks)
     except (ValueError, KeyError, TypeError):
         return None

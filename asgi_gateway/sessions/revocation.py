@@ -19,6 +19,7 @@ from contextlib import suppress
 from asgi_gateway.errors import StateError, StateUnavailable
 from asgi_gateway.model import RevocationKey
 from asgi_gateway.plugins.state_store import ExpiringState, Listing, MessageLog, Partition, PositionLost
+from asgi_gateway.telemetry.outages import Outages
 
 __all__ = ["GENERATION_LIFE", "Revocations"]
 
@@ -49,6 +50,7 @@ class Revocations:
         self._log = state if isinstance(state, MessageLog) else None
         self._unannounced: dict[str, None] = {}
         self._handlers: list[Handler] = []
+        self._outages = Outages(logger=logger)
         self._task: asyncio.Task[None] | None = None
 
     def subscribe(self, handler: Handler) -> None:
@@ -117,7 +119,7 @@ class Revocations:
                 position = None
                 self._tell(None)
             except StateError as error:
-                logger.warning("cannot follow revocations: %s", error)
+                self._outages.report(str(error), "revocations of other workers")
                 await asyncio.sleep(_RETRY)
             else:
                 for message in messages:

@@ -1,7 +1,7 @@
 """The audit log: one JSON object a line on the logger ``asgi_gateway.audit``, and never a secret in it.
 
-Names of failed logins are shown as a keyed hash unless told otherwise, because people type passwords into the wrong
-field. Clients never see any of it: reasons stand here only.
+Names of failed logins are written as a keyed hash unless configured otherwise, because people type passwords into the
+wrong field. Clients never see reasons: they are written here only. What is unavailable is also a warning, rate-limited.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 
 from asgi_gateway.model import AuthRequest
 from asgi_gateway.plugins.clock import Clock
+from asgi_gateway.telemetry.outages import Outages
 
 __all__ = ["Audit"]
 
@@ -24,20 +25,29 @@ class Audit:
     """Writes audit events.
 
     Args:
-        clock: where time comes from.
-        logger: what to write to; ``asgi_gateway.audit`` by default.
+        clock: the source of time.
+        logger: the logger; ``asgi_gateway.audit`` by default.
         plain_names: write the names of failed logins as they were typed.
+        outages: warns of what is unavailable.
     """
 
-    def __init__(self, clock: Clock, logger: logging.Logger | None = None, *, plain_names: bool = False) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        logger: logging.Logger | None = None,
+        *,
+        plain_names: bool = False,
+        outages: Outages | None = None,
+    ) -> None:
         self._clock = clock
         self._logger = logger or logging.getLogger("asgi_gateway.audit")
         self._plain_names = plain_names
+        self._outages = outages or Outages(clock)
         self._key = secrets.token_bytes(16)
 
     @property
     def listening(self) -> bool:
-        """Whether anybody listens to events."""
+        """Whether events are written: whether the logger is enabled for INFO."""
         return self._logger.isEnabledFor(logging.INFO)
 
     def event(self, outcome: str, request: AuthRequest | None = None, **fields: str | None) -> None:
@@ -46,10 +56,13 @@ class Audit:
         Args:
             outcome: ``success``, ``failure``, ``challenge``, ``denial``, ``unavailable``, ``replay``, ``logout`` or
                 ``reload``.
-            request: the request that it happened to: all events of one have its id.
-            fields: what else to write; None and empty values are left out, control characters are escaped, long values
-                are cut.
+            request: the request of the event; all events of one request have its id.
+            fields: further fields. None and empty values are left out, control characters are escaped, long values are
+                cut.
         """
+        if outcome == "unavailable":
+            where = [f"{name} {fields[name]}" for name in ("realm", "service") if fields.get(name)]
+            self._outages.report(fields.get("reason") or "unknown reason", ", ".join(where))
         if not self.listening:
             return
         now = datetime.fromtimestamp(self._clock.time(), UTC).isoformat(timespec="milliseconds")
@@ -64,7 +77,7 @@ class Audit:
         self._logger.info("%s", line)
 
     def failed_name(self, name: str | None) -> str | None:
-        """How the user name of a failed login is written."""
+        """Return the user name of a failed login as it is written."""
         if name is None or self._plain_names:
             return name
         digest = hashlib.blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=self._key).hexdigest()

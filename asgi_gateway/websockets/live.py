@@ -14,8 +14,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from asgi_gateway.model import Headers, RevocationKey
+from asgi_gateway.telemetry.outages import Outages
 from asgi_gateway.websockets.closable import (
     POLICY_VIOLATION,
     ClosableWebSocket,
@@ -29,6 +31,8 @@ __all__ = ["CloseReason", "LiveSocket", "LiveSockets", "SocketOwner", "SocketRen
 
 logger = logging.getLogger("asgi_gateway.sockets")
 
+_outages = Outages(logger=logger)
+"""One for all sockets: when a store is down, each of them asks it."""
 _RECENT = 1024
 """The number of revocations that are remembered for sockets whose login is still being decided."""
 
@@ -43,6 +47,7 @@ class CloseReason(Enum):
     USER_REVOKED = (4004, "user revoked")
     TOKEN_REVOKED = (4005, "token revoked")
     UNCERTAIN = (4006, "log in again")
+    LOGIN_ENDED = (4007, "login no longer valid")
 
     @property
     def code(self) -> int:
@@ -234,7 +239,7 @@ class LiveSocket(ClosableWebSocket):
         try:
             seconds = await renewal.ask(self)
         except Exception as error:
-            logger.warning("cannot check reauthorization of a WebSocket: %s", error)
+            _outages.report(str(error), "cannot check reauthorization of a WebSocket")
             seconds = 0.0
         if seconds > 0:
             self.extend_authorization(seconds)
@@ -250,6 +255,25 @@ def _on_timer(socket: LiveSocket) -> None:
     socket._on_timer()
 
 
+class Revocable(Protocol):
+    """What a revocation closes: a WebSocket, or an HTTP response that goes on for long."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """Its event loop."""
+
+    @property
+    def name(self) -> str:
+        """The name by which a client authenticates again for it; empty for none."""
+
+    @property
+    def revocation_keys(self) -> tuple[RevocationKey, ...]:
+        """The revocations that close it."""
+
+    def close(self, reason: CloseReason) -> None:
+        """Close it; called in its own event loop."""
+
+
 class LiveSockets:
     """All authenticated WebSockets of a process, in whichever event loop they run.
 
@@ -258,7 +282,7 @@ class LiveSockets:
     """
 
     def __init__(self) -> None:
-        self._by_key: dict[RevocationKey, LiveSocket | set[LiveSocket]] = {}  # most keys have one socket
+        self._by_key: dict[RevocationKey, Revocable | set[Revocable]] = {}  # most keys have one socket
         self._by_name: dict[str, LiveSocket] = {}
         self._recent: deque[RevocationKey | None] = deque(maxlen=_RECENT)
         self._lock = threading.Lock()
@@ -269,7 +293,7 @@ class LiveSockets:
     def __len__(self) -> int:
         return self._count
 
-    def add(self, socket: LiveSocket, revocation_epoch: int | None = None) -> None:
+    def add(self, socket: Revocable, revocation_epoch: int | None = None) -> None:
         """Add a socket. Close it at once if it was revoked while its login was being decided.
 
         Args:
@@ -280,7 +304,7 @@ class LiveSockets:
             missed = 0 if revocation_epoch is None else self.revocation_epoch - revocation_epoch
             recent = list(self._recent)[-missed:] if missed else []
             self._count += 1
-            if socket.name:
+            if isinstance(socket, LiveSocket) and socket.name:
                 self._by_name[socket.name] = socket
             for key in socket.revocation_keys:
                 present = self._by_key.setdefault(key, socket)
@@ -294,7 +318,7 @@ class LiveSockets:
             if revocation is None or revocation in socket.revocation_keys:
                 self._close((socket,), _reason_of(revocation))
 
-    def discard(self, socket: LiveSocket) -> None:
+    def discard(self, socket: Revocable) -> None:
         """Remove a socket whose application has returned."""
         with self._lock:
             self._count -= 1
@@ -331,8 +355,8 @@ class LiveSockets:
         return self._close(sockets, _reason_of(revocation))
 
     @staticmethod
-    def _close(sockets: Collection[LiveSocket], reason: CloseReason) -> int:
-        by_loop: dict[asyncio.AbstractEventLoop, list[LiveSocket]] = {}
+    def _close(sockets: Collection[Revocable], reason: CloseReason) -> int:
+        by_loop: dict[asyncio.AbstractEventLoop, list[Revocable]] = {}
         for socket in sockets:
             by_loop.setdefault(socket.loop, []).append(socket)
         for loop, concerned in by_loop.items():
@@ -341,8 +365,8 @@ class LiveSockets:
         return len(sockets)
 
 
-def _sockets(present: LiveSocket | Collection[LiveSocket]) -> Collection[LiveSocket]:
-    return (present,) if isinstance(present, LiveSocket) else present
+def _sockets(present: Revocable | Collection[Revocable]) -> Collection[Revocable]:
+    return present if isinstance(present, Collection) else (present,)
 
 
 def _reason_of(revocation: RevocationKey | None) -> CloseReason:
@@ -350,6 +374,6 @@ def _reason_of(revocation: RevocationKey | None) -> CloseReason:
     return CloseReason.UNCERTAIN if revocation is None else _REASONS[revocation.kind]
 
 
-def _close_all(sockets: Collection[LiveSocket], reason: CloseReason) -> None:
+def _close_all(sockets: Collection[Revocable], reason: CloseReason) -> None:
     for socket in sockets:
         socket.close(reason)

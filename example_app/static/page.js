@@ -15,7 +15,8 @@ document.getElementById("login").addEventListener("submit", async (event) => {
   const response = await fetch("/page/api/who", { headers: { Authorization: credentials } });
   if (!response.ok) {
     authorization = null;
-    show("login-result", `${response.status}: ${response.headers.get("WWW-Authenticate") ?? "refused"}`);
+    const challenge = response.headers.get("WWW-Authenticate") ?? "none";
+    show("login-result", `The user name or the password was wrong.\n${response.status}, challenge: ${challenge}`);
     return;
   }
   authorization = credentials;

@@ -71,7 +71,7 @@ def test_doubled(headers: list[tuple[bytes, bytes]], query: bytes) -> None:
 
 
 def test_one_name_in_two_places() -> None:
-    """One configured name with values in duplicate credential is refused: a module would see one, and which is chance."""
+    """One configured name with values in two places is refused: which one a module would see is chance."""
     reader = CredentialReader(["token"], ["token"], ["token"])
     assert reader.token(reader.read([(b"cookie", b"token=1")], b"")).get("token") == "1"
     for headers, query in (([(b"token", b"1")], b"token=2"), ([(b"token", b"1"), (b"cookie", b"token=1")], b"")):

@@ -253,7 +253,7 @@ async def test_remembered(world: World) -> None:
 async def test_not_remembered(world: World, cacheable: bool, ttl: float) -> None:
     """Nothing is remembered where a module rejects_with_403 it, or the configuration does."""
     module = users(joe="")
-    module.cacheable = cacheable  # type: ignore[misc]  # of one module only
+    module.cacheable = cacheable
     realm = world.realm(module, cache_ttl=ttl)
     for _ in range(2):
         assert (await asked(realm, module, basic("joe")))[1] == 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import anyio
@@ -14,7 +14,7 @@ from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.model import Allow, Challenge, Forbid, Grant, RevocationKey, Unavailable
 from asgi_gateway.stores.memory import MemoryState
-from tests.gateways import Module, World, basic, request, scope, service, users
+from tests.gateways import CONNECT, DISCONNECT, Module, Server, World, basic, request, scope, service, users
 from tests.helpers import ManualClock, OnePartState
 
 pytestmark = pytest.mark.anyio
@@ -228,31 +228,18 @@ async def test_revoked_user() -> None:
 # -------------------------------------------------------------------------------------------------------------- sockets
 
 
-@dataclass
-class Socket:
-    """A client's WebSocket in memory: what it was sent, and a way to say something."""
+class Socket(Server):
+    """A client's WebSocket, or its request, with a scope."""
 
-    scope: dict[str, Any]
-    sent: list[dict[str, Any]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        self._send, self._receive = anyio.create_memory_object_stream[dict[str, Any]](10)
-        self._send.send_nowait({"type": "websocket.connect"})
+    def __init__(self, scope: dict[str, Any]) -> None:
+        super().__init__(CONNECT.copy())
+        self._scope = scope
 
     async def run(self, app: Any) -> None:
-        async def send(message: dict[str, Any]) -> None:
-            self.sent.append(message)
-
-        await app(self.scope, self._receive.receive, send)
-        self._send.close()
-        self._receive.close()
+        await app(self._scope, self.receive, self.send)
 
     def leave(self) -> None:
-        self._send.send_nowait({"type": "websocket.disconnect", "code": 1000})
-
-    @property
-    def types(self) -> list[str]:
-        return [message["type"] for message in self.sent]
+        self.say(DISCONNECT.copy())
 
 
 async def _echo(scope: Any, receive: Any, send: Any) -> None:

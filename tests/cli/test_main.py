@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -46,7 +48,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def typed(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """What stands on standard input."""
+    """Put text on standard input."""
     monkeypatch.setattr("sys.stdin", io.StringIO(text))
 
 
@@ -82,7 +84,12 @@ def test_check_as_json(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_modules_of_the_working_directory(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A class: module beside the configuration is found, though a script's path does not hold the working directory."""
-    (file.parent / "beside_it.py").write_text("from asgi_gateway import LoginModule as Beside")
+    (file.parent / "beside_it.py").write_text(
+        "from asgi_gateway import LoginModule\n"
+        "class Beside(LoginModule):\n"
+        "    async def login(self, attempt):\n"
+        "        return None\n"
+    )
     chain = "{type: 'class:beside_it.Beside', success: required}"
     file.write_text(GATEWAY.replace("{type: file, success: required, options: {file: users.yaml}}", chain))
     monkeypatch.chdir(file.parent)
@@ -91,9 +98,9 @@ def test_modules_of_the_working_directory(file: Path, monkeypatch: pytest.Monkey
 
 
 def test_check_of_what_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that is not there is no answer: exit code 2."""
+    """A missing file gives exit code 2."""
     assert main(["check", str(tmp_path / "none.yaml")]) == 2
-    assert "there is no such file" in capsys.readouterr().err
+    assert "no such file" in capsys.readouterr().err
 
 
 def test_check_connect_names_what_fails(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -101,6 +108,8 @@ def test_check_connect_names_what_fails(file: Path, capsys: pytest.CaptureFixtur
     (file.parent / "broken_module.py").write_text(
         "from asgi_gateway import LoginModule\n"
         "class Broken(LoginModule):\n"
+        "    async def login(self, attempt):\n"
+        "        return None\n"
         "    async def check(self):\n"
         "        return ['server 192.0.2.1: no route']\n"
     )
@@ -218,7 +227,7 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize("arguments", [[], ["bogus"], ["check"], ["run", "x.yaml"]])
 def test_usage_errors(arguments: list[str]) -> None:
-    """A command line that is no command exits with 2."""
+    """An invalid command line exits with 2."""
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
@@ -226,7 +235,7 @@ def test_usage_errors(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize("target", ["nothing", "no.such.module:app", "asgi_gateway:no_such_attribute"])
 def test_run_needs_an_application(file: Path, capsys: pytest.CaptureFixture[str], target: str) -> None:
-    """run says before it starts that there is no such application."""
+    """run reports a missing application before it starts."""
     before = logging.getLogger("asgi_gateway").handlers[:]
     try:
         assert main(["run", str(file), target]) == 2
@@ -245,3 +254,32 @@ def test_run_refuses_several_workers_that_cannot_share(file: Path, capsys: pytes
     )
     assert main(["run", str(file), "example_app.app:api", "--workers", "2"]) == 2
     assert "several workers" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [["schema"], ["--help"], ["check", "FILE"], ["convert", "FILE"], ["explain", "FILE"]]
+)
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_closed_pipe(file: Path, arguments: list[str], form: str) -> None:
+    """A reader that goes away, such as head, ends a command without a traceback."""
+    words = [str(file) if word == "FILE" else word for word in arguments]
+    words += ["GET", "/public"] if arguments[0] == "explain" else []
+    words += [] if arguments == ["--help"] else ["--format", form]
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "asgi_gateway", *words]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, check=False, text=True)
+    os.close(writer)
+    assert done.returncode == (0 if arguments == ["--help"] else 141)  # argparse itself does not mind
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert "Broken pipe" not in done.stderr
+
+
+def test_refused_service_is_not_called_public(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """explain says that a service that is not served refuses, and not that it is public."""
+    file.write_text(GATEWAY.replace("accept: /public}", "accept: /public, type: http.redirect}"))
+    assert main(["explain", str(file), "GET", "/public"]) == 1
+    out = capsys.readouterr().out
+    assert "the service is public" not in out
+    assert "http.redirect" in out

@@ -36,8 +36,14 @@ def _state(file: str) -> SqliteState:
     return SqliteState(Path(file).with_name("state.db"))
 
 
+async def _create(file: str) -> None:
+    state = _state(file)
+    await state.open()
+    await state.close()
+
+
 def test_user(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A revoked user has another generation, and whoever follows the log is told."""
+    """A revoked user has another generation, and the revocation is in the log that other processes follow."""
 
     async def after() -> tuple[str | None, list[str]]:
         state = _state(file)
@@ -45,6 +51,7 @@ def test_user(file: str, capsys: pytest.CaptureFixture[str]) -> None:
         await state.close()
         return found
 
+    anyio.run(_create, file)
     assert main(["revoke", file, "user", "joe", "--realm", "demo"]) == 0
     generation, messages = anyio.run(after)
     assert generation
@@ -72,7 +79,7 @@ def test_session(file: str, capsys: pytest.CaptureFixture[str]) -> None:
         (["user", "joe"], "--realm"),
         (["session", "s", "--issuer", "i"], "--issuer"),
         (["token", "t", "--realm", "demo"], "--realm"),
-        (["user", "joe", "--realm", "dmo"], "no realm 'dmo'"),
+        (["user", "joe", "--realm", "dmo"], "unknown realm 'dmo'"),
     ],
 )
 def test_usage(file: str, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -82,7 +89,7 @@ def test_usage(file: str, words: list[str], message: str, capsys: pytest.Capture
 
 
 def test_memory(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With a memory store there is nothing to revoke from outside, and the error says so."""
+    """With a memory store no command can revoke anything, and the error says so."""
     Path(file).write_text(CONFIG.replace("TYPE", "memory").replace("OPTIONS", ""))
     assert main(["revoke", file, "user", "joe", "--realm", "demo"]) == 2
     assert "choose sqlite or redis" in capsys.readouterr().err

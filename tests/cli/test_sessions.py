@@ -74,18 +74,18 @@ def test_limit(file: str, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_revoke_what_is_listed(file: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """What is listed as a session's id ends it, once; the user's other sessions stand."""
+    """The listed id of a session ends it, once; the user's other sessions go on."""
     first, second = _listed(capsys, file, "--user", "ann")
     assert main(["sessions", "revoke", file, "session", first["id"]]) == 0
     assert main(["sessions", "revoke", file, "session", first["id"]]) == 1
     assert [each["id"] for each in _listed(capsys, file, "--user", "ann")] == [second["id"]]
     assert main(["sessions", "revoke", file, "user", "ann", "--realm", "demo"]) == 0
     assert main(["sessions", "list", file, "--user", "ann"]) == 0
-    assert "no session stands" in capsys.readouterr().out
+    assert "no active sessions" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
-    ("words", "message"), [(["--realm", "dmo"], "no realm 'dmo' with sessions"), (["--limit", "0"], "--limit")]
+    ("words", "message"), [(["--realm", "dmo"], "unknown realm 'dmo'"), (["--limit", "0"], "--limit")]
 )
 def test_usage(file: str, words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A realm that has no sessions, and a limit that makes no sense, are errors."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import gc
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -437,3 +439,26 @@ def test_an_abandoned_flow_wakes_the_others() -> None:
 def test_outcomes_print_no_secret() -> None:
     """An outcome's credentials are not printed."""
     assert "canary" not in repr(LoginOutcome(LoginResult.ACCEPTED, "canary"))
+
+
+def test_a_forked_process_does_not_wait_for_the_logins_of_its_parent() -> None:
+    """A login that the parent leads is unknown in the child, which asks for itself."""
+    script = """
+import os
+from asgi_gateway.client import BasicChallengeHandler
+from asgi_gateway.client.flow import HttpReply, authenticate
+handler = BasicChallengeHandler(lambda request: None)
+challenge = HttpReply(401, [("WWW-Authenticate", "Basic realm=a")], "https://h/")
+def step():
+    flow = authenticate(handler, "https://h/")
+    next(flow)
+    return flow, type(flow.send(challenge)).__name__
+leader, asked = step()
+if (child := os.fork()) == 0:
+    print(asked, step()[1], flush=True)
+    os._exit(0)
+os.waitpid(child, 0)
+print(step()[1])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["AskHandler", "AskHandler", "WaitForLogin"]

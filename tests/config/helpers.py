@@ -19,7 +19,7 @@ def module(**more: Any) -> dict[str, Any]:
     return {"type": "file", "success": "required", "options": {"file": "users.xml"}, **more}
 
 
-def realm(name: str = "demo", **more: Any) -> dict[str, Any]:
+def realm(name: str = "demo", /, **more: Any) -> dict[str, Any]:
     authentication = {"http-challenge-scheme": "Basic", "login-modules": [module()], **more}
     return {"name": name, "authentication": authentication}
 
@@ -28,8 +28,8 @@ def service(**more: Any) -> dict[str, Any]:
     return {"name": "one", "accept": "/one", "realm-name": "demo", **more}
 
 
-def document(*services: dict[str, Any], realms: tuple[dict[str, Any], ...] = (realm(),)) -> dict[str, Any]:
-    found: dict[str, Any] = {"security": {"realms": list(realms)}}
+def document(*services: dict[str, Any], realms: tuple[dict[str, Any], ...] | None = None) -> dict[str, Any]:
+    found: dict[str, Any] = {"security": {"realms": [realm()] if realms is None else list(realms)}}
     return found | ({"services": list(services)} if services else {})
 
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from pydantic import field_validator
 
 from asgi_gateway.config import load, load_config, loads
 from asgi_gateway.config.build import build
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import Allow, Challenge, Forbid, Grant
+from asgi_gateway.passwords import hash_password
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import ModuleOptions
+from asgi_gateway.plugins.password_login import PasswordLoginModule
 from tests.config.helpers import document, realm, service
 from tests.gateways import basic, request
 from tests.helpers import ManualClock
@@ -31,10 +35,10 @@ class Options(ModuleOptions):
 class Plugin(LoginModule):
     """Lets everybody in who has a token; its option says how it behaves when it is built."""
 
-    Options = Options
+    Options: ClassVar[type[ModuleOptions]] = Options
     cacheable = True
 
-    def __init__(self, options: Options, context: ModuleContext) -> None:
+    def __init__(self, options: Any, context: ModuleContext) -> None:
         super().__init__(options, context)
         if options.mood == "config":
             raise ConfigError([Problem("no such file"), Problem("line 3 is bad", Path("users.xml"), 3, 1)])
@@ -61,9 +65,12 @@ class StrangePlugin(Plugin):
 
 
 class Adds(LoginModule):
-    """Authenticates nobody and always grants."""
+    """Does not authenticate, and always grants."""
 
     authenticates = False
+
+    async def login(self, attempt: Any) -> Grant:
+        return Grant()
 
 
 def plugin(name: str = "Plugin", success: str = "required", **more: Any) -> dict[str, Any]:
@@ -115,7 +122,7 @@ async def test_services() -> None:
 
 def test_a_realm_of_everything() -> None:
     """What the configuration says of a realm is what the realm has."""
-    more = {
+    more: dict[str, Any] = {
         "http-challenge-scheme": ["Application Token", "Basic"],
         "http-header": ["X-A"],
         "http-query-parameter": ["b"],
@@ -190,30 +197,30 @@ def test_hosts_that_mean_the_same() -> None:
         ([plugin("Missing")], f"{MODULES}[0].type: login module {HERE}.Missing"),
         (
             [{"type": "fiel", "success": "required"}],
-            f"{MODULES}[0].type: there is no login module 'fiel' (did you mean",
+            f"{MODULES}[0].type: unknown login module 'fiel' (did you mean",
         ),
         (
             [plugin(), plugin(moood="x")],
-            f"{MODULES}[1].options.moood: login module {HERE}.Plugin has no option 'moood'",
+            f"{MODULES}[1].options.moood: login module {HERE}.Plugin: unknown option 'moood'",
         ),
         (
             [{"type": "grant", "success": "required"}],
-            f"{MODULES}[0].options: login module grant needs the option 'name'",
+            f"{MODULES}[0].options: login module grant: missing option 'name'",
         ),
-        ([plugin(number="x")], f"{MODULES}[0].options.number: Input should be a valid integer"),
+        ([plugin(number="x")], f"{MODULES}[0].options.number: expected a whole number"),
         ([plugin(mood="config")], f"{MODULES}[0].options: no such file"),
         ([plugin(mood="bug")], f"{MODULES}[0]: login module {HERE}.Plugin: RuntimeError: a bug"),
         ([plugin("StrangePlugin")], f"{MODULES}[0].options: login module {HERE}.StrangePlugin: KeyError: 'strange'"),
-        ([plugin("Adds"), plugin(success="optional")], f"{MODULES}: this chain lets anybody in"),
+        ([plugin("Adds"), plugin(success="optional")], f"{MODULES}: the chain grants access without authentication"),
         ([{"type": "timeout", "success": "required"}], f"{MODULES}[0].options: give session-timeout or"),
         (
             [{"type": "timeout", "success": "required", "options": {"seconds": "1"}}],
-            f"{MODULES}[0].options.seconds: login module timeout has no option 'seconds' (one of: ",
+            f"{MODULES}[0].options.seconds: login module timeout: unknown option 'seconds' (one of: ",
         ),
     ],
 )
 def test_problems_of_modules(modules: list[Any], expected: str) -> None:
-    """Each way a login module can be wrong is told with its place and, where one is known, a hint."""
+    """Each way in which a login module can be wrong is an error with a position and, where one is known, a hint."""
     found = refused(modules=tuple(modules))
     assert any(line.startswith(expected) for line in found), found
 
@@ -241,16 +248,16 @@ def test_a_problem_with_a_place_of_its_own() -> None:
 
 
 def test_all_problems_at_once() -> None:
-    """Everything that is wrong is told in one go, schemes included."""
+    """All errors are reported in one run, those of schemes included."""
     found = refused(
         modules=(plugin(x="1"), plugin("Missing")), **{"http-challenge-scheme": ["Digest", "Basik", "Basic"]}
     )
     assert len(found) == 4
-    assert "there is no challenge scheme 'Basik' (did you mean 'Basic'?)" in found[1]
+    assert "unknown challenge scheme 'Basik' (did you mean 'Basic'?)" in found[1]
 
 
 def test_warnings() -> None:
-    """What a module warns about stands among the gateway's problems, as a warning."""
+    """A module's warnings are among the gateway's problems."""
     problems = built(modules=(plugin(mood="warn"),)).problems
     assert [(problem.severity, problem.message, problem.line) for problem in problems] == [
         ("warning", "a sentence", 0),
@@ -292,7 +299,7 @@ async def test_invalidate(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_unused_realm() -> None:
-    """A realm that no service uses and that could protect nothing is not built, and stops nobody."""
+    """A realm that no service uses and that could protect nothing is not built, and is not an error."""
     realms = (realm(**{"login-modules": [plugin()]}), {"name": "empty"})
     gateway = build(load(document(service(), realms=realms), environment={}))
     assert [each.name for each in gateway.realms] == ["demo"]
@@ -311,3 +318,284 @@ def test_load_config(tmp_path: Path) -> None:
     )
     clock = ManualClock()
     assert load_config(tmp_path / "gateway.yaml", clock=clock).clock is clock
+
+
+# --------------------------------------------------------------------------------------- problems and their positions
+
+FILE = """\
+security:
+  keystore: {file: nowhere.p12}
+  session-keys: {file: nowhere.keys}
+  state: {type: sqlite, options: {file: nowhere/state.db}}
+  realms:
+    - name: one
+      descripton: x
+      authentication:
+        http-challenge-scheme: Basik
+        login-modules:
+          - {type: file, success: required, options: {fiel: users.yaml}}
+          - {type: file, success: required, options: {file: nowhere.yaml}}
+          - {type: grant, success: requierd, options: {name: x}}
+    - name: two
+      authentication:
+        http-challenge-scheme: Basic
+        authorization-mode: recycle
+        login-modules:
+          - {type: grant, success: required, options: {nam: x}}
+          - {type: file, success: required, options: {filename: nowhere.xml}}
+    - name: spare
+      authentication:
+        http-challenge-scheme: Basic
+        login-modules: [{type: fle, success: required}]
+services:
+  - {name: a, accept: /a/*, realm-name: one}
+  - {name: b, accept: /b, realm-name: tow}
+"""
+
+
+def test_all_errors_of_all_phases_at_once(tmp_path: Path) -> None:
+    """Errors in names, values, options, plugins and files are reported in one run, in the order of the file."""
+    (tmp_path / "gateway.yaml").write_text(FILE)
+    with pytest.raises(ConfigError) as caught:
+        load_config(tmp_path / "gateway.yaml")
+    errors = [each for each in caught.value.problems if each.severity == "error"]
+    found = [(each.line, each.path.rpartition("login-modules")[2]) for each in errors]
+    assert found == [
+        (2, "security.keystore"),
+        (3, "security.session-keys"),
+        (4, "security.state.options"),
+        (7, "security.realms[0].descripton"),
+        (9, "security.realms[0].authentication.http-challenge-scheme[0]"),
+        (11, "[0].options.fiel"),
+        (12, "[1].options.file"),
+        (13, "[2].success"),
+        (19, "[0].options"),
+        (19, "[0].options.nam"),
+        (20, "[1].options.filename"),
+        (24, "[0].type"),
+        (26, "services[0].accept[0]"),
+        (27, "services[1].realm-name[0]"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("options", "path"),
+    [
+        ({"file": "nowhere.yaml"}, "options.file"),
+        ({"filename": "${name}"}, "options.filename"),
+        ({"file": "users.htpasswd", "roles": "sub/nowhere.roles"}, "options.roles"),
+    ],
+)
+def test_a_missing_file_is_told_where_it_is_named(
+    options: dict[str, str], path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The error for a missing file is at the value that names the file, and names the file."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "users.htpasswd").write_text(f"joe:{hash_password('x')}\n")
+    source = document(
+        realms=(realm(**{"login-modules": [{"type": "file", "success": "required", "options": options}]}),)
+    )
+    with pytest.raises(ConfigError) as caught:
+        build(load({**source, "properties": {"name": "nowhere.xml"}}, environment={}))
+    (problem,) = [each for each in caught.value.problems if each.severity == "error"]
+    assert problem.path == f"security.realms[0].authentication.login-modules[0].{path}"
+    assert problem.message.startswith(str(tmp_path))
+    assert "nowhere" in problem.message
+
+
+@pytest.mark.parametrize("value", ["{USERNAME}", "{ USERNAME }", "{a, b}"])
+def test_a_placeholder_without_quotes(value: str) -> None:
+    """The error for a placeholder without quotes, which YAML reads as a mapping, says to quote it."""
+    text = f"""
+security:
+  realm:
+    name: a
+    authentication:
+      http-challenge-scheme: Basic
+      login-module: {{type: '{HERE}.Plugin', success: required, options: {{mood: {value}}}}}
+"""
+    with pytest.raises(ConfigError) as caught:
+        build(loads(text, "yaml", environment={}))
+    (problem,) = caught.value.problems
+    assert (problem.message, problem.hint) == ("expected text, found a mapping", 'quote it: mood: "{…}"')
+
+
+class Directory(ModuleOptions):
+    """Options with a validator whose error shows the value, as a careless plugin's may."""
+
+    userProvider: str = ""
+
+    @field_validator("userProvider")
+    @classmethod
+    def _scheme(cls, value: str) -> str:
+        raise ValueError(f"takes ldap URLs, not {value}; write ldap://")
+
+
+class DirectoryPlugin(Plugin):
+    Options = Directory
+
+    def __init__(self, options: Any, context: ModuleContext) -> None:
+        raise ConfigError(f"cannot use {options.userProvider}")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://cn=admin:hunter2@ldap.example.com",
+        "ldpa://admin:hun@ter2@host/dc=x",
+        "https://admin:hunter2/x@h, http://b:hunter2@i",
+        "x://:hunter2@",
+    ],
+)
+def test_no_password_of_a_url_is_shown(url: str) -> None:
+    """A message never shows the user name and the password of a URL, whoever wrote it."""
+    for name in ("DirectoryPlugin", "UrlPlugin"):
+        found = refused(modules=(plugin(name, userProvider=url),))
+        assert not any("hunter2" in line or "ter2" in line or "admin" in line for line in found)
+        assert any("://…@" in line for line in found)
+
+
+class UrlPlugin(Plugin):
+    class Options(ModuleOptions):
+        userProvider: str = ""
+
+    def __init__(self, options: Any, context: ModuleContext) -> None:
+        raise ConfigError(f"cannot use {options.userProvider}")
+
+
+def test_a_warning_once_for_each_file(tmp_path: Path) -> None:
+    """A users file that several realms use has its warning once; two files have one each."""
+    for name in ("a.yaml", "b.yaml"):
+        (tmp_path / name).write_text("users: [{name: joe, password: joe-pw}]")
+
+    def chain(file: str) -> list[Any]:
+        return [{"type": "file", "success": "required", "options": {"file": str(tmp_path / file)}}]
+
+    realms = tuple(realm(f"r{i}", **{"login-modules": chain("b.yaml" if i == 3 else "a.yaml")}) for i in range(6))
+    services = [service(name=f"s{i}", accept=f"/{i}", **{"realm-name": f"r{i}"}) for i in range(6)]
+    found = build(load(document(*services, realms=realms), environment={})).problems
+    assert [problem.file for problem in found] == [tmp_path / "a.yaml", tmp_path / "b.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("roles", "warned"),
+    [
+        (["ADMIN"], []),
+        (["*"], []),
+        (["EXTRA"], []),
+        (["ADMINS"], ["no user has the role 'ADMINS'"]),
+        (["ADMIN", "admin"], ["no user has the role 'admin'"]),
+        (["ADMIN, EXTRA"], ["one role with the name 'ADMIN, EXTRA'", "no user has the role"]),
+        (["cn=a,ou=b"], ["no user has the role"]),
+    ],
+)
+def test_roles_that_no_user_has(roles: list[str], warned: list[str], tmp_path: Path) -> None:
+    """A required role that no module can grant, and one that looks like a list, are warnings with their places."""
+    (tmp_path / "users.yaml").write_text(
+        f"roles: [{{name: ADMIN}}]\nusers: [{{name: joe, password: '{hash_password('x')}', roles: [ADMIN]}}]"
+    )
+    chain = [
+        {"type": "file", "success": "required", "options": {"file": str(tmp_path / "users.yaml")}},
+        {"type": "grant", "success": "optional", "options": {"name": "EXTRA"}},
+        {"type": "timeout", "success": "optional", "options": {"session-timeout": "1 h"}},
+    ]
+    one = service(**{"authorization-constraint": {"require-role": roles}})
+    found = build(load(document(one, realms=(realm(**{"login-modules": chain}),)), environment={})).problems
+    assert [problem.severity for problem in found] == ["warning"] * len(warned)
+    for expected, problem in zip(sorted(warned), sorted(each.message for each in found), strict=True):
+        assert problem.startswith(expected)
+    assert all(problem.path.startswith("services[0].authorization-constraint.require-role[") for problem in found)
+
+
+def test_roles_of_other_modules_are_not_known() -> None:
+    """Where the roles of a module are not known, no role is a warning."""
+    assert built(service(**{"authorization-constraint": {"require-role": "X"}})).problems == ()
+
+
+class NotAsync(LoginModule):
+    def login(self, attempt: Any) -> Any:
+        return None
+
+
+class NotAsyncClose(Plugin):
+    def close(self) -> Any:
+        return None
+
+
+class Generator(Plugin):
+    async def login(self, attempt: Any) -> Any:
+        yield None
+
+
+class NoLogin(LoginModule):
+    pass
+
+
+class NoAuthenticate(PasswordLoginModule):
+    pass
+
+
+class NotAsyncAuthenticate(PasswordLoginModule):
+    def authenticate(self, attempt: Any, username: str, password: str) -> Any:
+        return None
+
+
+def traced(function: Any) -> Any:
+    """A decorator that returns a plain function around a coroutine function."""
+
+    @functools.wraps(function)
+    def wrapper(*args: Any) -> Any:
+        return function(*args)
+
+    return wrapper
+
+
+class Decorated(Plugin):
+    @traced
+    async def login(self, attempt: Any) -> Any:
+        return None
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("NotAsync", "login is not a coroutine function (write async def login)"),
+        ("NotAsyncClose", "close is not a coroutine function (write async def close)"),
+        ("Generator", "login is not a coroutine function"),
+        ("NoLogin", "has no login method (define async def login(self, attempt))"),
+        ("NoAuthenticate", "has no authenticate method"),
+        ("NotAsyncAuthenticate", "authenticate is not a coroutine function"),
+    ],
+)
+def test_modules_of_which_every_login_would_fail(name: str, said: str) -> None:
+    """A module that could never log in is an error of the configuration, not of every login."""
+    (found,) = refused(modules=(plugin(name),))
+    assert f"{MODULES}[0].type: login module {HERE}.{name}" in found
+    assert said in found
+
+
+def test_a_decorated_method() -> None:
+    """A coroutine function behind a decorator is one."""
+    assert built(modules=(plugin("Decorated"),)).realms
+
+
+def test_misspelt_scheme_and_recycle() -> None:
+    """The error for an unknown scheme does not mention recycle; the one for a scheme without sessions does."""
+    (found,) = refused(**{"http-challenge-scheme": "Basik", "authorization-mode": "recycle"})
+    assert "unknown challenge scheme 'Basik' (did you mean 'Basic'?)" in found
+    (found,) = refused(**{"http-challenge-scheme": ["Basic", "application token"], "authorization-mode": "recycle"})
+    assert "authorization-mode: the scheme 'application token' does not support authorization-mode recycle" in found
+
+
+def test_definitions_for_embedded_use(tmp_path: Path) -> None:
+    """load_config takes values for references, which win over the file's own."""
+    (tmp_path / "g.yaml").write_text(f"""
+properties: {{path: /file}}
+security:
+  realm:
+    name: a
+    authentication: {{http-challenge-scheme: Basic, login-module: {{type: '{HERE}.Plugin', success: required}}}}
+services: [{{accept: '${{path}}', realm-name: a}}]
+""")
+    gateway = load_config(tmp_path / "g.yaml", properties={"path": "/given"})
+    assert [service.name for service in gateway.services] == ["/given"]

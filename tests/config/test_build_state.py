@@ -27,7 +27,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def _gateway(mode: str = "recycle", **security: Any) -> Gateway:
+def _gateway(mode: str = "recycle", /, **security: Any) -> Gateway:
     modules = [{"type": "file", "success": "required", "options": {"file": "users.yaml"}}]
     authentication = {"http-challenge-scheme": "Basic", "authorization-mode": mode, "login-modules": modules}
     return load_config({"security": {**security, "realms": [{"name": "demo", "authentication": authentication}]}})
@@ -68,7 +68,7 @@ def test_challenge_has_no_sessions() -> None:
 
 
 def test_sqlite(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An SQLite store stands beside the configuration; its sessions have keys from a file or the environment."""
+    """An SQLite store is beside the configuration; its sessions have keys from a file or the environment."""
     gateway = _gateway(state=SQLITE, **{"session-keys": {"file": "keys"}})
     assert isinstance(gateway.state, SqliteState)
     assert str(here / "state.db") in repr(gateway.state)
@@ -80,11 +80,14 @@ def test_sqlite(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("security", "message"),
     [
-        ({"state": SQLITE}, r"session-keys: sessions in a store .* need keys .*add security/session-keys"),
+        (
+            {"state": SQLITE},
+            "session-keys: missing session-keys: .* shared store .*add security/session-keys",
+        ),
         ({"state": {"type": "sqlit"}}, r"state\.type: .*'sqlite'"),
-        ({"state": {"type": "sqlite"}}, "state store sqlite needs the option 'file'"),
+        ({"state": {"type": "sqlite"}}, "state store sqlite: missing option 'file'"),
         ({"state": {"type": "memory", "options": {"max-entries": "0"}}}, "max-entries.*greater than or equal to 1"),
-        ({"state": {"type": "memory", "options": {"max-entry": "5"}}}, "has no option 'max-entry' .*max-entries"),
+        ({"state": {"type": "memory", "options": {"max-entry": "5"}}}, "unknown option 'max-entry' .*max-entries"),
         ({"state": {"type": "redis", "options": {"url": "http://x"}}}, "begins with redis://"),
         ({"state": {"type": "redis", "options": {"url": "redis://x", "timeout": "1 year"}}}, "not a time interval"),
         ({"state": {"options": {}}}, "type"),
@@ -102,7 +105,7 @@ def test_errors(security: dict[str, Any], message: str) -> None:
 
 
 def test_broken_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A store that cannot be made, for whatever reason, is an error."""
+    """A store whose construction raises any exception is an error."""
 
     def broken(*_: Any) -> None:
         raise RuntimeError("out of order")

@@ -134,7 +134,9 @@ def test_round_trip(realms: list[Any], services: list[Any], properties: dict[str
 @pytest.mark.parametrize("root", ["/api", "/", "/a/b/"])
 def test_paths_and_cors(root: str) -> None:
     """root-path, allow-encoded-slash and cors mean the same in both spellings."""
-    given_document = document({"accept": "/a", "allow-encoded-slash": True, "cors": "application"}) | {"root-path": root}
+    given_document = document({"accept": "/a", "allow-encoded-slash": True, "cors": "application"}) | {
+        "root-path": root
+    }
     source = load(given_document, environment={})
     assert source.config.root_path == root.rstrip("/")
     assert [again.config for again in both(source)] == [source.config] * 2

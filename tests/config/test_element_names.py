@@ -19,7 +19,7 @@ def test_kinds_come_from_the_model() -> None:
 
 
 def test_home_of_a_misplaced_name() -> None:
-    """A name that stands in the wrong element is known where it belongs."""
+    """For a name in the wrong element, the element that accepts it is known."""
     assert element_accepting("realms") == "security"
     assert element_accepting("require-role") == "authorization-constraint"
     assert element_accepting("success") == "login-module"

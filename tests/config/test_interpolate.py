@@ -1,18 +1,30 @@
-"""References in values."""
+"""References in values, and where their values come from."""
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
-from asgi_gateway.config.load import loads
-from tests.config.helpers import problems
+from asgi_gateway.config.load import LoadedConfig, load, loads
+from tests.config.helpers import document, problems, realm
 
 BASE = "security: {realm: {name: demo, description: '%s', authentication: {http-challenge-scheme: Basic, "
 BASE += "login-module: {type: grant, success: required, options: {name: x}}}}}\n"
 
 
+def described(
+    text: str,
+    properties: str = "",
+    *,
+    given: dict[str, str] | None = None,
+    environment: dict[str, str] | None = None,
+) -> LoadedConfig:
+    return loads(properties + BASE % text, "yaml", environment=environment or {}, properties=given)
+
+
 def description(text: str, properties: str = "", **environment: str) -> str:
-    return loads(properties + BASE % text, "yaml", environment=environment).config.security.realms[0].description
+    return described(text, properties, environment=environment).config.security.realms[0].description
 
 
 @pytest.mark.parametrize(
@@ -20,16 +32,73 @@ def description(text: str, properties: str = "", **environment: str) -> str:
     [
         ("${a} and ${b}", "one and one two"),
         ("${HOME_OF}", "env"),
-        ("${both}", "file"),
+        ("${both}", "env"),
         ("$${a} $a {a} $", "${a} $a {a} $"),
         ("$$${a}", "$${a}"),
         ("${tricky}", "${a}"),
     ],
 )
 def test_expansion(text: str, expanded: str) -> None:
-    """Properties come before the environment, and what they give is not expanded again."""
+    """The environment comes before properties, and the result is not expanded again."""
     properties = "properties: {a: one, b: '${a} two', both: file, tricky: '$${a}'}\n"
     assert description(text, properties, HOME_OF="env", both="env") == expanded
+
+
+@pytest.mark.parametrize(
+    ("given", "environment", "properties", "value", "source"),
+    [
+        ({"port": "1"}, {"port": "2"}, "properties: {port: 3}\n", "1", "definition"),
+        ({}, {"port": "2"}, "properties: {port: 3}\n", "2", "environment"),
+        ({}, {"PORT": "2"}, "properties: {port: 3}\n", "3", "properties"),
+        ({"port": ""}, {"port": "2"}, "", "", "definition"),
+        ({"port": "${x}"}, {}, "", "${x}", "definition"),
+    ],
+)
+def test_outside_before_inside(
+    given: dict[str, str], environment: dict[str, str], properties: str, value: str, source: str
+) -> None:
+    """A definition on the command line wins, then the variable of that name, then the file; the source is known."""
+    found = described("${port}", properties, given=given, environment=environment)
+    assert found.config.security.realms[0].description == value
+    assert found.sources == {"port": source}
+
+
+def test_properties_use_definitions_from_outside() -> None:
+    """A property that uses another one uses the value that wins; an overridden property's own text is not looked at."""
+    properties = "properties: {host: '${nowhere}', url: 'http://${host}'}\n"
+    found = described("${url}", properties, given={"host": "a"})
+    assert found.config.security.realms[0].description == "http://a"
+    assert found.sources == {"host": "definition", "url": "properties"}
+
+
+def test_the_same_in_both_spellings() -> None:
+    """A definition from outside wins over XML's properties as it does over YAML's."""
+    xml = """<gateway-config><properties><property><name>who</name><value>file</value></property></properties>
+      <security><realm><name>${who}</name><authentication><http-challenge-scheme>Basic</http-challenge-scheme>
+      <login-modules><login-module><type>grant</type><success>required</success></login-module></login-modules>
+      </authentication></realm></security></gateway-config>"""
+    assert loads(xml, "xml", environment={}, properties={"who": "me"}).config.security.realms[0].name == "me"
+    assert loads(xml, "xml", environment={"who": "env"}).config.security.realms[0].name == "env"
+    assert loads(xml, "xml", environment={}).config.security.realms[0].name == "file"
+
+
+@pytest.mark.parametrize("name", ["hostname", "cloud.host", "cloud.instanceId"])
+def test_built_in_names(name: str) -> None:
+    """The original's built-in names are the machine's host name, unless they are defined."""
+    text = f"${{{name}}}"
+    assert description(text) == socket.gethostname()
+    assert described(text).sources == {name: "built-in"}
+    assert description(text, f"properties: {{{name}: file}}\n") == "file"
+    assert described(text, given={name: "other"}).config.security.realms[0].description == "other"
+
+
+@pytest.mark.parametrize(("name", "hint"), [("prot", "did you mean 'port'?"), ("zzz", "one of: host, port")])
+def test_definition_that_nothing_uses(name: str, hint: str) -> None:
+    """A definition that the file does not refer to is a warning, since it may be misspelt."""
+    found = described("${port}", "properties: {port: 3, host: x}\n", given={name: "1", "host": "y"})
+    (problem,) = found.problems
+    assert (problem.severity, problem.hint) == ("warning", hint)
+    assert f"${{{name}}}" in problem.message
 
 
 def test_environment_is_the_processs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,25 +110,35 @@ def test_environment_is_the_processs(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("${nam}", "nothing is called ${nam}: no property above and no environment variable (did you mean 'name'?)"),
-        ("${}", "nothing is called ${}"),
-        ("${open", "${ is not closed by } (write $${ for a literal ${)"),
-        ("${a${name}}", "${ is not closed by }"),
+        ("${nam}", "undefined reference ${nam}: no property above it and no environment variable (did you mean 'name'"),
+        ("${}", "undefined reference ${}"),
+        ("${open", "unclosed reference: ${ without } (write $${ for a literal ${)"),
+        ("${a${name}}", "unclosed reference: ${ without }"),
     ],
 )
 def test_errors(text: str, message: str) -> None:
-    """A name that nothing has, and a brace left open, are errors with their positions."""
+    """An undefined name, and a brace left open, are errors with their positions."""
     (problem,) = problems("properties: {name: x}\n" + BASE % text)
     assert problem.startswith("2:45 security.realms[0].description: ")
     assert message in problem
 
 
 def test_property_that_uses_a_later_one() -> None:
-    """A property may use only what stands above it, so that none can use itself."""
+    """A property may use only the ones above it, so that none can use itself."""
     found = problems("properties: {a: '${b}', b: '${b}'}\n" + BASE % "x")
     assert [line.split(":")[1].split()[1] for line in found] == ["properties.a", "properties.b"]
 
 
 def test_keys_are_never_expanded() -> None:
     """A reference in a key is just an unknown key."""
-    assert "there is no '${a}' in gateway-config" in problems("${a}: b\n" + BASE % "x")[0]
+    assert "unknown element '${a}' in gateway-config" in problems("${a}: b\n" + BASE % "x")[0]
+
+
+def test_no_value_of_a_definition_is_shown() -> None:
+    """No problem and no repr shows the value of a name."""
+    source = document(realms=(realm(**{"session-timeout": "${secret}"}),))
+    loaded = load(
+        {**source, "properties": {"unused": "x"}}, environment={}, properties={"secret": "5", "other": "hunter2"}
+    )
+    assert "hunter2" not in repr(loaded)
+    assert not any("hunter2" in str(problem) for problem in loaded.problems)

@@ -7,7 +7,15 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from asgi_gateway.config.model import Authentication, Constraint, GatewayConfig, RealmConfig, ServiceConfig, StoreConfig
+from asgi_gateway.config.model import (
+    Authentication,
+    Constraint,
+    GatewayConfig,
+    RealmConfig,
+    ServiceConfig,
+    StoreConfig,
+    parse_flag,
+)
 from asgi_gateway.plugins.login_module import ControlFlag
 
 
@@ -47,6 +55,13 @@ def test_empty_element_is_a_presence() -> None:
     assert Constraint.model_validate({"require-valid-user": ""}).require_valid_user
 
 
+def test_flag() -> None:
+    """An empty flag is on, one with a value has that value."""
+    assert (parse_flag(None), parse_flag(""), parse_flag("false")) == (True, True, False)
+    with pytest.raises(ValueError):
+        parse_flag("perhaps")
+
+
 @pytest.mark.parametrize(
     ("cls", "source"),
     [
@@ -58,7 +73,6 @@ def test_empty_element_is_a_presence() -> None:
         (Authentication, {"http-challenge-scheme": []}),
         (Authentication, {"http-challenge-scheme": ["Basic"], "session-timeout": 0}),
         (Authentication, {"http-challenge-scheme": ["Basic"], "http-cookie": [""]}),
-        (ServiceConfig, {"accept": []}),
         (ServiceConfig, {"accept": ["a"]}),
         (ServiceConfig, {"accept": ["/a"], "realm-name": [""]}),
         (ServiceConfig, {"accept": ["/a"], "max-authentication-attempts": 101}),

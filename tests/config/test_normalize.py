@@ -57,29 +57,38 @@ def test_nested_module_suggests_an_end_tag() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ({"security": [{}, {}]}, "security: security stands here more than once"),
-        ({**document(), "realms": []}, "there is no 'realms' in gateway-config (it belongs in security)"),
-        ({"security": "x"}, "security: security is text, and holds elements"),
-        ({"security": {"realms": [realm()], "realm": realm()}}, "'realm' says a second time what 'realms' says"),
+        ({"security": [{}, {}]}, "security: duplicate element: only one security is allowed"),
+        ({**document(), "realms": []}, "unknown element 'realms' in gateway-config (it belongs in security)"),
+        ({"security": "x"}, "security: expected elements in security, found text"),
+        ({"security": {"realms": [realm()], "realm": realm()}}, "duplicate: 'realm' and 'realms' are the same element"),
         (
             {"security": {"realms": [realm(**{"login-modules": {"login-module": module(), "x": 1}})]}},
-            "only login-module",
+            "contains only login-module",
         ),
-        ({"security": {"realms": [{**realm(), "name": ["a", "b"]}]}}, "realms[0].name: takes one value"),
-        ({"security": {"realms": [{**realm(), "name": {"a": "b"}}]}}, "takes a single value, not a mapping"),
-        (document(realms=(realm(**{"login-modules": [module(options="x")]}),)), "not a single value"),
+        (
+            {"security": {"realms": [{**realm(), "name": ["a", "b"]}]}},
+            ".name: expected a single value, found several",
+        ),
+        ({"security": {"realms": [{**realm(), "name": {"a": "b"}}]}}, "expected a single value, found a mapping"),
+        (
+            document(realms=(realm(**{"login-modules": [module(options="x")]}),)),
+            "expected names with values, found a single",
+        ),
         (
             document(realms=(realm(**{"login-modules": [module(options={"a b": 1})]}),)),
-            "'a b' cannot be an option's name",
+            "invalid option name 'a b'",
         ),
         (document(realms=(realm(**{"login-modules": [module(options={"a": [["b"]]})]}),)), "a list inside a list"),
-        ({**document(), "properties": ["a"]}, "properties: properties are names with values, not a list"),
-        ({**document(), "properties": {"a": ["b"]}}, "properties.a: a property is a name with one value"),
-        ({**document(), "properties": {"property": [{"name": "a"}]}}, "properties.a: a property is a name with one"),
-        ({**document(), "properties": {"property": {"value": "a"}}}, "a property is a name with one value"),
-        ({**document(), "properties": {"property": [{"name": "a", "value": 1}] * 2}}, "stands here a second time"),
-        ({**document(), "properties": {"property": {"name": "a", "value": 1, "x": 2}}}, "a name and a value only"),
-        (document(service(**{"authorization-constraint": None})), "an empty constraint can never apply"),
+        ({**document(), "properties": ["a"]}, "properties: expected names with values, found a list"),
+        ({**document(), "properties": {"a": ["b"]}}, "properties.a: invalid property: expected a name and one value"),
+        (
+            {**document(), "properties": {"property": [{"name": "a"}]}},
+            "properties.a: invalid property: expected a",
+        ),
+        ({**document(), "properties": {"property": {"value": "a"}}}, "invalid property: expected a name and one value"),
+        ({**document(), "properties": {"property": [{"name": "a", "value": 1}] * 2}}, "duplicate property, first at"),
+        ({**document(), "properties": {"property": {"name": "a", "value": 1, "x": 2}}}, "only a name and a value"),
+        (document(service(**{"authorization-constraint": None})), "empty constraint: it requires nothing"),
     ],
 )
 def test_errors(source: Any, message: str) -> None:
@@ -92,3 +101,48 @@ def test_property_called_property() -> None:
     source = {**document(), "properties": {"property": "x"}}
     source["security"]["realms"][0]["description"] = "${property}"
     assert load(source).config.security.realms[0].description == "x"
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        (
+            {**document(), "services": {"chat": {"accept": "/chat"}}},
+            "services: expected a list in services, found a mapping (write - name: chat)",
+        ),
+        (
+            {"security": {"realms": {"demo": realm()}}},
+            "security.realms: expected a list in realms, found a mapping (write - name: demo)",
+        ),
+        (
+            document(
+                realms=(realm(**{"login-modules": {"file": {"success": "required"}, "grant": {"success": "x"}}}),)
+            ),
+            "login-modules: expected a list in login-modules, found a mapping (begin each item with a dash)",
+        ),
+    ],
+)
+def test_mappings_where_lists_belong(source: Any, expected: str) -> None:
+    """A mapping from names, where a list is expected, is one error that shows the list's form."""
+    (found,) = [line for line in problems(source) if "mapping" in line]
+    assert found.endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("more", "hint"),
+    [
+        ({"file": "users.xml"}, "it belongs in options, if it is an option"),
+        ({"userFilter": "x"}, "it belongs in options, if it is an option"),
+        ({"realms": []}, "it belongs in options, if it is an option"),
+        ({"sucess": "required"}, "did you mean 'success'?"),
+        ({"option": {}}, "did you mean 'options'?"),
+    ],
+)
+def test_beside_options(more: dict[str, Any], hint: str) -> None:
+    """The error for an option beside options says where it belongs, even if another element has the same name."""
+    (found,) = [
+        line for line in problems(document(realms=(realm(**{"login-modules": [module(**more)]}),))) if "unk" in line
+    ]
+    assert f"unknown element {next(iter(more))!r} in login-module ({hint})" in found
+    state = {"security": {"state": {"type": "sqlite", "file": "x"}, "realms": [realm()]}}
+    assert any("'file' in state (it belongs in options, if it is an option)" in line for line in problems(state))

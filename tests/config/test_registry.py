@@ -22,8 +22,12 @@ from asgi_gateway.plugins.login_module import LoginModule
 from asgi_gateway.plugins.scheme import ChallengeScheme
 
 class Module(LoginModule):
+    async def login(self, attempt):
+        return None
+
     class Inner(LoginModule):
-        pass
+        async def login(self, attempt):
+            return None
 
 class Scheme(ChallengeScheme):
     name = "Mine"
@@ -101,7 +105,7 @@ def test_entry_points(install: Install) -> None:
 
 
 def test_nothing_is_imported_for_others(install: Install) -> None:
-    """A plugin that nobody names is not imported, even if it could not be."""
+    """A plugin that no configuration names is not imported, so it may even be broken."""
     install("broken", "login_modules", broken="broken_plugin:Module")
     assert registry.login_module("file") is FileLoginModule
     assert "broken" in registry.login_module_names()
@@ -112,7 +116,7 @@ def test_hiding(install: Install) -> None:
     """A package that hides a built-in name, or two of one name, are errors that name the packages."""
     install("evil", "login_modules", file="some_plugin:Module", twice="some_plugin:Module")
     install("other", "login_modules", twice="some_plugin:Module")
-    assert "evil hides the login module file" in refused(registry.login_module, "file")
+    assert "evil redefines the built-in login module file" in refused(registry.login_module, "file")
     assert "evil, other" in refused(registry.login_module, "twice")
 
 
@@ -125,19 +129,22 @@ def test_class_paths(install: Install) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("class:", "is no class"),
-        ("class:Module", "is no class"),
-        ("class:.Module", "is no class"),
-        ("class:some_plugin.", "is no class"),
+        ("class:", "invalid class path"),
+        ("class:Module", "invalid class path"),
+        ("class:.Module", "invalid class path"),
+        ("class:some_plugin.", "invalid class path"),
         ("class:..Module", "importing it raised"),
-        ("class:surely_not_installed.Module", "no Python module named surely_not_installed (is it installed?)"),
+        (
+            "class:surely_not_installed.Module",
+            "named surely_not_installed (install it, or correct the name)",
+        ),
         ("class:needy_plugin.Module", "no Python module named surely_not_installed"),
         ("class:broken_plugin.Module", "ZeroDivisionError"),
         ("class:misspelt_plugin.Module", "no_such_thing"),
         ("class:some_plugin.Missing", "Missing"),
         ("class:some_plugin.not_a_class", "is not a LoginModule"),
         ("class:some_plugin.Scheme", "is not a LoginModule"),
-        ("fiel", "there is no login module 'fiel'"),
+        ("fiel", "unknown login module 'fiel'"),
     ],
 )
 def test_errors(install: Install, name: str, message: str) -> None:
@@ -148,6 +155,6 @@ def test_errors(install: Install, name: str, message: str) -> None:
 def test_schemes_and_stores(install: Install) -> None:
     """An unknown scheme or store, and a scheme that cannot be made, are errors as well."""
     install("schemes", "challenge_schemes", Bad="some_plugin:Unfinished")
-    assert "there is no challenge scheme 'Digest'" in refused(registry.scheme, "Digest")
+    assert "unknown challenge scheme 'Digest'" in refused(registry.scheme, "Digest")
     assert "TypeError" in refused(registry.scheme, "bad")
-    assert "there is no state store" in refused(registry.state_store, "mongo")
+    assert "unknown state store" in refused(registry.state_store, "mongo")

@@ -10,6 +10,7 @@ import pytest
 
 from asgi_gateway import ConfigError, LoginModule, load_config
 from asgi_gateway.cli import main
+from asgi_gateway.plugins.login_module import LoginAttempt
 from tests.keystores import PASSWORD, STORES
 
 XML = """<gateway-config>
@@ -38,7 +39,10 @@ XML = """<gateway-config>
 
 
 class Looks(LoginModule):
-    """A module that does nothing: its context shows what it was given."""
+    """A module that is ignored: its context shows what it was given."""
+
+    async def login(self, attempt: LoginAttempt) -> None:
+        return None
 
 
 def write(folder: Path, *, file: str = "server.jceks", kind: str = "JCEKS", password: str = PASSWORD) -> Path:
@@ -59,6 +63,7 @@ def test_modules_get_both(tmp_path: Path) -> None:
     """Login modules find the opened stores in their context, and the gateway has the keystore for its server."""
     gateway = load_config(write(tmp_path))
     context = gateway.realms[0].chain.entries[0].module.context
+    assert gateway.keystore is not None
     assert context.keystore is gateway.keystore
     assert context.keystore.aliases()
     assert b"BEGIN CERTIFICATE" in context.truststore.pem_bundle()
@@ -95,8 +100,8 @@ def test_doubts_are_warnings(tmp_path: Path) -> None:
 def test_run_with_tls_needs_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """run --tls names the host for which the keystore has no key, and the element that is missing."""
     config = write(tmp_path)
-    assert main(["run", str(config), "example_app.app:api", "--tls", "nobody.example.org"]) == 2
-    assert "nobody.example.org" in capsys.readouterr().err
+    assert main(["run", str(config), "example_app.app:api", "--tls", "other.example.org"]) == 2
+    assert "other.example.org" in capsys.readouterr().err
     with_stores = config.read_text()
     config.write_text(re.sub(r"<keystore>.*</keystore>", "", with_stores, flags=re.DOTALL))
     assert main(["run", str(config), "example_app.app:api", "--tls", "localhost"]) == 2

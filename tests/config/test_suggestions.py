@@ -1,10 +1,10 @@
-"""Small values."""
+"""Suggestions."""
 
 from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.config.suggestions import did_you_mean, parse_flag
+from asgi_gateway.config.suggestions import did_you_mean
 
 
 @pytest.mark.parametrize(
@@ -16,17 +16,10 @@ from asgi_gateway.config.suggestions import did_you_mean, parse_flag
     ],
 )
 def test_did_you_mean(word: str, hint: str) -> None:
-    """A close word is suggested whatever its case; else the choices are listed."""
+    """A close word is suggested regardless of case; else the choices are listed."""
     assert did_you_mean(word, ["realm", "http-header"]) == hint
 
 
 def test_nothing_to_suggest() -> None:
-    """Without choices there is nothing to say."""
+    """Without choices the hint is empty."""
     assert did_you_mean("x", []) == ""
-
-
-def test_presence() -> None:
-    """Being there means yes, unless it says no."""
-    assert (parse_flag(None), parse_flag(""), parse_flag("false")) == (True, True, False)
-    with pytest.raises(ValueError):
-        parse_flag("perhaps")

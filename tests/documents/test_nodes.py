@@ -9,7 +9,7 @@ from tests.documents.plain import plain
 
 
 def test_mark_gives_problems_at_its_position() -> None:
-    """A problem made by a mark stands where the mark stands."""
+    """A problem made by a mark has the mark's position."""
     problem = Mark(Path("a.yaml"), 3, 5).problem("is wrong", path="users.joe", hint="make it right")
     assert str(problem) == "a.yaml:3:5: error: users.joe: is wrong (make it right)"
 

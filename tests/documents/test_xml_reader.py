@@ -1,4 +1,4 @@
-"""XML: positions, bounds, refusals, and which element was left open."""
+"""XML: positions, bounds, refusals, and which element is not closed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SLASH_FORGOTTEN = b"""<security>
 
 
 def test_positions_and_local_names() -> None:
-    """Elements have their local names and stand where their start tags begin."""
+    """Elements have their local names and the positions of their start tags."""
     root = read_xml(b'<a xmlns="urn:x" xmlns:p="urn:y">\n  <p:b c="d" p:e="f" xml:space="preserve"> g </p:b>\n</a>')
     (child,) = root.find("b")
     assert (root.name, root.mark.line, root.mark.column) == ("a", 1, 1)
@@ -37,33 +37,33 @@ def test_positions_and_local_names() -> None:
 
 
 def test_cdata_is_literal_and_known() -> None:
-    """Text of a CDATA section stands as it is, and the element says that there was one."""
+    """Text of a CDATA section is unchanged, and the element knows that it had one."""
     root = read_xml(b"<a><b>x &amp; y</b><b><![CDATA[x &amp; <y>]]></b></a>")
     assert [(child.text, child.cdata) for child in root.children] == [("x & y", False), ("x &amp; <y>", True)]
 
 
 def test_end_tag_without_its_slash() -> None:
-    """The element left open is named, with the place where it was opened, at the place where its end was meant."""
+    """The error is where the end tag was meant, and names the element with the position of its start."""
     with pytest.raises(ConfigError) as caught:
         read_xml(SLASH_FORGOTTEN)
     (problem,) = caught.value.problems
     assert (problem.line, problem.column) == (6, 7)
     assert problem.path == "security.realm.login-modules.login-module"
-    assert problem.message.startswith("<login-module> opened at 4:7 is left open")
+    assert problem.message.startswith("<login-module> opened at 4:7 is not closed")
     assert problem.hint == "did you mean </login-module> here?"
 
 
 @pytest.mark.parametrize(
     ("data", "line", "column", "message"),
     [
-        (b"<a>\n<b>\n</a>", 3, 3, "<b> opened at 2:1 is left open: </a> comes first"),
-        (b"<a>\n<b></bb></a>", 2, 6, "</bb> closes nothing; <b> opened at 2:1 is open"),
-        (b"<a>\n<b>", 2, 4, "the file ends, and <b> opened at 2:1 is left open"),
-        (b"<x:a xmlns:x='u'><b></x:a>", 1, 23, "<b> opened at 1:18 is left open: </a> comes first"),
+        (b"<a>\n<b>\n</a>", 3, 3, "<b> opened at 2:1 is not closed: </a> comes first"),
+        (b"<a>\n<b></bb></a>", 2, 6, "unexpected end tag </bb>: <b> opened at 2:1 is not closed"),
+        (b"<a>\n<b>", 2, 4, "the file ends, and <b> opened at 2:1 is not closed"),
+        (b"<x:a xmlns:x='u'><b></x:a>", 1, 23, "<b> opened at 1:18 is not closed: </a> comes first"),
     ],
 )
 def test_elements_left_open(data: bytes, line: int, column: int, message: str) -> None:
-    """Every way to leave an element open says which one it is and where it was opened."""
+    """Each error about an element that is not closed names it and the position of its start."""
     with pytest.raises(ConfigError) as caught:
         read_xml(data)
     (problem,) = caught.value.problems
@@ -84,16 +84,16 @@ def test_elements_left_open(data: bytes, line: int, column: int, message: str) -
         (b"<a>\xff</a>", "invalid token"),
         (b"<a>x & y</a>", "write & as &amp;"),
         (b"<a/><b/>", "junk after document element"),
-        (b"text", "syntax error"),
+        (b"text", "not XML: the text does not begin with an element"),
         (b"<!-- nothing -->", "no element found"),
-        (b"<?xml version='1.0' encoding='nonsense'?><a/>", "the encoding is not known"),
-        (b"<?xml version='1.0' encoding='gbk'?><a/>", "the encoding is not known"),
+        (b"<?xml version='1.0' encoding='nonsense'?><a/>", "unknown encoding"),
+        (b"<?xml version='1.0' encoding='gbk'?><a/>", "unknown encoding"),
         (b"<a b='1' b='2'/>", "duplicate attribute"),
         (b"<a" + b"<" * 100, "not well-formed"),
     ],
 )
 def test_refusals(data: bytes, message: str) -> None:
-    """Whatever is malformed or unsafe is one ConfigError that says so."""
+    """Malformed and unsafe documents are one ConfigError that names the fault."""
     with pytest.raises(ConfigError, match=message):
         read_xml(data)
 

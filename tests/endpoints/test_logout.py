@@ -30,6 +30,7 @@ class Site:
         self.ended: list[Subject] = []
         module = users(joe="R", ann="")
         module.logout = self._logout  # type: ignore[method-assign]
+        assert self.world.state is not None
         realm = self.world.realm(module, recycle=(self.world.state, [b"k" * 32]), reader=CredentialReader())
         protocols: frozenset[Protocol] = frozenset((protocol,) if protocol is not None else ("http", "websocket"))
         origins = OriginRules([CrossSite(frozenset((origin,)))] if origin else ())

@@ -15,6 +15,7 @@ from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
 from asgi_gateway.schemes import ApplicationTokenScheme
 from asgi_gateway.services.model import Service, Ticket
 from asgi_gateway.services.origins import CrossSite, OriginRules
+from asgi_gateway.websockets.live import LiveSocket
 from tests.gateways import CONNECT, Headers, Server, World, ask, basic, scope, service, users, wrapped
 from tests.helpers import context
 
@@ -35,7 +36,7 @@ class Setting:
         made = context(tmp_path, realm="tickets", clock=self.world.clock, state=self.world.state)
         module = TokenLoginModule(TokenOptions(keyFile="keys", audience="shop"), made.context)
         self.staff = users(joe="R", ann="")
-        more = {"recycle": (self.world.state, [b"s" * 32])} if recycle else {}
+        more: dict[str, Any] = {"recycle": (self.world.state, [b"s" * 32])} if recycle else {}
         staff = self.world.realm(self.staff, name="staff", authorization_timeout=60, session_timeout=600, **more)
         tickets = self.world.realm(
             module, name="tickets", schemes=[ApplicationTokenScheme()], reader=CredentialReader(query_parameters=["t"])
@@ -80,7 +81,8 @@ class Open:
     @property
     def header(self) -> str:
         """The name that the answer to the handshake tells."""
-        return dict(self.server.sent[0]["headers"])[b"gateway-socket"].decode()
+        name: bytes = dict(self.server.sent[0]["headers"])[b"gateway-socket"]
+        return name.decode()
 
     @property
     def live(self) -> Any:
@@ -260,9 +262,11 @@ async def test_what_a_ticket_opens_ends_with_its_login(setting: Setting) -> None
     ticket = await setting.ticket()
     opened = await setting.open("/live", query=f"t={ticket}".encode())
     (socket,) = {s for there in setting.gateway.sockets._by_key.values() for s in [there]}
-    kinds = {(each.kind, each.realm) for each in socket.revocation_keys}  # type: ignore[union-attr]
+    assert isinstance(socket, LiveSocket)
+    kinds = {(each.kind, each.realm) for each in socket.revocation_keys}
     assert kinds == {("user", "tickets"), ("user", "staff"), ("token", "")}
-    assert socket._session_end - socket.loop.time() == pytest.approx(600, abs=5)  # type: ignore[union-attr]
+    assert socket._session_end is not None
+    assert socket._session_end - socket.loop.time() == pytest.approx(600, abs=5)
     await opened.end()
 
 

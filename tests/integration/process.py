@@ -128,6 +128,7 @@ def running(
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
     timeout: float = 20.0,
+    pass_fds: Sequence[int] = (),
 ) -> Iterator[Process]:
     """Run a server in the foreground for as long as the ``with`` block lasts.
 
@@ -139,6 +140,7 @@ def running(
         env: variables added to this process's environment.
         cwd: its working directory.
         timeout: seconds until its port must answer.
+        pass_fds: file descriptors that it inherits.
 
     Raises:
         RuntimeError: it did not start.
@@ -153,6 +155,7 @@ def running(
             env={**os.environ, **(env or {})},
             cwd=cwd,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
     process = Process(name or Path(words[0]).name, popen, port, log)
     live.append(process)

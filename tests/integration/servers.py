@@ -74,7 +74,9 @@ def serve(
 
 def connect(server: Process, path: str, **options: Any) -> ClientConnection:
     """A WebSocket to a path of the server; ``options`` are those of ``websockets.sync.client.connect``."""
-    return connect_websocket(f"ws://{LOOPBACK}:{server.port}{path}", proxy=None, open_timeout=10, **options)
+    url = f"ws://{LOOPBACK}:{server.port}{path}"
+    found: ClientConnection = connect_websocket(url, proxy=None, open_timeout=10, **options)
+    return found
 
 
 def ask(server: Process, target: str, *headers: tuple[str, str]) -> tuple[int, bytes]:

@@ -206,7 +206,7 @@ def slapd(folder: Path, **kw: Any) -> Iterator[Slapd]:
         server.stop()
 
 
-def ldap_module(server: Slapd, *, clock: Clock | None = None, **options: Any) -> LdapLoginModule:
+def ldap_module(server: Slapd, clock: Clock | None = None, /, **options: Any) -> LdapLoginModule:
     """An ``ldap`` login module for a server; options by name, ``None`` leaves a default one out."""
     values = {"userProvider": server.url(), "userFilter": "(uid={USERNAME})", "caFile": str(server.ca)} | options
     given = LdapOptions.model_validate({name: value for name, value in values.items() if value is not None})

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import random
+import threading
+from collections.abc import Callable, Iterator
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
 import pytest
@@ -341,6 +345,65 @@ def test_credentials_in_a_socket_url(page: Page, server: Process) -> None:
     assert run(page, script) == [["open"], ["open"], [f"ws://alice:w%20rong@{address}"], f"ws://{address}"]
 
 
+class Origin:
+    """A server of another origin that answers pages of any, and keeps the headers of what is not a preflight."""
+
+    def __init__(self, reply: Callable[[Message], tuple[int, dict[str, str]]]) -> None:
+        origin = self
+        self.seen: list[Message] = []
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_OPTIONS(self) -> None:
+                self.answer(204, {"Access-Control-Allow-Headers": "authorization"})
+
+            def do_GET(self) -> None:
+                origin.seen.append(self.headers)
+                self.answer(*reply(self.headers))
+
+            def answer(self, status: int, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                cors = {"Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": "WWW-Authenticate"}
+                for name, value in {**headers, **cors, "Content-Length": "0"}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *args: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer((LOOPBACK, 0), Handler)
+        self.url = f"http://{LOOPBACK}:{self._server.server_port}/"
+        self._thread = threading.Thread(target=self._server.serve_forever)
+
+    def __enter__(self) -> Origin:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+def test_nothing_of_a_login_follows_a_redirect(page: Page) -> None:
+    """Neither asked nor remembered credentials reach another origin, and its 401 is not answered."""
+    challenge = {"WWW-Authenticate": "Basic realm=x", "Sec-Challenge-Identity": "opaque"}
+
+    def front(headers: Message) -> tuple[int, dict[str, str]]:
+        return (302, {"Location": elsewhere.url}) if "authorization" in headers else (401, challenge)
+
+    with Origin(lambda headers: (401, challenge)) as elsewhere, Origin(front) as server:
+        script = f"""
+        const challengeHandler = giving("wonderland", "wonderland");
+        const get = async () => (await client.fetch("{server.url}", {{ challengeHandler }})).status;
+        return [await get(), await get(), asked.length]"""
+        assert run(page, script) == [401, 401, 2]
+    assert ["authorization" in headers for headers in server.seen] == [False, True, False, True]
+    assert len(elsewhere.seen) == 2
+    for headers in elsewhere.seen:
+        assert "authorization" not in headers
+        assert "sec-challenge-identity" not in headers
+
+
 def test_a_refusal_in_words(page: Page) -> None:
     """Each code of a refusal has words for people, which the page can replace; an application's reason goes first."""
     script = """
@@ -503,27 +566,32 @@ def test_challenges_are_read_as_in_python(page: Page) -> None:
         "Basic\ta=b",
         "Application=x",
     ]
-    for line in lines:
+    good = [", ", ", ", " ", "Basic", "Application ", "Token ", "YII=", "a=b", 'realm="a, b"', "realm = x", '"x\\"y"']
+    pieces = [*good * 12, *'=,{\\"\t\x7fé']
+    choose = random.Random(7)
+    lines += ["".join(choose.choices(pieces, k=choose.randrange(1, 14))) for _ in range(5000)]
+    script = """lines => lines.map((line) => { try {
+        return client.parseChallenges(line).map((c) => [c.scheme, c.words, c.parameters, c.application]);
+    } catch (error) { if (error instanceof SyntaxError) return "refused"; throw error; } })"""
+    read = page.evaluate(script, lines)
+    refused = 0
+    for line, found in zip(lines, read, strict=True):
         try:
             expected: Any = [
                 [c.scheme, list(c.words), dict(c.parameters), c.application] for c in parse_challenges([line])
             ]
         except HeaderError:
-            expected = "refused"
-        script = """line => { try {
-            return client.parseChallenges(line).map((c) => [c.scheme, c.words, c.parameters, c.application]);
-        } catch (error) { if (error instanceof SyntaxError) return "refused"; throw error; } }"""
-        assert page.evaluate(script, line) == expected, line
+            expected, refused = "refused", refused + 1
+        assert found == expected, line
+    assert 1000 < refused < 4500
 
 
 def test_locations_match_as_in_python(page: Page) -> None:
     """The module's dispatch handler matches what the Python one does."""
-    from tests.client import test_dispatch
+    from tests.client.test_dispatch import test_locations_that_do_not_match, test_locations_that_match
 
-    marks = {
-        True: test_dispatch.test_locations_that_match.pytestmark[0].args[1],
-        False: test_dispatch.test_locations_that_do_not_match.pytestmark[0].args[1],
-    }
+    tests: dict[bool, Any] = {True: test_locations_that_match, False: test_locations_that_do_not_match}
+    marks = {expected: test.pytestmark[0].args[1] for expected, test in tests.items()}
     script = """([description, location]) => {
         const handler = new client.ChallengeHandler();
         return new client.DispatchChallengeHandler().register(description, handler).lookup(location).length === 1;

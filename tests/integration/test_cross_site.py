@@ -52,7 +52,8 @@ def test_cors_of_the_gateway(page: Page, server: Process) -> None:
     """With constraints the page reads answers and challenges, though the application has a CORS middleware, too."""
     assert fetch(page, server, "/gateway") == [200, "PUT of alice", None, None]
     status, _, _, challenge = fetch(page, server, "/gateway", authorization="Basic eDp5")
-    assert (status, challenge) == (401, 'Basic realm="demo"')
+    assert status == 401
+    assert challenge.startswith('Basic realm="demo"')
 
 
 @pytest.mark.parametrize("path", ["/application", "/listed"])

@@ -39,7 +39,7 @@ def log_in(page: Page, user: str = "joe", password: str = "welcome") -> None:
 
 
 def steps(page: Page) -> list[str]:
-    return page.locator("#exchange b").all_text_contents()
+    return list(page.locator("#exchange b").all_text_contents())
 
 
 def test_chat(page: Page, browser: Browser) -> None:

@@ -90,6 +90,9 @@ def test_java_cookie_request(server: Process) -> None:
     """The Java client's question for cookies gets 200 and an empty body."""
     answer = httpx.get(f"http://{LOOPBACK}:{server.port}/echo/;e/cookies?.krn=0.123&.kl=Y", trust_env=False)
     assert (answer.status_code, answer.content) == (200, b"")
+    assert answer.headers["content-length"] == "0"
+    assert "transfer-encoding" not in answer.headers
+    assert "set-cookie" not in answer.headers
 
 
 def handler(*passwords: str) -> BasicChallengeHandler:

@@ -64,8 +64,8 @@ async def test_principals(directory: Slapd) -> None:
         ("nobody", "x", "not exactly one entry"),
         ("*", "crypt-pw", "not exactly one entry"),
         ("crypt)(uid=*", "crypt-pw", "not exactly one entry"),
-        ("plain", "plain-pw", "cannot be used"),
-        ("odd", "abcdef", "cannot be used"),
+        ("plain", "plain-pw", "invalid stored password"),
+        ("odd", "abcdef", "invalid stored password"),
         ("nopw", "", "empty"),
         ("nopw", "x", "shows no userPassword"),
         ("crypt", "", "empty"),
@@ -100,7 +100,7 @@ async def test_hidden_hashes(directory: Slapd) -> None:
 async def test_unavailable_directory(directory: Slapd) -> None:
     """A directory that is down is no wrong password."""
     url = f"ldap://127.0.0.1:1/{USERS}"
-    with pytest.raises(LoginUnavailable, match="the address cannot be reached"):
+    with pytest.raises(LoginUnavailable, match="cannot connect"):
         await jndi(directory, **{"user.provider.url": url}).login(attempt("crypt", "crypt-pw"))
 
 
@@ -110,6 +110,103 @@ async def test_check(directory: Slapd) -> None:
     wrong = jndi(directory, **{"group.provider.url": directory.url(f"ou=nowhere,{BASE}")})
     (problem,) = await wrong.check()
     assert f"base DN 'ou=nowhere,{BASE}'" in problem
+
+
+USERS_AND_GROUPS = """
+dn: ou=mixed,{base}
+changetype: add
+objectClass: organizationalUnit
+ou: mixed
+
+dn: uid=dora,ou=mixed,{base}
+changetype: add
+objectClass: account
+objectClass: posixAccount
+uid: dora
+uid: Dorothy
+cn: dora
+uidNumber: 3000
+gidNumber: 1000
+homeDirectory: /home/dora
+userPassword: {{SSHA}}EOSYWoyVqat2N6vNmdlgS+lFaAVzYWx0c2FsdA==
+
+dn: cn=ADMINISTRATOR,ou=mixed,{base}
+changetype: add
+objectClass: account
+objectClass: posixAccount
+uid: mallory
+cn: ADMINISTRATOR
+uidNumber: 3001
+gidNumber: 1000
+homeDirectory: /home/mallory
+
+dn: cn=users,ou=mixed,{base}
+changetype: add
+objectClass: posixGroup
+cn: users
+cn: ADMINISTRATOR
+gidNumber: 1000
+
+dn: cn=writers,ou=mixed,{base}
+changetype: add
+objectClass: posixGroup
+cn: writers
+gidNumber: 1001
+memberUid: dora
+"""
+
+
+@pytest.mark.parametrize(
+    ("typed", "name", "groups"),
+    [
+        ("dora", "dora", {"users", "writers"}),
+        ("DORA", "dora", {"users", "writers"}),
+        (" dora ", "dora", {"users", "writers"}),
+        ("dorothy", "Dorothy", {"users"}),
+    ],
+)
+async def test_users_beside_groups(mixed: Slapd, typed: str, name: str, groups: set[str]) -> None:
+    """Other users of the primary group, and other names of a group, are no roles; the user is the entry's own uid."""
+    urls = dict.fromkeys(("user.provider.url", "group.provider.url"), mixed.url(f"ou=mixed,{BASE}"))
+    grant = await jndi(mixed, **urls).login(attempt(typed, "ssha-pw"))
+    assert grant is not None
+    assert grant.principals[0] == UserPrincipal(name)
+    assert Subject(grant.principals).roles == groups
+
+
+CHANGES = {
+    "nothing": ("", True),
+    "the password": ("replace: userPassword\nuserPassword: {SSHA}AAAAAAAAAAAAAAAAAAAAAAAAAABzYWx0\n", False),
+    "the primary group": ("replace: gidNumber\ngidNumber: 1001\n", False),
+    "expiry": ("add: objectClass\nobjectClass: shadowAccount\n-\nadd: shadowExpire\nshadowExpire: 0\n", False),
+    "another attribute": ("replace: gecos\ngecos: Re\n", True),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_recheck(mixed: Slapd, change: str) -> None:
+    """A login holds until its stored password, account or groups change."""
+    uid = "re" + change.replace(" ", "")
+    person = USERS_AND_GROUPS.format(base=BASE).split("\n\n")[1].replace("dora", uid).replace("Dorothy", f"{uid}2")
+    mixed.modify(person + "\n")
+    urls = dict.fromkeys(("user.provider.url", "group.provider.url"), mixed.url(f"ou=mixed,{BASE}"))
+    module = jndi(mixed, **urls)
+    grant = await module.login(attempt(uid.upper(), "ssha-pw"))
+    assert grant is not None
+    assert "SSHA" not in str(grant.recheck_data)
+    text, expected = CHANGES[change]
+    if text:
+        mixed.modify(f"dn: uid={uid},ou=mixed,{BASE}\nchangetype: modify\n{text}")
+    assert await module.recheck(Subject(grant.principals), grant.recheck_data) is expected
+    nobody = {"java.naming.security.principal": None, "java.naming.security.credentials": None}
+    assert await jndi(mixed, **urls, **nobody).recheck(Subject(), grant.recheck_data) is None
+
+
+@pytest.fixture(scope="module")
+def mixed(directory: Slapd) -> Slapd:
+    """The directory with users and groups side by side."""
+    directory.modify(USERS_AND_GROUPS.format(base=BASE))
+    return directory
 
 
 @pytest.mark.parametrize("option", ["user.provider.url", "group.provider.url"])

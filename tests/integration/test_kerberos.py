@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
@@ -205,12 +205,13 @@ def test_bad_tokens(server: Process, alice: str, kind: str) -> None:
     """A thousand bad tokens are refused, never with a 5xx, and leave the server's memory as it was."""
     good = base64.b64decode(Client(alice).token())
     dice = random.Random(kind)
-    bad = {
+    makers: dict[str, Callable[[], bytes]] = {
         "truncated": lambda: good[: dice.randrange(1, len(good) - 1)],
         "random": lambda: dice.randbytes(dice.randrange(1, 2000)),
         "ntlm": lambda: b"NTLMSSP\0" + dice.randbytes(40),
         "huge": lambda: good + dice.randbytes(dice.choice((45_000, 49_152))),
-    }[kind]
+    }
+    bad = makers[kind]
     with httpx.Client(base_url=f"http://{LOOPBACK}:{server.port}", trust_env=False) as client:
 
         def status() -> int:

@@ -126,7 +126,7 @@ def test_wss(server: Served) -> None:
 @pytest.mark.anyio
 async def test_nothing_checked_lets_nobody_in(tmp_path: Path) -> None:
     """A chain that checks nothing of the request stops the start; beside a module that does, it adds its principal."""
-    with pytest.raises(ConfigError, match="this chain lets anybody in"):
+    with pytest.raises(ConfigError, match="the chain grants access without authentication"):
         load_config(write_config(tmp_path, LOCAL))
     app = Starlette(
         routes=[Route("/", lambda request: PlainTextResponse(str([p.name for p in request.user.subject.principals])))]

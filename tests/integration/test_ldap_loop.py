@@ -9,7 +9,7 @@ import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import anyio
 import pytest
@@ -17,6 +17,7 @@ import pytest
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.modules.ldap import LdapLoginModule
 from tests.helpers import attempt
+from tests.integration.ber import BIND, SEARCH, done, entry, requests
 from tests.integration.neighbours import Neighbour, pump
 from tests.integration.process import LOOPBACK
 from tests.integration.slapd import BASE, PEOPLE, Slapd, directory, ldap_module
@@ -28,43 +29,6 @@ pytestmark = pytest.mark.anyio
 
 SHORT = {"com.sun.jndi.ldap.connect.timeout": 1000, "com.sun.jndi.ldap.read.timeout": 500}
 BACKENDS = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
-SEARCH, BIND = 0x63, 0x60
-
-
-def element(tag: int, *parts: bytes) -> bytes:
-    """One element of BER (X.690), with a long length as libldap writes it."""
-    content = b"".join(parts)
-    return bytes([tag, 0x84]) + len(content).to_bytes(4, "big") + content
-
-
-def message(number: bytes, operation: int, *parts: bytes) -> bytes:
-    """An LDAPMessage (RFC 4511 section 4.1.1)."""
-    return element(0x30, number, element(operation, *parts))
-
-
-def done(number: bytes, operation: int) -> bytes:
-    """A result that says success."""
-    return message(number, operation, b"\x0a\x01\x00\x04\x00\x04\x00")
-
-
-def entry(number: bytes, name: str) -> bytes:
-    """A search's entry without attributes."""
-    return message(number, 0x64, element(0x04, name.encode()), element(0x30))
-
-
-def requests(sock: socket.socket) -> Iterator[tuple[bytes, int, bytes]]:
-    """Each request's message number as it was sent, operation, and content."""
-    pending = b""
-    while data := sock.recv(65536):
-        pending += data
-        while len(pending) > 6:
-            start = 2 + (pending[1] & 0x7F if pending[1] & 0x80 else 0)
-            size = int.from_bytes(pending[2:start], "big") if start > 2 else pending[1]
-            if len(pending) < start + size:
-                break
-            content, pending = pending[start : start + size], pending[start + size :]
-            end = 2 + content[1]
-            yield content[:end], content[end], content[end:]
 
 
 Answer = Callable[[socket.socket, bytes], None]

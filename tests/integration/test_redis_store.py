@@ -21,11 +21,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from redis import asyncio as client
 
 from asgi_gateway.errors import StateFull, StateUnavailable
+from asgi_gateway.plugins.clock import SystemClock
 from asgi_gateway.plugins.state_store import ExpiringState, Partition, PositionLost
 from asgi_gateway.stores import redis as redis_store
 from asgi_gateway.stores.redis import RedisState
 from tests.integration.process import LOOPBACK, free_port, running
 from tests.integration.redis import RedisServer
+from tests.sessions.limits_contract import LimitsContract, LimitsSite
 from tests.stores.contract import LogContract, PartitionContract, StoreContract, model_test
 from tests.stores.listing_contract import ListingContract
 
@@ -105,6 +107,16 @@ class TestContract(StoreContract):
 
 class TestPartitions(PartitionContract):
     """The Redis store's partitions keep the contract."""
+
+
+@pytest.fixture
+async def limits(harness: RedisHarness) -> LimitsSite:
+    """A realm with sessions in an empty Redis store."""
+    return LimitsSite(harness.state, SystemClock())
+
+
+class TestLimits(LimitsContract):
+    """The Redis store keeps the limits of sessions."""
 
 
 @pytest.fixture
@@ -399,7 +411,14 @@ async def test_least_privilege(server: RedisServer) -> None:
     assert await state.put_if_absent("key", "value", 60) is None
     assert await state.put_if_absent("key", "other", 60) == "value"
     assert await state.extend("key", "value", 120) is True
-    assert await state.remove("key", "value") is True
+    assert await state.replace("key", "value", "new", 60) is True
+    assert await state.remove("key", "new") is True
+    part = RedisState(server.url.replace("//", "//gateway:pw@"), max_entries=2).partition(Partition.SESSIONS)
+    for number in range(4):
+        assert await part.put_if_absent(f"{number}", "value", 60) is None
+    assert await part.extend("3", "value", 120) is True
+    assert await part.remove("3", "value") is True
+    await part.close()
     position, _ = await state.follow(None, 0)
     await state.append("message")
     assert (await state.follow(position, 1))[1] == ["message"]

@@ -35,14 +35,8 @@ def _module(directory: Path, state: ExpiringState | None = None, **options: Any)
 
 
 def _token(made: Context, **changed: Any) -> str:
-    values: dict[str, Any] = {
-        "user": "joe",
-        "realm": "demo",
-        "now": made.clock.time(),
-        "life": 60,
-        "roles": ["A"],
-    } | changed
-    return TokenIssuer([KEY.encode()], "app").issue(**values)
+    values: dict[str, Any] = {"user": "joe", "realm": "demo", "now": made.clock.time(), "life": 60, "roles": ["A"]}
+    return TokenIssuer([KEY.encode()], "app").issue(**(values | changed))
 
 
 def _bearing(text: str, name: str | None = None) -> Attempt:

@@ -64,7 +64,8 @@ class Host:
         self.revocations = Revocations(self.state)
 
     def worker(self, realm: str = "demo", **changed: Any) -> Sessions[Session]:
-        settings = SessionSettings(**({"realm": realm, "life": 3600.0, "idle": 600.0, "keys": [KEY]} | changed))
+        values: dict[str, Any] = {"realm": realm, "life": 3600.0, "idle": 600.0, "keys": [KEY]}
+        settings = SessionSettings(**(values | changed))
         sessions: Sessions[Session] = Sessions(settings, self.state, self.clock, lambda session, left: session)
         self.revocations.subscribe(sessions.invalidate)
         return sessions
@@ -80,13 +81,13 @@ def _cookie(set_cookie: bytes, *more: str) -> bytes:
     return "; ".join([set_cookie.decode().split(";")[0], *more]).encode()
 
 
-async def _good(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> bool:
+async def _good(sessions: Sessions[Session], headers: bytes, *, secure: bool | None = False) -> bool:
     return (
         _recall(sessions, headers, secure=secure) is not None or await sessions.load(headers, secure=secure) is not None
     )
 
 
-def _recall(sessions: Sessions[Session], headers: bytes, *, secure: bool = False) -> Session | None:
+def _recall(sessions: Sessions[Session], headers: bytes, *, secure: bool | None = False) -> Session | None:
     return sessions.peek([(b"cookie", headers)], secure=secure)
 
 
@@ -378,3 +379,95 @@ async def test_doubled_lines(host: Host) -> None:
     assert worker.peek([cookie, (b"authorization", b"x"), (b"authorization", b"x")], secure=False) is None
     assert worker.peek([cookie, (b"cookie", b"a=1")], secure=False) is None
     assert worker.peek([], secure=False) is None
+
+
+BASE64 = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+
+
+@pytest.mark.parametrize("secure", [True, False])
+async def test_other_spellings_of_a_signature(host: Host, secure: bool) -> None:
+    """Only the signature's own characters are valid: none beside them, none in their place, none with equal bytes."""
+    sessions = host.worker()
+    name, _, value = _cookie(await sessions.begin(JOE, secure=secure)).decode().partition("=")
+    data, _, signature = value.rpartition(".")
+    assert await _good(host.worker(), f"{name}={value}".encode(), secure=secure)
+    spellings = {signature[:-1] + last for last in BASE64} - {signature}
+    spellings |= {signature + "=", signature + "==", signature + "A", "=" + signature, signature[:-1]}
+    for added in "!$%&'()*+,/:<>?@[]^`{|}~#":
+        spellings |= {signature[:20] + added + signature[20:], added + signature, signature + added}
+    spellings |= {signature.replace("-", "+").replace("_", "/"), signature.swapcase()} - {signature}
+    for spelling in spellings:
+        assert not await _good(host.worker(), f"{name}={data}.{spelling}".encode(), secure=secure), spelling
+    for other in (data + "=", "." + data, data + "!", data[:5] + "~" + data[5:]):
+        assert not await _good(host.worker(), f"{name}={other}.{signature}".encode(), secure=secure), other
+
+
+async def test_renamed_cookies(host: Host) -> None:
+    """A value that was set under one name is not valid under another: neither over TLS nor in another realm."""
+    sessions, other = host.worker(), host.worker("other")
+    set_by = {
+        name: _cookie(await made.begin(JOE, secure=secure)).decode().partition("=")[2]
+        for made, secure in ((sessions, True), (sessions, False), (other, True), (other, False))
+        for name in [made._tls.name if secure else made._plain.name]
+    }
+    assert len(set_by) == 4
+    for given, value in set_by.items():
+        for name in set_by:
+            for made in (sessions, other):
+                for secure in (True, False, None):
+                    shown = f"{name}={value}".encode()
+                    expected = [each.name for each in made._candidates(secure)]
+                    assert await _good(made, shown, secure=secure) is (given == name and name in expected)
+
+
+async def test_scheme_is_unknown(host: Host) -> None:
+    """Where the server does not say whether it is TLS, either cookie is valid, the one for TLS before the other."""
+    sessions = host.worker()
+    ann = Subject((UserPrincipal("ann"),))
+    over_tls, plain = [_cookie(await sessions.begin(who, secure=s)) for who, s in ((JOE, True), (ann, False))]
+    for shown, user in ((over_tls, "joe"), (plain, "ann"), (over_tls + b"; " + plain, "joe"), (b"a=1", None)):
+        for worker in (sessions, host.worker()):
+            for _ in range(2):
+                session = await worker.load(shown, secure=None)
+                assert (None if session is None else session.subject.name) == user
+            found = await worker.lookup(shown, secure=None)
+            assert (None if found is None else found.subject.name) == user
+    broken = over_tls[:-1] + (b"A" if over_tls[-1:] != b"A" else b"B")
+    session = await sessions.load(broken + b"; " + plain, secure=None)
+    assert session is not None
+    assert session.subject.name == "ann"
+    begun = (await sessions.begin(JOE, secure=None)).decode()
+    assert begun.startswith("__Host-")
+    assert "; Secure" in begun
+    assert sessions.end_cookie(secure=None).startswith(b"__Host-")
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"gateway": "/srv/a/gateway.yaml"}, {"gateway": "sqlite /srv/state.db "}, {"cookie": "shop"}, {"cookie": "A_1-b"}],
+)
+async def test_several_gateways_on_one_host(host: Host, settings: dict[str, str]) -> None:
+    """Gateways with other names for their cookies do not log each other out, and do not take each other's cookies."""
+    one, same, other = host.worker(**settings), host.worker(**settings), host.worker()
+    cookies = [_cookie(await each.begin(JOE, secure=True)) for each in (one, other)]
+    names = [cookie.partition(b"=")[0] for cookie in cookies]
+    assert len(set(names)) == 2
+    jar = b"; ".join(cookies)
+    for worker in (one, same, other):
+        assert await _good(worker, jar, secure=True)
+    assert not await _good(other, cookies[0], secure=True)
+    assert not await _good(same, cookies[1], secure=True)
+
+
+async def test_realms_of_one_gateway_have_names_of_their_own(host: Host) -> None:
+    """Whatever the cookies are called, each realm has its own."""
+    for settings in ({}, {"cookie": "shop"}, {"gateway": "g"}):
+        names = {(await host.worker(realm, **settings).begin(JOE, secure=True)).partition(b"=")[0] for realm in "ab"}
+        assert len(names) == 2
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a=b", "a;b", "ä", "x" * 65, "a\n", "__Host-a;"])
+async def test_bad_names(host: Host, name: str) -> None:
+    """A name that no cookie can have is an error."""
+    with pytest.raises(ValueError, match="name of a session cookie"):
+        host.worker(cookie=name)

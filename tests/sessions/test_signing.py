@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import string
 from pathlib import Path
 
 import pytest
@@ -100,3 +101,14 @@ def test_no_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         load_keys()
     with pytest.raises(ConfigError, match="either"):
         load_keys(tmp_path / "short", "KEYS")
+
+
+def test_only_the_signed_spelling_is_read() -> None:
+    """A text with another spelling of the same signature is not read, whatever it is for."""
+    for purpose in ("token", "session.demo"):
+        signer = Signer([b"k" * 32], purpose)
+        text = signer.sign({"a": 1})
+        assert signer.read(text) == {"a": 1}
+        spellings = [text[:-1] + last for last in string.ascii_letters + string.digits + "-_" if last != text[-1]]
+        spellings += [text + "=", text + "\n", text + " ", text[:-5] + "!" + text[-5:], text[:-5] + "*" + text[-5:]]
+        assert [signer.read(each) for each in spellings] == [None] * len(spellings)

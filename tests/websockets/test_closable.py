@@ -10,24 +10,24 @@ from typing import Any
 import pytest
 
 from asgi_gateway.websockets.closable import ClosableWebSocket, ConnectionEnded
+from tests.gateways import Server
 
 pytestmark = pytest.mark.anyio
 
 
-class Wire:
-    """A server's side: messages in a queue, what was sent in a list."""
+class Wire(Server):
+    """A server that refuses some codes."""
 
     def __init__(self, *refused: int) -> None:
-        self.queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
-        self.sent: list[dict[str, Any]] = []
+        super().__init__()
         self.refused = refused
-        self.lifetime = ClosableWebSocket(self.queue.get, self.send)
+        self.lifetime = ClosableWebSocket(self.receive, self.send)
 
     async def send(self, message: Any) -> None:
         await asyncio.sleep(0)
         if message.get("code") in self.refused:
             raise ValueError("no such code here")
-        self.sent.append(message)
+        await super().send(message)
 
 
 ENDED = {"type": "websocket.disconnect", "code": 1008, "reason": "over"}
@@ -37,7 +37,7 @@ CLOSE = {"type": "websocket.close", "code": 1008, "reason": "over"}
 async def test_messages_pass() -> None:
     """Until the end, messages pass both ways as they are."""
     wire = Wire()
-    await wire.queue.put({"type": "websocket.receive", "text": "x"})
+    wire.say({"type": "websocket.receive", "text": "x"})
     assert await wire.lifetime.receive() == {"type": "websocket.receive", "text": "x"}
     await wire.lifetime.send({"type": "websocket.send", "text": "y"})
     assert wire.sent == [{"type": "websocket.send", "text": "y"}]
@@ -94,7 +94,7 @@ async def test_a_message_at_the_very_end() -> None:
     wire = Wire()
     waiting = asyncio.create_task(wire.lifetime.receive())
     await asyncio.sleep(0)
-    wire.queue.put_nowait({"type": "websocket.receive", "text": "late"})
+    wire.say({"type": "websocket.receive", "text": "late"})
     wire.lifetime.end("over")
     assert await waiting == ENDED
 

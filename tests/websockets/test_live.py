@@ -14,6 +14,7 @@ from asgi_gateway.errors import StateUnavailable
 from asgi_gateway.model import RevocationKey
 from asgi_gateway.websockets.closable import ConnectionEnded
 from asgi_gateway.websockets.live import CloseReason, LiveSocket, LiveSockets, SocketOwner, SocketRenewal
+from tests.gateways import Server
 
 pytestmark = pytest.mark.anyio
 
@@ -57,22 +58,15 @@ async def never(socket: LiveSocket) -> float:
     return 0.0
 
 
-class Wire:
-    """A socket and what the server was told."""
+class Wire(Server):
+    """A socket and what its server was told."""
 
     def __init__(
         self, *revocation_keys: RevocationKey, name: str = "", headers: Any = (), ask: Ask | None = None
     ) -> None:
-        self.sent: list[dict[str, Any]] = []
+        super().__init__()
         renewal = SocketRenewal(name, ask or never) if name or ask else None
         self.socket = LiveSocket(self.receive, self.send, OWNER, revocation_keys, headers, renewal)
-
-    async def receive(self) -> dict[str, Any]:
-        await asyncio.Event().wait()
-        raise AssertionError
-
-    async def send(self, message: Any) -> None:
-        self.sent.append(message)
 
     @property
     def closed(self) -> tuple[int, str] | None:

@@ -613,7 +613,7 @@ export function connect(url, options) {
   return new GatewaySocket(url, options);
 }
 
-/** A timer that runs only while the network is waited for, and stands still while a person is asked. */
+/** A timer that runs only while the client waits for the network, and not while a person is asked. */
 class Timer {
   #remaining;
   #since = 0;

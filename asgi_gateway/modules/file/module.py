@@ -136,6 +136,9 @@ class FileLoginModule(PasswordLoginModule):
             return False
         return hmac.compare_digest(seen.encode(), digest.encode()) or await self._was_rehashed(seen, digest)
 
+    def granted_roles(self) -> frozenset[str]:
+        return frozenset(role for user in self._users.value.by_name.values() for role in user.roles)
+
     def reload(self) -> bool:
         """Read the files again if they changed. Blocks; may be called from any thread.
 

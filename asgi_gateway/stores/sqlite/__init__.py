@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import os
 import sqlite3
 import time
 from contextlib import suppress
@@ -184,6 +185,22 @@ class SqliteState(StateStore, MessageLog, Listing):
 
     async def close(self) -> None:
         await self._database.close()
+
+    def exists(self) -> bool:
+        return self._path.exists()
+
+    def problems(self) -> list[str]:
+        directory = self._path.parent
+        if not directory.is_dir():
+            return [f"{self._path}: the directory does not exist"]
+        if self._path.exists() and not self._path.is_file():
+            return [f"{self._path}: not a regular file"]
+        found = []
+        if not os.access(directory, os.W_OK | os.X_OK):
+            found.append(f"{self._path}: no permission to write into the directory")
+        if self._path.exists() and not os.access(self._path, os.R_OK | os.W_OK):
+            found.append(f"{self._path}: no permission to read and write the file")
+        return found
 
     async def put_if_absent(self, key: str, value: str, ttl: float) -> str | None:
         check_ttl(ttl)

@@ -8,4 +8,5 @@ from asgi_gateway import GatewayMiddleware
 from tests.integration.apps import CONFIG
 from tests.integration.apps.quart_app import quart
 
+app: Any = quart  # Quart calls its own class an ASGI application of another type
 app.asgi_app = GatewayMiddleware(app.asgi_app, CONFIG)

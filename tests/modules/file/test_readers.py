@@ -197,7 +197,7 @@ XML_MISTAKES = {
     "<jaas-config>x<user><name>a</name><password>b</password></user></jaas-config>": "text between",
     "<jaas-config><user><name>a</name><password>b<i/></password></user></jaas-config>": "holds text only",
     "<users/>": "<users> is not the root of a users file",
-    "<jaas-config><user></jaas-config>": "<user> opened at 1:14 is left open",
+    "<jaas-config><user></jaas-config>": "<user> opened at 1:14 is not closed",
     "<!DOCTYPE x><jaas-config/>": "DOCTYPE",
 }
 

@@ -38,8 +38,8 @@ def key_set(*keys: dict[str, Any]) -> str:
 def token(key: Any = RSA, algorithm: str = "RS256", kid: str | None = None, **changed: Any) -> str:
     """A signed token; a claim that is None is left out."""
     claims = {name: value for name, value in {**CLAIMS, **changed}.items() if value is not None}
-    text: str = jwt.encode(claims, key, algorithm, headers={"kid": kid} if kid else None)
-    return text
+    encoded: str = jwt.encode(claims, key, algorithm, headers={"kid": kid} if kid else None)
+    return encoded
 
 
 class KeyServer:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import string
 import sys
 from pathlib import Path
 from typing import Any
@@ -273,8 +274,9 @@ async def test_user_claim(tmp_path: Path) -> None:
 
 async def test_critical_extensions(tmp_path: Path) -> None:
     """A token that demands extensions is refused."""
-    crits: tuple[dict[str, Any], ...] = ({"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"]})
-    for more in (*crits, {"crit": ["b64"], "b64": True}):
+    demanding: list[dict[str, Any]]
+    demanding = [{"crit": ["exp"], "exp": 1}, {"crit": []}, {"crit": ["b64"]}, {"crit": ["b64"], "b64": True}]
+    for more in demanding:
         headers: dict[str, Any] = {"kid": "one", **more}
         await _refused(_module(tmp_path), jwt.PyJWS().encode(b"{}", RSA, "RS256", headers=headers))
 
@@ -382,3 +384,21 @@ async def test_bad_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(ConfigError, match="pip install"):
         JwtLoginModule(JwtOptions(**BASICS, jwksUrl="https://issuer/"), made)
+
+
+async def test_other_spellings(tmp_path: Path) -> None:
+    """A token has one spelling: other characters beside its parts, or for the same bytes, are refused."""
+    module = _module(tmp_path)
+    good = token(kid="one")
+    assert await module.login(_bearing(good))
+    header, payload, signature = good.split(".")
+    alphabet = string.ascii_letters + string.digits + "-_"
+    spellings = [good[:-1] + last for last in alphabet if last != good[-1]]
+    for added in "=!+/ \n\t~*":
+        spellings += [
+            f"{header}.{payload}.{signature}{added}",
+            f"{header}.{payload}.{signature[:9]}{added}{signature[9:]}",
+        ]
+        spellings += [f"{header}{added}.{payload}.{signature}", f"{header}.{added}{payload}.{signature}"]
+    for spelling in spellings:
+        await _refused(module, spelling)

@@ -14,11 +14,13 @@ from typing import Any
 import gssapi
 from gssapi.raw import accept_sec_context, display_name, krb5_export_lucid_sec_context
 from gssapi.raw.ext_rfc4178 import set_neg_mechs
+from gssapi.raw.ext_rfc6680 import get_name_attribute
 
 from asgi_gateway.errors import ConfigError, LoginFailed
 from asgi_gateway.modules.kerberos.library import libkrb5
 from asgi_gateway.modules.kerberos.library.errors import explain
 from asgi_gateway.modules.kerberos.library.keytab import Keytab
+from asgi_gateway.modules.kerberos.library.pac import LOGON_INFO, account_name
 
 __all__ = ["KRB5", "SPNEGO", "AcceptedClient", "Acceptor", "GssHandshake"]
 
@@ -33,7 +35,7 @@ class AcceptedClient:
     """A client whose ticket was accepted.
 
     Args:
-        principal: ``name@REALM``.
+        principal: ``name@REALM``; in Active Directory with the account's name as the directory writes it.
         flags: the protections that both sides agreed on (``gssapi.RequirementFlag``).
         fingerprint: identifies the token; every use of one token has the same.
         delegated: the client's credentials (``gssapi.Credentials``) if they were delegated, else None.
@@ -155,13 +157,25 @@ class GssHandshake:
         if result is None or not self.complete or result.mech != KRB5:
             raise LoginFailed("the client did not authenticate with Kerberos")
         try:
-            principal = display_name(result.initiator_name, False).name.decode("utf-8")
+            principal = _principal(result.initiator_name)
             fingerprint = _fingerprint(result.context, principal)
             delegated = result.delegated_creds if with_delegated else None
             credentials = None if delegated is None else gssapi.Credentials(base=delegated)
-        except (gssapi.exceptions.GSSError, UnicodeDecodeError) as error:
+        except (gssapi.exceptions.GSSError, ValueError) as error:
             raise LoginFailed(f"cannot read the client's name from the ticket: {error}") from None
         return AcceptedClient(principal=principal, flags=result.flags, fingerprint=fingerprint, delegated=credentials)
+
+
+def _principal(name: Any) -> str:
+    """Return a client's principal; in Active Directory with the account's name as the directory writes it."""
+    principal: str = display_name(name, False).name.decode("utf-8")
+    try:
+        logon_info = get_name_attribute(name, LOGON_INFO)
+    except gssapi.exceptions.OperationUnavailableError:  # the ticket has no PAC
+        return principal
+    if not logon_info.authenticated:  # a client can add a PAC of its own, without the KDC's signature
+        return principal
+    return f"{account_name(logon_info.values[0])}@{principal.rpartition('@')[2]}"
 
 
 def _fingerprint(context: Any, principal: str) -> str:

@@ -1,47 +1,58 @@
-"""When a login with a directory must have ended."""
+"""Limit the time and the threads of one login with a directory."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import anyio
+import anyio.to_thread
 
-from asgi_gateway.modules.ldap.client.errors import OutOfTime
+from asgi_gateway.modules.ldap.client.errors import DeadlineExceeded
 
-__all__ = ["Deadline"]
+__all__ = ["Deadline", "RunBlocking"]
 
-T = TypeVar("T")
+RunBlocking = Callable[..., Awaitable[Any]]
+"""Runs a function with arguments in a thread and returns its result."""
 
-_OUT_OF_TIME = "the login's time is used up"
+_EXCEEDED = "the login took longer than both timeouts of the directory together"
 
 
 class Deadline:
-    """When a login must have ended. Real time, like the timeouts of sockets, not the injected clock."""
+    """The end of one login's time, and the threads that its blocking calls run in.
 
-    __slots__ = ("_end",)
+    Real time counts, as for the timeouts of sockets, not the injected clock.
 
-    def __init__(self, seconds: float) -> None:
+    Args:
+        seconds: the time from now.
+        run_blocking: runs blocking functions in the gateway's threads.
+    """
+
+    __slots__ = ("_end", "_run_blocking")
+
+    def __init__(self, seconds: float, run_blocking: RunBlocking = anyio.to_thread.run_sync) -> None:
         self._end = time.monotonic() + seconds
+        self._run_blocking = run_blocking
 
     def left(self, most: float) -> float:
-        """Seconds until then, at most so many.
+        """Return the seconds until the end, but no more than ``most``.
 
         Raises:
-            OutOfTime: none are left.
+            DeadlineExceeded: none are left.
         """
         seconds = self._end - time.monotonic()
         if seconds <= 0:
-            raise OutOfTime(_OUT_OF_TIME)
+            raise DeadlineExceeded(_EXCEEDED)
         return min(seconds, most)
 
-    async def limit(self, work: Awaitable[T]) -> T:
-        """Wait for something that has no limit of its own.
+    async def run_in_thread(self, function: Callable[..., Any], *args: Any) -> Any:
+        """Run a blocking function in a thread, and stop waiting for it at the end.
 
         Raises:
-            OutOfTime: it took too long.
+            DeadlineExceeded: it took too long.
+            Exception: what the function raises.
         """
         with anyio.move_on_after(self._end - time.monotonic()):
-            return await work
-        raise OutOfTime(_OUT_OF_TIME)
+            return await self._run_blocking(function, *args)
+        raise DeadlineExceeded(_EXCEEDED)

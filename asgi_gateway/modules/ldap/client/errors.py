@@ -1,37 +1,45 @@
-"""What can go wrong with a directory, told apart by what it says about the server and about the user."""
+"""Define what can fail with a directory, by what it says about the server and about the user."""
 
 from __future__ import annotations
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 
-__all__ = ["DirectoryTimeout", "NotThere", "OutOfTime", "Referred", "Refused", "ServerLost", "TooMany"]
+__all__ = [
+    "BindRefused",
+    "DeadlineExceeded",
+    "DirectoryTimeout",
+    "NoSuchBase",
+    "Referral",
+    "ServerUnreachable",
+    "TooManyEntries",
+]
 
 
-class ServerLost(LoginUnavailable):
-    """The server cannot be asked: unreachable, too slow, busy, or gone in mid-answer. Another one may do better."""
+class ServerUnreachable(LoginUnavailable):
+    """The server is unreachable, too slow, busy, or ended the connection. Another server may answer."""
 
 
-class DirectoryTimeout(ServerLost):
-    """The server did not answer in time. Asking it again would only take as long again."""
+class DirectoryTimeout(ServerUnreachable):
+    """The server did not answer in time. The same request is not sent to it again."""
 
 
-class OutOfTime(LoginUnavailable):
-    """The login's time is used up, which says nothing about the server at hand."""
+class DeadlineExceeded(LoginUnavailable):
+    """The login's time is used up, which says nothing about the server."""
 
 
-class NotThere(LoginUnavailable):
-    """What a search begins at is not there, or must not be seen."""
+class NoSuchBase(LoginUnavailable):
+    """The base of a search does not exist, or may not be read."""
 
 
-class Refused(LoginFailed):
+class BindRefused(LoginFailed):
     """The server refused a bind."""
 
 
-class TooMany(LoginFailed):
-    """More entries than were asked for."""
+class TooManyEntries(LoginFailed):
+    """A search found more entries than its limit."""
 
 
-class Referred(LoginUnavailable):
+class Referral(LoginUnavailable):
     """The server does not hold the entry and names others that may.
 
     Args:

@@ -1,4 +1,4 @@
-"""What a client typed, made safe to stand in a search filter or in a distinguished name."""
+"""Escape what a client typed for a search filter or a distinguished name."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PLACEHOLDER = re.compile(r"\{([A-Za-z]+)\}")
 
 
 def escape_filter(value: str) -> str:
-    """A value as it stands in a search filter (RFC 4515 section 3)."""
+    """Return a value escaped for a search filter (RFC 4515 section 3)."""
     return _FILTER_SPECIAL.sub(lambda match: f"\\{ord(match[0]):02x}", value)
 
 
 def escape_dn(value: str) -> str:
-    """An attribute value as it stands in a distinguished name (RFC 4514 section 2.4)."""
+    """Return an attribute value escaped for a distinguished name (RFC 4514 section 2.4)."""
     escaped = _DN_SPECIAL.sub(r"\\\g<0>", value).replace("\0", r"\00")
     if escaped.startswith(("#", " ")):
         escaped = "\\" + escaped
@@ -42,17 +42,17 @@ def check_name(name: str) -> None:
 
 
 def check_password(password: str) -> None:
-    """Refuse, without a bind, what no password can be. An empty one would make the bind an anonymous one.
+    """Check, without a bind, that a text can be a password. An empty one would make the bind anonymous.
 
     Raises:
-        LoginFailed: it is empty, too long, no Unicode text, or holds a NUL.
+        LoginFailed: it is empty, too long, not Unicode text, or has a NUL.
     """
     try:
         size = len(password.encode())
     except UnicodeEncodeError:
-        raise LoginFailed("the password is no Unicode text") from None
+        raise LoginFailed("the password is not Unicode text") from None
     if not 0 < size <= MAX_PASSWORD_BYTES or "\0" in password:
-        raise LoginFailed("the password is empty, too long, or holds a NUL")
+        raise LoginFailed("the password is empty, too long, or has a NUL")
 
 
 class Template:
@@ -60,11 +60,11 @@ class Template:
 
     Args:
         text: the text.
-        known: the placeholders it may have.
-        escape: how values are escaped.
+        known: the placeholders that it may have.
+        escape: escapes a value.
 
     Raises:
-        ValueError: it has another placeholder.
+        ValueError: it has an unknown placeholder.
     """
 
     def __init__(self, text: str, known: Iterable[str], escape: Callable[[str], str]) -> None:
@@ -75,10 +75,10 @@ class Template:
         allowed = sorted(known)
         if unknown := sorted(self.names.difference(allowed)):
             choices = ", ".join(f"{{{name}}}" for name in allowed)
-            raise ValueError(f"{{{unknown[0]}}} is not known here; what can be filled in is {choices}")
+            raise ValueError(f"unknown placeholder {{{unknown[0]}}}; write one of {choices}")
 
     def fill(self, values: Mapping[str, str]) -> str:
-        """The text with every placeholder replaced by its value, escaped; a value is never looked into again."""
+        """Return the text with every placeholder replaced by its escaped value; placeholders in values stay."""
         parts = self._parts.copy()
         for index in range(1, len(parts), 2):
             parts[index] = self._escape(values[parts[index]])

@@ -1,146 +1,178 @@
-"""Roles from the groups of a directory, which the JDK's LdapLoginModule leaves to others."""
+"""Find a user's groups and the roles that they give. The JDK's LdapLoginModule has no groups."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from asgi_gateway.errors import LoginUnavailable
-from asgi_gateway.modules.ldap.client import imports as library
-from asgi_gateway.modules.ldap.client.connection import Entry
-from asgi_gateway.modules.ldap.client.errors import TooMany
+from asgi_gateway.modules.ldap.client.entries import Entry, Search, SearchRequest
+from asgi_gateway.modules.ldap.client.errors import TooManyEntries
 from asgi_gateway.modules.ldap.client.escaping import Template, escape_filter
+from asgi_gateway.modules.ldap.client.names import canonical_attribute, canonical_dn, is_below, prepared, rdn_values
 
-__all__ = ["IN_CHAIN", "MAX_GROUPS", "GroupRules", "GroupSearch", "in_chain_filter", "normal_dn", "parse_mapping"]
+__all__ = ["IN_CHAIN", "MAX_GROUPS", "Group", "GroupRules", "in_chain_filter"]
 
 IN_CHAIN = "1.2.840.113556.1.4.1941"
 """Active Directory's matching rule that follows nested groups on the server (LDAP_MATCHING_RULE_IN_CHAIN)."""
 
 MAX_GROUPS = 1000
-"""More groups than this are no user's, and an answer that large is refused rather than cut."""
+"""The most groups that searches may find for one user; a larger answer is refused and never cut."""
 
-_AT_ONCE = 50
-
-GroupSearch = Callable[[str, str, tuple[str, ...], int], Awaitable[list[Entry]]]
-"""Searches the subtree of a base with a filter, for attributes, and for at most so many entries."""
+_FILTERS_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
-class GroupRules:
-    """How groups are found, and what roles they give.
+class Group:
+    """A group of a user.
 
     Args:
-        base: DN below which groups are searched; None: none are.
+        dn: its DN as the directory writes it.
+        names: its values of the role attribute.
+    """
+
+    dn: str
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GroupRules:
+    """How groups are found, and which roles they give.
+
+    Args:
+        base: DN below which groups are searched; None searches none.
         filter: what a group of the user matches; with ``{USERDN}``, ``{USERNAME}`` and ``{REALM}``.
         role_attribute: the attribute of a group that names the role.
         member_of: the attribute of the user's entry that lists the DNs of groups, or None.
-        depth: how many levels of groups within groups are followed; 0: none.
-        prefix: put before each role's name.
-        mapping: roles by a group's name in lower case; None: a group is a role of its own name.
+        member_of_bases: DNs below which the groups of ``member_of`` count; none means everywhere.
+        depth: how many levels of groups within groups are followed.
+        prefix: put before the name of each role.
+        mapping: roles by a group's prepared name; None makes each group a role of its own name.
+        mapping_by_dn: roles by a group's canonical DN.
     """
 
     base: str | None
     filter: Template
     role_attribute: str
     member_of: str | None
-    depth: int
-    prefix: str
-    mapping: Mapping[str, tuple[str, ...]] | None
+    member_of_bases: tuple[str, ...] = ()
+    depth: int = 0
+    prefix: str = ""
+    mapping: Mapping[str, tuple[str, ...]] | None = None
+    mapping_by_dn: Mapping[str, tuple[str, ...]] | None = None
 
     @property
     def none(self) -> bool:
-        """Whether nobody has groups."""
+        """Whether no groups are looked for."""
         return self.base is None and self.member_of is None
 
-    async def names(self, search: GroupSearch, values: Mapping[str, str], entry: Entry | None) -> list[str]:
-        """The names of a user's groups, each once. At most one search unless nested groups are followed.
+    async def find(self, search: Search, values: Mapping[str, str], entry: Entry | None) -> list[Group]:
+        """Return a user's groups, each once. At most one search unless nested groups are followed.
 
         Args:
             search: searches the directory.
-            values: what the filter's placeholders stand for.
+            values: the values of the filter's placeholders.
             entry: the user's entry, for ``member_of``.
 
         Raises:
-            LoginUnavailable: more groups than MAX_GROUPS, or the directory cannot be asked.
+            LoginUnavailable: more groups than MAX_GROUPS, a group or its name cannot be read, or the directory cannot
+                be asked.
         """
-        found = {normal_dn(dn): _first_value(dn) for dn in self._listed(entry)}
+        found = {canonical_dn(group.dn): group for group in self._listed(entry)}
         if self.base is not None:
-            level = await self._search(search, self.filter.fill(values), found)
-            frontier = [*found] if self.depth else level
+            new = await self._search(search, self.filter.fill(values), found)
+            frontier = list(found.values()) if self.depth else new
             for _ in range(self.depth):
                 if not frontier:
                     break
                 frontier = await self._containing(search, frontier, values, found)
-        return list(dict.fromkeys(name for name in found.values() if name))
+        return list(found.values())
 
-    def roles(self, groups: Iterable[str]) -> list[str]:
-        """The roles that groups give. With a mapping, a group that is not in it gives none."""
+    def roles(self, groups: Iterable[Group]) -> list[str]:
+        """Return the roles that groups give, each once. With a mapping, a group that is not in it gives none."""
         if self.mapping is None:
-            return [self.prefix + group for group in groups]
-        return list(dict.fromkeys(role for group in groups for role in self.mapping.get(group.lower(), ())))
+            return list(dict.fromkeys(self.prefix + name for group in groups for name in group.names))
+        by_dn = self.mapping_by_dn
+        roles: list[str] = []
+        for group in groups:
+            if by_dn:
+                roles += by_dn.get(canonical_dn(group.dn), ())
+            for name in group.names:
+                roles += self.mapping.get(prepared(name), ())
+        return list(dict.fromkeys(roles))
 
-    def _listed(self, entry: Entry | None) -> list[str]:
+    def _listed(self, entry: Entry | None) -> list[Group]:
         if entry is None or self.member_of is None:
             return []
-        is_dn = library.load().dn.is_dn
-        return [dn for dn in entry.texts(self.member_of) if is_dn(dn)]
+        groups = []
+        for value in entry.values(self.member_of):
+            try:
+                dn = value.decode()
+                inside = not self.member_of_bases or any(is_below(dn, base) for base in self.member_of_bases)
+                if inside:
+                    groups.append(Group(dn, (self._name_in_dn(dn),)))
+            except ValueError:  # UnicodeDecodeError is one
+                raise LoginUnavailable(f"{self.member_of} of {entry.dn} has a value that is not a DN") from None
+        return groups
+
+    def _name_in_dn(self, dn: str) -> str:
+        """Return the name of a group by its DN: the role attribute's value in its first part, else the first value."""
+        parts = rdn_values(dn)
+        wanted = canonical_attribute(self.role_attribute)
+        names = [value for attribute, value in parts if canonical_attribute(attribute) == wanted]
+        name = next(iter([*names, *(value for _, value in parts)]), "")
+        if not name:
+            raise ValueError(f"{dn!r} has no name in its first part")
+        return name
 
     async def _containing(
-        self, search: GroupSearch, groups: list[str], values: Mapping[str, str], found: dict[str, str]
-    ) -> list[str]:
-        """The groups, not found yet, that have one of these groups as a member."""
-        new: list[str] = []
-        for start in range(0, len(groups), _AT_ONCE):
-            filters = [self.filter.fill({**values, "USERDN": dn}) for dn in groups[start : start + _AT_ONCE]]
+        self, search: Search, groups: list[Group], values: Mapping[str, str], found: dict[str, Group]
+    ) -> list[Group]:
+        """Return the groups, not found yet, that have one of these groups as a member."""
+        new: list[Group] = []
+        for start in range(0, len(groups), _FILTERS_AT_ONCE):
+            some = groups[start : start + _FILTERS_AT_ONCE]
+            filters = [self.filter.fill({**values, "USERDN": group.dn}) for group in some]
             new += await self._search(search, f"(|{''.join(filters)})", found)
         return new
 
-    async def _search(self, search: GroupSearch, filter_text: str, found: dict[str, str]) -> list[str]:
-        """Add what a filter finds; returns the DNs that are new. Knowing them is what ends loops."""
-        assert self.base is not None
+    async def _search(self, search: Search, filter_text: str, found: dict[str, Group]) -> list[Group]:
+        """Add what a filter finds, and return the groups that are new. Following new ones only ends loops."""
+        if self.base is None:
+            return []
+        request = SearchRequest(base=self.base, filter=filter_text, attributes=(self.role_attribute,), limit=MAX_GROUPS)
         try:
-            entries = await search(self.base, filter_text, (self.role_attribute,), MAX_GROUPS)
-        except TooMany as error:
+            entries = await search(request)
+        except TooManyEntries as error:
             raise LoginUnavailable(f"too many groups: {error}") from None
         new = []
         for entry in entries:
-            dn = normal_dn(entry.dn)
+            dn, group = canonical_dn(entry.dn), Group(entry.dn, self._names(entry))
             if dn not in found:
-                new.append(dn)
-            found[dn] = entry.text(self.role_attribute) or ""
-        if len(found) > MAX_GROUPS:
+                new.append(group)
+            found[dn] = group
+        if len(new) > MAX_GROUPS:
             raise LoginUnavailable(f"more than {MAX_GROUPS} groups")
         return new
 
+    def _names(self, entry: Entry) -> tuple[str, ...]:
+        """Return the role attribute's values: the one in the RDN if the attribute is there, else all.
 
-def normal_dn(dn: str) -> str:
-    """A DN as it can be compared: without regard to case and to spaces around separators."""
-    ldap = library.load()
-    return str(ldap.dn.dn2str(ldap.dn.str2dn(dn.lower())))
-
-
-def parse_mapping(text: str) -> dict[str, tuple[str, ...]]:
-    """Read ``group=ROLE`` pairs separated by commas, semicolons or line ends; a group may occur several times.
-
-    Raises:
-        ValueError: something else stands there.
-    """
-    mapping: dict[str, tuple[str, ...]] = {}
-    for pair in text.replace(";", ",").replace("\n", ",").split(","):
-        if not pair.strip():
-            continue
-        group, separator, role = (part.strip() for part in pair.partition("="))
-        if not separator or not group or not role:
-            raise ValueError(f"{pair.strip()!r} is not of the form group=ROLE")
-        mapping[group.lower()] = (*mapping.get(group.lower(), ()), role)
-    return mapping
+        Raises:
+            LoginUnavailable: the values are not text, or the group shows none.
+        """
+        wanted = canonical_attribute(self.role_attribute)
+        in_rdn = [value for attribute, value in rdn_values(entry.dn) if canonical_attribute(attribute) == wanted]
+        if in_rdn and in_rdn[0]:
+            return (in_rdn[0],)
+        names = tuple(entry.texts(self.role_attribute))
+        if not names or len(names) != len(entry.values(self.role_attribute)):
+            raise LoginUnavailable(
+                f"cannot read {self.role_attribute} of the group {entry.dn}: may the account that searches read it?"
+            )
+        return names
 
 
 def in_chain_filter() -> Template:
-    """Finds all groups of a user on Active Directory, nested ones included, with one search."""
+    """Return the filter that finds all groups of a user on Active Directory, nested ones included, by one search."""
     return Template(f"(member:{IN_CHAIN}:={{USERDN}})", ("USERDN",), escape_filter)
-
-
-def _first_value(dn: str) -> str:
-    """The name of a group by its DN alone: the value of its first part."""
-    return str(library.load().dn.str2dn(dn)[0][0][1])

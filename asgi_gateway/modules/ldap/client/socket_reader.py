@@ -1,4 +1,4 @@
-"""Waiting for a socket's data in the event loop, without a thread that waits."""
+"""Wait for a socket's data in the event loop, without a thread."""
 
 from __future__ import annotations
 
@@ -9,44 +9,44 @@ import anyio
 import anyio.lowlevel
 import sniffio
 
-__all__ = ["Readiness", "Step"]
+__all__ = ["ReadStep", "SocketReader"]
 
 _LOOK_AGAIN = 0.1
-"""Seconds after which to look whatever the socket shows: TLS may hold data back, or a request be only half written."""
+"""Seconds after which to read even if the socket is not readable: TLS may buffer data, or a request be half written."""
 
-Step = Callable[[], bool | None]
-"""Takes in what has come; never blocks. True: the answer is whole; None: more must come first; False: call again soon,
-after others had their turn.
+ReadStep = Callable[[], bool | None]
+"""Reads what has come and never blocks. Returns True if the answer is complete, None if more must come first, and
+False to be called again after other tasks had their turn.
 """
 
 
-class Readiness:
-    """Waits until what comes in on a socket makes an answer whole.
+class SocketReader:
+    """Waits until an answer on a socket is complete.
 
     On asyncio the socket stays registered with the loop from one answer to the next, since registering takes longer
-    than an answer; and one timer serves many answers, for the same reason. Elsewhere each wait registers the socket.
+    than an answer; one timer serves many answers for the same reason. On other loops each wait registers the socket.
 
     Args:
-        fileno: gives the socket's file descriptor, which is not blocking.
+        fileno: the socket's file descriptor, which is not blocking.
     """
 
     def __init__(self, fileno: int) -> None:
         self._fileno = fileno
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._step: Step | None = None
+        self._step: ReadStep | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._end = 0.0
 
-    async def until(self, step: Step, seconds: float) -> None:
-        """Call a step whenever there is something to take in, until it says that the answer is whole.
+    async def until(self, step: ReadStep, seconds: float) -> None:
+        """Call a step whenever there is something to read, until it returns that the answer is complete.
 
         Args:
-            step: takes it in.
-            seconds: how long to wait.
+            step: reads from the socket.
+            seconds: the time limit.
 
         Raises:
-            TimeoutError: the answer was not whole in time.
+            TimeoutError: the answer was not complete in time.
             Exception: what the step raises.
         """
         loop = _running_loop()
@@ -64,7 +64,7 @@ class Readiness:
             self._step = self._waiter = None
 
     def leave(self) -> None:
-        """Have the loop forget the socket. To be called before the socket is closed, or at once when it was."""
+        """Unregister the socket from the loop. Call it before the socket is closed, or as soon as it was."""
         loop, self._loop = self._loop, None
         if self._timer is not None:
             self._timer.cancel()
@@ -90,7 +90,7 @@ class Readiness:
 
     def _ready(self) -> None:
         loop, waiter, step = self._loop, self._waiter, self._step
-        if loop is None or waiter is None or step is None:  # nobody asked: most likely the server ended the connection
+        if loop is None or waiter is None or step is None:  # no request is pending: the server closed the connection
             self.leave()
             return
         if waiter.done():
@@ -108,7 +108,7 @@ class Readiness:
 
     def _look_again(self) -> None:
         self._timer = None
-        if self._waiter is None:  # until the next answer is waited for
+        if self._waiter is None:  # no request is pending
             return
         self._ready()
         loop = self._loop
@@ -120,7 +120,7 @@ class Readiness:
         else:
             self._waiter.set_exception(TimeoutError())
 
-    async def _until_elsewhere(self, step: Step, seconds: float) -> None:
+    async def _until_elsewhere(self, step: ReadStep, seconds: float) -> None:
         with anyio.fail_after(seconds):
             while True:
                 with anyio.move_on_after(_LOOK_AGAIN):
@@ -134,5 +134,5 @@ class Readiness:
 def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
         return asyncio.get_running_loop()
-    except RuntimeError:  # no asyncio here
+    except RuntimeError:  # another event loop than asyncio
         return None

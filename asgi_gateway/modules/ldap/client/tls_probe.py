@@ -1,7 +1,7 @@
-"""Why a directory server could not be reached, in words.
+"""Explain in words why a directory server is unreachable.
 
-libldap reports every failure of TLS as an unknown error. So once it failed, the same is tried with Python's own TLS,
-which says whether the certificate expired, is for another host, or comes from nobody known.
+libldap reports every failure of TLS as an unknown error. Once it failed, the same is therefore tried with Python's own
+TLS, which tells whether the certificate expired, is for another host, or was issued by an unknown CA.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _MAX_RESPONSE = 4096
 
 
 def explain(address: Address, ca_file: Path | None, timeout: float) -> str | None:
-    """Try to reach a server and say what fails. Blocks.
+    """Connect to a server and return what fails. Blocks.
 
     Args:
         address: the server.
@@ -30,28 +30,30 @@ def explain(address: Address, ca_file: Path | None, timeout: float) -> str | Non
         timeout: seconds.
 
     Returns:
-        a clause for a log line; None if nothing fails.
+        A clause for a log line; None if nothing fails.
     """
     end = time.monotonic() + timeout
     try:
         sock = socket.create_connection((address.host, address.port), timeout)
     except OSError as error:
-        return f"the address cannot be reached: {error}"
+        return f"cannot connect: {error}"
     with sock:
-        if address.security == "plain":
+        return None if address.security == "plain" else _explain_tls(sock, address, ca_file, end)
+
+
+def _explain_tls(sock: socket.socket, address: Address, ca_file: Path | None, end: float) -> str | None:
+    try:
+        if address.security == "starttls" and (refusal := _start_tls(sock, end)):
+            return refusal
+        sock.settimeout(_left(end))
+        with _context(ca_file).wrap_socket(sock, server_hostname=address.host):
             return None
-        try:
-            if address.security == "starttls" and (refusal := _start_tls(sock, end)):
-                return refusal
-            sock.settimeout(_left(end))
-            with _context(ca_file).wrap_socket(sock, server_hostname=address.host):
-                return None
-        except ssl.SSLCertVerificationError as error:
-            return f"TLS: the server's certificate is refused: {error.verify_message}"
-        except TimeoutError:
-            return "TLS: the server accepts the connection and says nothing"
-        except (ssl.SSLError, OSError) as error:
-            return f"TLS: {error}"
+    except ssl.SSLCertVerificationError as error:
+        return f"TLS: invalid server certificate: {error.verify_message}"
+    except TimeoutError:
+        return "TLS: the server accepts the connection and does not answer"
+    except (ssl.SSLError, OSError) as error:
+        return f"TLS: {error}"
 
 
 def _start_tls(sock: socket.socket, end: float) -> str | None:
@@ -68,7 +70,7 @@ def _start_tls(sock: socket.socket, end: float) -> str | None:
 
 
 def _context(ca_file: Path | None) -> ssl.SSLContext:
-    # not create_default_context, whose strict flags refuse certificates that libldap takes
+    # not create_default_context, whose strict flags refuse certificates that libldap accepts
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     if ca_file is None:
         context.load_default_certs()

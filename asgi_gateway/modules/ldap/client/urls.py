@@ -1,4 +1,4 @@
-"""LDAP URLs as the JDK's login modules take them: ``ldap[s]://host[:port]/base-dn``, several separated by spaces."""
+"""Read LDAP URLs as the JDK's login modules take them: ``ldap[s]://host[:port]/base-dn``, separated by spaces."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ Security = str
 """``tls`` from the first byte, ``starttls``, or ``plain``."""
 
 _LAST_DC = re.compile(r"(?:^|(?<!\\),)\s*dc\s*=\s*([A-Za-z0-9_-]+)\s*$", re.IGNORECASE)
+_BEFORE_AT = re.compile(r"^([A-Za-z]+:/*)?.*@", re.DOTALL)
 _PORTS = {"ldap": 389, "ldaps": 636}
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where one server is, and how it is spoken to.
+    """The address of one server, and the TLS to use with it.
 
     Args:
         host: name or IP address, without brackets.
@@ -31,7 +32,7 @@ class Address:
 
     @property
     def uri(self) -> str:
-        """As libldap wants it; ``ldaps`` stands for TLS from the first byte, whatever the port."""
+        """The URL for libldap; ``ldaps`` means TLS from the first byte, on any port."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{'ldaps' if self.security == 'tls' else 'ldap'}://{host}:{self.port}"
 
@@ -41,11 +42,11 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class DirectoryURL:
-    """One LDAP URL (RFC 4516), reduced to what a login module uses.
+    """The parts of an LDAP URL (RFC 4516) that a login module uses.
 
     Args:
         secure: the scheme is ``ldaps``.
-        host: None: look for the domain's servers in the DNS.
+        host: host name or IP address; None looks up the domain's servers in the DNS.
         port: TCP port.
         base: the distinguished name below which entries are searched.
     """
@@ -56,7 +57,7 @@ class DirectoryURL:
     base: str
 
     def security(self, use_ssl: bool | None) -> Security:
-        """How to speak to the server, given the ``useSSL`` option: None means StartTLS on ``ldap://``."""
+        """Return the TLS to use, given the ``useSSL`` option: None means StartTLS on ``ldap://``."""
         if self.secure or use_ssl:
             return "tls"
         return "starttls" if use_ssl is None else "plain"
@@ -66,18 +67,21 @@ def parse_urls(text: str) -> tuple[DirectoryURL, ...]:
     """Read space-separated LDAP URLs; percent-encoding in the DN is undone.
 
     Raises:
-        ValueError: there is none, or one of them is wrong.
+        ValueError: there is none, or one of them is invalid.
     """
     urls = tuple(_parse(word) for word in text.split())
     if not urls:
-        raise ValueError("there is no URL; write one such as ldap://ldap.example.com/ou=people,dc=example,dc=com")
+        raise ValueError("the URL is missing; write one such as ldap://ldap.example.com/ou=people,dc=example,dc=com")
     return urls
 
 
 def _parse(text: str) -> DirectoryURL:
     scheme, separator, _ = text.partition("://")
+    shown = redacted(text)
     if not separator or scheme.lower() not in _PORTS:
-        raise ValueError(f"{text!r} is no LDAP URL: it must begin with ldap:// or ldaps:// (spaces in a DN are %20)")
+        raise ValueError(
+            f"{shown!r} is not an LDAP URL: it must begin with ldap:// or ldaps:// (spaces in a DN are %20)"
+        )
     parts = urlsplit(text)
     if parts.query or parts.fragment or parts.username is not None:
         raise ValueError(f"the URL of {parts.hostname or 'a directory'} may only hold scheme, host, port and base DN")
@@ -85,14 +89,19 @@ def _parse(text: str) -> DirectoryURL:
         port = parts.port or _PORTS[scheme.lower()]
         base = unquote_to_bytes(parts.path[1:]).decode()
     except ValueError as error:
-        raise ValueError(f"{text!r} is no LDAP URL: {error}") from None
+        raise ValueError(f"{shown!r} is not an LDAP URL: {redacted(str(error))}") from None
     if not parts.hostname and not domain_of(base):
-        raise ValueError(f"{text!r} names no host, and its DN no domain (dc=…) to look up in the DNS")
+        raise ValueError(f"{shown!r} has no host, and its DN no domain (dc=…) to look up in the DNS")
     return DirectoryURL(scheme.lower() == "ldaps", parts.hostname or None, port, base)
 
 
+def redacted(text: str) -> str:
+    """Return a text without what precedes an ``@``, which may be a password, and without a query."""
+    return _BEFORE_AT.sub(r"\1***@", text.partition("?")[0])
+
+
 def domain_of(base: str) -> str:
-    """The DNS domain of a DN's trailing ``dc`` parts (RFC 2247); empty when there are none."""
+    """Return the DNS domain of a DN's trailing ``dc`` parts (RFC 2247); empty without any."""
     labels: list[str] = []
     while match := _LAST_DC.search(base):
         labels.insert(0, match[1])

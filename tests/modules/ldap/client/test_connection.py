@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.modules.ldap.client.connection import Entry, Settings
+from asgi_gateway.modules.ldap.client.connection import ConnectionSettings
 from asgi_gateway.modules.ldap.client.deadline import Deadline
-from asgi_gateway.modules.ldap.client.errors import OutOfTime
+from asgi_gateway.modules.ldap.client.entries import Entry
+from asgi_gateway.modules.ldap.client.errors import DeadlineExceeded
 
 
 def test_values_of_an_entry() -> None:
@@ -23,10 +24,12 @@ def test_deadline() -> None:
     """What is left is never more than asked for, and nothing begins after the end."""
     assert Deadline(60).left(5) == 5
     assert 0 < Deadline(5).left(60) <= 5
-    with pytest.raises(OutOfTime):
+    with pytest.raises(DeadlineExceeded):
         Deadline(0).left(1)
 
 
 def test_settings_hide_the_password() -> None:
     """The bind account's password is not printed."""
-    assert "hunter2" not in repr(Settings(1, 1, None, "cn=a", "hunter2"))
+    assert "hunter2" not in repr(
+        ConnectionSettings(connect_timeout=1, read_timeout=1, principal="cn=a", password="hunter2")
+    )

@@ -91,5 +91,5 @@ def test_template_fills_once() -> None:
 
 def test_template_with_unknown_placeholder() -> None:
     """A placeholder that nobody fills is an error that names the ones there are."""
-    with pytest.raises(ValueError, match=r"\{USER\} is not known here; what can be filled in is \{USERNAME\}"):
+    with pytest.raises(ValueError, match=r"unknown placeholder \{USER\}; write one of \{USERNAME\}"):
         Template("(uid={USER})", ("USERNAME",), escape_filter)

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.modules.ldap.client import imports as library
+from asgi_gateway.modules.ldap.client import imports
 
 
 def test_missing_python_ldap(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -15,7 +15,7 @@ def test_missing_python_ldap(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ldap", None)
     monkeypatch.setitem(sys.modules, "ldap.dn", None)
     with pytest.raises(ConfigError, match=r"pip install 'asgi-gateway\[ldap\]'"):
-        library.load()
+        imports.load_ldap()
 
 
 def test_missing_dnspython(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,4 +23,4 @@ def test_missing_dnspython(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "dns", None)
     monkeypatch.setitem(sys.modules, "dns.resolver", None)
     with pytest.raises(ConfigError, match=r"dnspython .* pip install 'asgi-gateway\[ldap\]'"):
-        library.load_dns()
+        imports.load_dns()

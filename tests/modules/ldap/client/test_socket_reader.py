@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import anyio
 import pytest
 
-from asgi_gateway.modules.ldap.client.socket_reader import Readiness
+from asgi_gateway.modules.ldap.client.socket_reader import SocketReader
 
 pytestmark = pytest.mark.anyio
 
@@ -50,7 +50,7 @@ def wire() -> Iterator[Wire]:
 @BACKENDS
 async def test_answers(anyio_backend: str, wire: Wire) -> None:
     """An answer is whole when its last part has come, one after the other on the same socket."""
-    ready = Readiness(wire.near.fileno())
+    ready = SocketReader(wire.near.fileno())
     for _ in range(3):
         wire.taken = b""
         async with anyio.create_task_group() as tasks:
@@ -68,7 +68,7 @@ async def test_answers(anyio_backend: str, wire: Wire) -> None:
 @pytest.mark.parametrize("seconds", [0.02, 0.25])
 async def test_time_is_up(anyio_backend: str, wire: Wire, seconds: float) -> None:
     """Nothing, or half an answer, is an error when the time is up, not earlier and not much later."""
-    ready = Readiness(wire.near.fileno())
+    ready = SocketReader(wire.near.fileno())
     for sent in (b"", b"half"):
         wire.far.send(sent)
         start = time.monotonic()
@@ -81,7 +81,7 @@ async def test_time_is_up(anyio_backend: str, wire: Wire, seconds: float) -> Non
 @BACKENDS
 async def test_a_step_that_wants_another_turn(anyio_backend: str, wire: Wire) -> None:
     """A step that stopped before the end is called again though nothing more comes, and others have turns between."""
-    ready, turns = Readiness(wire.near.fileno()), []
+    ready, turns = SocketReader(wire.near.fileno()), list[str]()
 
     def step() -> bool:
         if not turns:
@@ -110,7 +110,7 @@ async def test_a_step_that_wants_another_turn(anyio_backend: str, wire: Wire) ->
 @BACKENDS
 async def test_it_looks_though_the_socket_shows_nothing(anyio_backend: str, wire: Wire) -> None:
     """What TLS holds back shows on no socket, so a step is called now and then without being called for."""
-    ready, start = Readiness(wire.near.fileno()), time.monotonic()
+    ready, start = SocketReader(wire.near.fileno()), time.monotonic()
     await ready.until(lambda: time.monotonic() - start > 0.15, 5)
     assert 0.15 < time.monotonic() - start < 1
     ready.leave()
@@ -119,7 +119,7 @@ async def test_it_looks_though_the_socket_shows_nothing(anyio_backend: str, wire
 @BACKENDS
 async def test_what_a_step_raises(anyio_backend: str, wire: Wire) -> None:
     """An error ends the wait, and the socket may be closed at once: its number can be another's."""
-    ready = Readiness(wire.near.fileno())
+    ready = SocketReader(wire.near.fileno())
 
     def step() -> bool:
         wire.near.close()
@@ -130,7 +130,7 @@ async def test_what_a_step_raises(anyio_backend: str, wire: Wire) -> None:
         await ready.until(step, 5)
     other = Wire()
     try:
-        again = Readiness(other.near.fileno())
+        again = SocketReader(other.near.fileno())
         other.far.send(b"answer\n")
         await again.until(other.step, 5)
         again.leave()
@@ -142,7 +142,7 @@ async def test_what_a_step_raises(anyio_backend: str, wire: Wire) -> None:
 @BACKENDS
 async def test_a_wait_that_is_given_up(anyio_backend: str, wire: Wire) -> None:
     """After a wait that was cancelled the next one works, and what came late is its own."""
-    ready = Readiness(wire.near.fileno())
+    ready = SocketReader(wire.near.fileno())
     with anyio.move_on_after(0.02) as scope:
         await ready.until(wire.step, 5)
     assert scope.cancelled_caught
@@ -154,14 +154,14 @@ async def test_a_wait_that_is_given_up(anyio_backend: str, wire: Wire) -> None:
 
 async def test_a_socket_that_stirs_unasked(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that the server ends while it is idle is looked at once, and does not keep the loop busy."""
-    looks, original = [], Readiness._ready
+    looks, original = [], SocketReader._ready
 
-    def counted(self: Readiness) -> None:
+    def counted(self: SocketReader) -> None:
         looks.append(self)
         original(self)
 
-    monkeypatch.setattr(Readiness, "_ready", counted)
-    ready = Readiness(wire.near.fileno())
+    monkeypatch.setattr(SocketReader, "_ready", counted)
+    ready = SocketReader(wire.near.fileno())
     wire.far.send(b"first\n")
     await ready.until(wire.step, 5)
     looks.clear()
@@ -175,7 +175,7 @@ async def test_a_socket_that_stirs_unasked(wire: Wire, monkeypatch: pytest.Monke
 
 def test_another_loop(wire: Wire) -> None:
     """A socket can be waited for in one loop after the other, as tests of applications have it."""
-    ready = Readiness(wire.near.fileno())
+    ready = SocketReader(wire.near.fileno())
     for number in range(3):
         wire.far.send(b"%d\n" % number)
         asyncio.run(ready.until(wire.step, 5))
@@ -197,7 +197,7 @@ async def test_a_loop_that_watches_no_sockets(wire: Wire, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", refuse)
     monkeypatch.setattr(anyio, "wait_readable", wait_readable)
-    ready = Readiness(wire.near.fileno())
+    ready = SocketReader(wire.near.fileno())
     wire.far.send(b"answer\n")
     await ready.until(wire.step, 5)
     assert waited
