@@ -384,9 +384,9 @@ def session_from_record(identity: str, value: str) -> Session | None:
     """Return the session of a record; None if another release wrote it in a way that cannot be read."""
     try:
         record: dict[str, Any] = json.loads(value)
-        checks = record.get("c", {})
+        subject, checks = subject_from_json(record["p"]), record.get("c", {})
         if not isinstance(checks, dict):
             raise TypeError("checks must be an object")
-        return Session(identity, subject_from_json(record["p"]), float(record["u"]), record["i"], record["g"], checks)
+        return Session(identity, subject, float(record["u"]), record["i"], record["g"], checks)
     except (ValueError, KeyError, TypeError):
         return None
