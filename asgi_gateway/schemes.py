@@ -1,11 +1,12 @@
-"""The challenge schemes that come with the gateway: Basic (RFC 7617), Negotiate (RFC 4559) and Token.
+"""Define the built-in challenge schemes: Basic (RFC 7617), Bearer (RFC 6750), Negotiate (RFC 4559) and Token.
 
 The ``Application`` form of a scheme differs in its challenge alone: browsers do not know it, so the page can answer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 
 from asgi_gateway.http.headers import basic_credentials, quoted
 from asgi_gateway.model import AuthenticationToken, Headers
@@ -13,11 +14,16 @@ from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
 
 __all__ = [
     "ApplicationBasicScheme",
+    "ApplicationBearerScheme",
     "ApplicationNegotiateScheme",
     "ApplicationTokenScheme",
     "BasicScheme",
+    "BearerScheme",
     "NegotiateScheme",
 ]
+
+_SCOPE = re.compile(r"[!#-\[\]-~]+")
+"""A scope token (RFC 6749 section 3.3)."""
 
 
 class BasicScheme(ChallengeScheme):
@@ -44,6 +50,44 @@ class ApplicationBasicScheme(BasicScheme):
 
     name = "Application Basic"
     _parameters = ""  # the original's clients take all up to the last quote for the realm's name
+
+
+class BearerScheme(ChallengeScheme):
+    """``Bearer``: a token on the Authorization line (RFC 6750), for the modules ``jwt`` and ``token``.
+
+    Args:
+        resource_metadata: the URL of the protected resource's metadata (RFC 9728 section 5.1); empty for none.
+        scope: the scopes that the resource needs, named in challenges (RFC 6750 section 3).
+
+    Raises:
+        ValueError: the URL or a scope has characters that may not stand there.
+    """
+
+    name = "Bearer"
+    wire_name = "bearer"
+    recycles = False
+    refusal_data = ('error="invalid_token"',)
+
+    def __init__(self, resource_metadata: str = "", scope: Sequence[str] = ()) -> None:
+        if any(character in resource_metadata for character in '"\\') or not _is_visible(resource_metadata):
+            raise ValueError("a metadata URL has no quotes, spaces or control characters")
+        if not all(_SCOPE.fullmatch(each) for each in scope):
+            raise ValueError("a scope has visible ASCII characters, and neither quotes nor backslashes")
+        self._parameters = [f'resource_metadata="{resource_metadata}"'] if resource_metadata else []
+        if scope:
+            self._parameters.append(f'scope="{" ".join(scope)}"')
+
+    def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
+        return f"{self.name} {', '.join((f'realm={quoted(realm)}', *data, *self._parameters))}"
+
+    def forbidden(self, realm: str) -> str | None:
+        return self.challenge(realm, ('error="insufficient_scope"',))
+
+
+class ApplicationBearerScheme(BearerScheme):
+    """``Application Bearer``: the prefix keeps other clients from answering, so that the page can."""
+
+    name = "Application Bearer"
 
 
 class NegotiateScheme(ChallengeScheme):
@@ -77,3 +121,7 @@ class ApplicationTokenScheme(ChallengeScheme):
 
     def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
         return " ".join((self.name, *data))
+
+
+def _is_visible(text: str) -> bool:
+    return text.isascii() and text.isprintable() and " " not in text

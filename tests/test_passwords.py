@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import bcrypt
 import pytest
 
 from asgi_gateway import passwords
-from asgi_gateway.passwords import decoy, hash_password, is_hash, plain, read_hash, verify
+from asgi_gateway.passwords import (
+    PasswordHash,
+    decoy,
+    hash_password,
+    is_hash,
+    is_locked,
+    needs_rehash,
+    plain,
+    read_hash,
+)
 
 # Of the password "secret", made by other programs: openssl passwd, crypt(3), slappasswd, Django, hashlib.
 RECORDED = [
@@ -39,6 +49,11 @@ RECORDED = [
 ]
 
 
+def verify(password: str, stored: str) -> Any:
+    """Read a hash and verify a password."""
+    return read_hash(stored).verify(password)
+
+
 @pytest.mark.parametrize("stored", RECORDED)
 def test_recorded(stored: str) -> None:
     """A hash that another program made matches its password and no other."""
@@ -60,7 +75,7 @@ def test_truncated(stored: str) -> None:
     """A hash that was cut short is an error when it is read."""
     shorter = stored[: -30 if "argon2" in stored else -5]
     for cut in (shorter, stored[: len(stored) // 2], stored + "!"):
-        with pytest.raises(ValueError, match=r"malformed|base64|length|no password hash|cannot be verified"):
+        with pytest.raises(ValueError, match=r"malformed|base64|length|not a password hash|cannot be verified"):
             read_hash(cut)
 
 
@@ -95,8 +110,8 @@ def test_hash_password_refuses(password: str) -> None:
         ("{BASE64}c2VjcmV0", "{BASE64}"),
         ("scrypt$abc$16384$8$1$x", "'scrypt'"),
         ("bcrypt_sha256$$2b$04$x", "'bcrypt_sha256'"),
-        ("hunter2", "no password hash"),
-        ("", "no password hash"),
+        ("hunter2", "not a password hash"),
+        ("", "not a password hash"),
         ("{SSHA}5en6G6MezRroT3XKqkdPOmY/BfQ=", "wrong length"),
         ("{SHA}3Ppt4+cek7i7kCaZz+2DH/E54U+ix/eT", "wrong length"),
         ("{CRYPT}secret", "malformed"),
@@ -166,3 +181,111 @@ def test_cost() -> None:
 def test_public_names() -> None:
     """Everything that is announced exists."""
     assert all(hasattr(passwords, name) for name in passwords.__all__)
+
+
+MUTATIONS = ("", "$", "=", "!", "0", "9", "A", "/", ",", "\0", "é", "-1", "99999999999", "rounds=1$", "\n")
+
+
+@pytest.mark.parametrize("stored", RECORDED)
+def test_malformed_in_every_part(stored: str) -> None:
+    """A hash that is changed at any place is an error when it is read, or a hash that can be computed."""
+    read = 0
+    for place in range(len(stored)):
+        for new in MUTATIONS:
+            for end in (place, place + 1):
+                changed = stored[:place] + new + stored[end:]
+                try:
+                    found = read_hash(changed)
+                except ValueError:
+                    continue
+                read += 1
+                if found.scheme not in ("bcrypt", "argon2id") or read % 40 == 0:  # the others take too long to do all
+                    assert found._matches(b"secret") in (True, False)
+    assert read
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "$2b$31$abcdefghijklmnopqrstuu2r9OfJnfCsdneAXAGHnS4UpFFP8WIrW",
+        "$argon2id$v=19$m=4194304,t=2,p=1$c2FsdHNhbHQ$a+14sZrM3WlHRqt5/WdCUV/JLk6EZ2msKUAUr2unNqI",
+        "$argon2id$v=19$m=65536,t=9999,p=1$c2FsdHNhbHQ$a+14sZrM3WlHRqt5/WdCUV/JLk6EZ2msKUAUr2unNqI",
+        "$argon2id$v=19$m=65536,t=1,p=4096$c2FsdHNhbHQ$a+14sZrM3WlHRqt5/WdCUV/JLk6EZ2msKUAUr2unNqI",
+        "$scrypt$ln=24,r=8,p=1$c2FsdHNhbHQ$tHT7GLqp0uYbiB009MeIHnMuEMZ86kx0jgBpq5vxo84",
+        "$scrypt$ln=16,r=8,p=1000$c2FsdHNhbHQ$tHT7GLqp0uYbiB009MeIHnMuEMZ86kx0jgBpq5vxo84",
+        "$5$rounds=999999999$saltsalt$eKLZU9t9OoPWrqOQsoTIKG0aYkZ5rGOoOQhiIvoSWX2",
+        "pbkdf2_sha256$1000000000$saltsalt$hgR9HsqtKupWxpnv8y99TrPDajTT/9PcSTlNafpdLXQ=",
+    ],
+)
+def test_too_expensive(stored: str) -> None:
+    """A hash that would take minutes or gigabytes at each login is an error when it is read."""
+    with pytest.raises(ValueError, match="cost too much"):
+        read_hash(stored)
+
+
+def test_library_that_fails() -> None:
+    """A hash that its library fails to compute matches no password and raises nothing."""
+    for error in (MemoryError(), RuntimeError("x"), ValueError("x")):
+
+        def fail(password: bytes, error: Exception = error) -> bool:
+            raise error
+
+        assert PasswordHash("x", "", fail).verify("secret") is False
+
+
+@pytest.mark.parametrize(
+    "stored",
+    ["!", "!!", "*", "**", "x", "NP", "LK", "*LK*", "*NP*", "!*", "*!", "{CRYPT}!", "{crypt}*", "{CRYPT}x", "{CRYPT}!!"]
+    + ["!" + stored for stored in RECORDED[3:14:3]]
+    + ["*" + RECORDED[0], "!!" + RECORDED[10], "{CRYPT}!" + RECORDED[9], "!jqwl2Wi8z5al6"],
+)
+def test_locked(stored: str) -> None:
+    """What marks a locked account in shadow(5), passwd(5) or a directory is one, also before a hash."""
+    assert is_locked(stored)
+
+
+@pytest.mark.parametrize(
+    "stored", ["", "secret", "!secret", "*secret*", "X", "xx", "{PLAIN}!", "{SSHA}!", "a!", "!a", *RECORDED]
+)
+def test_not_locked(stored: str) -> None:
+    """A password or hash is no mark."""
+    assert not is_locked(stored)
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        "5f4dcc3b5aa765d61d8327deb882cf99",
+        "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8",
+        "0x5e884898da28047151d0e56f8dc6292773603d0d6aabbdd62a11ef721d1542d8",
+        "md55f4dcc3b5aa765d61d8327deb882cf99",
+        "*2470C0C06DEE42FD1618BB99005ADCA2EC9D1E19",
+        "pbkdf2:sha256:600000$salt$83b5d4e8",
+        "scrypt:32768:8:1$salt$83b5d4e8",
+        "SCRAM-SHA-256$4096:c2FsdA==$c3RvcmVk:c2VydmVy",
+        "unsalted_md5$$5f4dcc3b5aa765d61d8327deb882cf99",
+        "_J9..rasmBYk8r9AiWNc",
+    ],
+)
+def test_unknown_forms(stored: str) -> None:
+    """A hash of another program is known as a hash, and an error, never plain text."""
+    assert is_hash(stored)
+    with pytest.raises(ValueError, match="cannot be verified"):
+        read_hash(stored)
+
+
+@pytest.mark.parametrize("stored", ["correct horse", "Shannon$2024", "sha1", "pa$$word", "5f4dcc3b5aa765d6", "x" * 32])
+def test_plain_text_is_no_hash(stored: str) -> None:
+    """A plain text that merely resembles a hash is none."""
+    assert not is_hash(stored)
+
+
+def test_needs_rehash() -> None:
+    """Every hash but an argon2id of the recommended cost is to be replaced; DES only if all of the password counts."""
+    strong = hash_password("secret")
+    assert not needs_rehash(read_hash(strong), "secret")
+    assert not needs_rehash(read_hash(strong.replace("t=2", "t=3").replace("m=19456", "m=65536")), "secret")
+    assert needs_rehash(read_hash(strong.replace("m=19456", "m=19455")), "secret")
+    for stored in RECORDED:
+        assert needs_rehash(read_hash(stored), "secret")
+    assert not needs_rehash(read_hash("{CRYPT}jqwl2Wi8z5al6"), "secret-and-more")

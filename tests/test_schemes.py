@@ -12,9 +12,11 @@ from asgi_gateway.model import AuthenticationToken
 from asgi_gateway.plugins.scheme import UserNamePassword
 from asgi_gateway.schemes import (
     ApplicationBasicScheme,
+    ApplicationBearerScheme,
     ApplicationNegotiateScheme,
     ApplicationTokenScheme,
     BasicScheme,
+    BearerScheme,
     NegotiateScheme,
 )
 
@@ -87,3 +89,40 @@ def test_token_refuses_for_good() -> None:
     assert scheme.read(AuthenticationToken("token", [(None, "am9lOnB3")])) is None
     assert (scheme.wire_name, scheme.rejects_with_403) == ("token", True)
     assert scheme.success(("x",)) == ()
+
+
+METADATA = "https://example.com/.well-known/oauth-protected-resource"
+
+
+@pytest.mark.parametrize("made", [BearerScheme, ApplicationBearerScheme])
+def test_bearer_challenges(made: type[BearerScheme]) -> None:
+    """The challenge of RFC 6750 has the realm, then error, then where the metadata are and the scopes, with commas."""
+    assert made().challenge("Demo") == f'{made.name} realm="Demo"'
+    scheme = made(METADATA, ("read", "write"))
+    rest = f'resource_metadata="{METADATA}", scope="read write"'
+    assert scheme.challenge("Demo") == f'{made.name} realm="Demo", {rest}'
+    assert scheme.challenge('a"b', scheme.refusal_data) == f'{made.name} realm="a\\"b", error="invalid_token", {rest}'
+    assert scheme.forbidden("Demo") == f'{made.name} realm="Demo", error="insufficient_scope", {rest}'
+    assert made().forbidden("Demo") == f'{made.name} realm="Demo", error="insufficient_scope"'
+    assert (scheme.wire_name, scheme.rejects_with_403, scheme.recycles) == ("bearer", False, False)
+    assert scheme.read(AuthenticationToken("bearer", [(None, "x")])) is None
+    assert scheme.success(("x",)) == ()
+
+
+@pytest.mark.parametrize(
+    ("metadata", "scope"),
+    [
+        ('https://a/"', ()), ("https://a/ b", ()), ("https://a/\n", ()), ("https://é/", ()), ("https://a/\\", ()),
+        ("", ("a b",)), ("", ('a"',)), ("", ("",)), ("", ("é",)), ("", ("a\\b",)),
+    ],
+)  # fmt: skip
+def test_bearer_parameters_that_may_not_stand_there(metadata: str, scope: tuple[str, ...]) -> None:
+    """A URL or scope with characters that would end the parameter is an error."""
+    with pytest.raises(ValueError, match=r"metadata URL|scope"):
+        BearerScheme(metadata, scope)
+
+
+def test_others_have_no_line_for_403() -> None:
+    """Only Bearer has a line for a client that lacks a role."""
+    for scheme in (BasicScheme(), NegotiateScheme(), ApplicationTokenScheme()):
+        assert scheme.forbidden("Demo") is None

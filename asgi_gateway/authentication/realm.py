@@ -190,6 +190,12 @@ class Realm:
             for offered in self.schemes
         )
 
+    def forbidden_headers(self) -> Headers:
+        """Return the ``WWW-Authenticate`` lines for a client that lacks a role; few schemes have one."""
+        description = self.settings.description or self.name
+        lines = (offered.forbidden(description) for offered in self.schemes)
+        return tuple((b"www-authenticate", line.encode("utf-8")) for line in lines if line is not None)
+
     def offers(self, request: AuthRequest) -> bool:
         """Return whether the request's Authorization header is of a scheme that the realm offers."""
         raw = self.reader.read(request.headers, request.query)
@@ -518,7 +524,8 @@ class Realm:
         self._audit.event(outcome, request, scheme=scheme.name, **fields)
         if scheme.rejects_with_403 and (attempt is None or not attempt.challenged):
             return Forbid(reason=reason, service=service, realm=self.name)
-        headers = self._challenge_headers if attempt is None else self._headers(attempt, scheme)
+        data = (*scheme.refusal_data, *(attempt.challenge_data if attempt is not None else ()))
+        headers = self.challenge_headers(data, scheme) if data else self._challenge_headers
         return Challenge(headers=headers, service=service, realm=self.name, reason=reason)
 
     def _headers(self, attempt: Attempt, scheme: ChallengeScheme) -> Headers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 
 from asgi_gateway.cli.output import Output
 from asgi_gateway.plugins.clock import SystemClock
@@ -12,10 +13,13 @@ from asgi_gateway.sessions.tokens import TokenIssuer
 
 __all__ = ["issue"]
 
+_logger = logging.getLogger("asgi_gateway.cli")
+
 
 def issue(arguments: argparse.Namespace, output: Output) -> int:
     """Print a new token. It is a credential: it admits anyone who reads it."""
-    issuer = TokenIssuer(load_keys(arguments.key_file, arguments.key_environment), arguments.audience)
+    keys = load_keys(arguments.key_file, arguments.key_environment, _logger.warning)
+    issuer = TokenIssuer(keys, arguments.audience)
     now, life = SystemClock().time(), parse_duration(arguments.life)
     until = now + parse_duration(arguments.session) if arguments.session is not None else None
     token = issuer.issue(

@@ -140,9 +140,13 @@ class _Builder:
         if authentication.authorization_mode != "recycle":
             return None
         if self._session_keys is None:
+
+            def warn(message: str) -> None:
+                self._report.problem(("security", "session-keys"), message, severity="warning")
+
             try:
                 self._session_keys = session_keys(
-                    self._security.session_keys, self._loaded.directory, self._state.shared
+                    self._security.session_keys, self._loaded.directory, self._state.shared, warn
                 )
             except ConfigError as error:
                 self._report.adopt(error, ("security", "session-keys"))

@@ -57,6 +57,8 @@ _SCHEMES = PluginKind(
     {
         "Basic": "asgi_gateway.schemes:BasicScheme",
         "Application Basic": "asgi_gateway.schemes:ApplicationBasicScheme",
+        "Bearer": "asgi_gateway.schemes:BearerScheme",
+        "Application Bearer": "asgi_gateway.schemes:ApplicationBearerScheme",
         "Negotiate": "asgi_gateway.schemes:NegotiateScheme",
         "Application Negotiate": "asgi_gateway.schemes:ApplicationNegotiateScheme",
         "Application Token": "asgi_gateway.schemes:ApplicationTokenScheme",

@@ -1,4 +1,4 @@
-"""A private key with its certificates: what a server shows in TLS, and what a login gives as private credential."""
+"""Hold a private key with its certificates: what a server shows in TLS, and a login's private credential."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from asgi_gateway.keystores.der import distinguished_name, read_certificate
 from asgi_gateway.keystores.errors import fault
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ __all__ = ["ServerTLS", "X500PrivateCredential"]
 
 @dataclass(frozen=True, slots=True)
 class X500PrivateCredential:
-    """A private key and its certificate chain (JAAS ``javax.security.auth.x500.X500PrivateCredential``).
+    """A frozen private key and its certificate chain (JAAS ``javax.security.auth.x500.X500PrivateCredential``).
 
     Args:
         alias: the keystore's name for it.
@@ -39,11 +40,18 @@ class X500PrivateCredential:
         """The certificate of the key."""
         return self.chain[0]
 
+    @property
+    def subject(self) -> str:
+        """The subject of the certificate as RFC 2253 writes it, just as Java's ``X500Principal.getName()`` does."""
+        from cryptography.hazmat.primitives.serialization import Encoding
+
+        return distinguished_name(read_certificate(self.certificate.public_bytes(Encoding.DER)).subject)
+
     def key_pem(self, password: bytes | None = None) -> bytes:
-        """The key as PEM, PKCS #8 (RFC 5208).
+        """Return the key as PEM, PKCS #8 (RFC 5208).
 
         Args:
-            password: encrypts the key; None leaves it readable for whoever sees the text.
+            password: encrypts the key; None leaves it in clear text.
         """
         from cryptography.hazmat.primitives import serialization as s
 
@@ -52,26 +60,26 @@ class X500PrivateCredential:
         return pem
 
     def chain_pem(self) -> bytes:
-        """The certificates as PEM, the key's own first."""
+        """Return the certificates as PEM, the key's own first."""
         from cryptography.hazmat.primitives.serialization import Encoding
 
         return b"".join(certificate.public_bytes(Encoding.PEM) for certificate in self.chain)
 
     @contextmanager
     def pem_files(self, password: bytes | None = None) -> Iterator[tuple[Path, Path]]:
-        """Certificates and key as files, for servers that take nothing else; gone when the ``with`` block ends.
+        """Write certificates and key to files, for servers that need files; deleted when the ``with`` block ends.
 
         Args:
             password: encrypts the key file.
 
         Returns:
-            the paths of the certificate file and the key file, which nobody but this user can read.
+            the paths of the certificate file and the key file, which only this user can read.
         """
         with _files(self.chain_pem(), self.key_pem(password)) as paths:
             yield paths
 
     def server_tls(self) -> ServerTLS:
-        """What makes a server's TLS context; can be pickled for a server's worker processes."""
+        """Return a factory of TLS contexts that can be pickled for a server's worker processes."""
         password = secrets.token_bytes(32).hex().encode()
         return ServerTLS(self.alias, self.chain_pem(), self.key_pem(password), password)
 
@@ -80,8 +88,8 @@ class X500PrivateCredential:
 class ServerTLS:
     """Makes a server's TLS context when called; uvicorn's ``ssl_context_factory``, whose arguments it ignores.
 
-    The key is held, and for the moment of loading written, only in encrypted form: a file left behind by a crash is of
-    no use to anybody.
+    The key is held, and for the moment of loading written, only in encrypted form, so a file that a crash leaves
+    behind is useless.
     """
 
     alias: str
@@ -90,7 +98,7 @@ class ServerTLS:
     password: bytes = field(repr=False)
 
     def __call__(self, *ignored: Any) -> ssl.SSLContext:
-        """A context of TLS 1.2 or newer.
+        """Return a context of TLS 1.2 or newer.
 
         Raises:
             ConfigError: OpenSSL refuses the key or a certificate, for instance as too weak.

@@ -1,4 +1,4 @@
-"""What can be wrong with a keystore, as configuration errors."""
+"""Define what can be wrong with a keystore, as configuration errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from asgi_gateway.errors import ConfigError, Problem
 
-__all__ = ["WrongPassword", "fault", "keystore_extra", "of_file"]
+__all__ = ["WrongPassword", "error_prefix", "fault", "keystore_extra"]
 
 
 class WrongPassword(ConfigError):
@@ -16,13 +16,13 @@ class WrongPassword(ConfigError):
 
 
 def fault(message: str, hint: str = "") -> ConfigError:
-    """One problem as an error; the caller knows the position in the configuration and may add it."""
+    """Return one problem as an error, without a position; the caller may add it."""
     return ConfigError(Problem(message, hint=hint))
 
 
 @contextmanager
-def of_file(file: Path, what: str = "keystore") -> Iterator[None]:
-    """Begin what errors say with the file: ``the keystore FILE is damaged``."""
+def error_prefix(file: Path, what: str = "keystore") -> Iterator[None]:
+    """Prefix the message of errors with the file: ``the keystore FILE is damaged``."""
     try:
         yield
     except ConfigError as error:
@@ -32,7 +32,7 @@ def of_file(file: Path, what: str = "keystore") -> Iterator[None]:
 
 @contextmanager
 def keystore_extra() -> Iterator[None]:
-    """Turn the failing import of a library that reads keystores into advice.
+    """Turn a failed import of a library that reads keystores into an error that says what to install.
 
     Raises:
         ConfigError: the extra ``keystore`` is not installed.

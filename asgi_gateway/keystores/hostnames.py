@@ -1,4 +1,4 @@
-"""Which host names a certificate is for."""
+"""Match host names with certificates."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography import x509
 
-__all__ = ["host_names", "matches"]
+__all__ = ["host_names", "matches_hostname"]
 
 
 def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The DNS names and IP addresses of a certificate's subjectAltName; empty if it has none.
+    """Return the DNS names and IP addresses of a certificate's subjectAltName; empty if it has none.
 
     The subject's common name does not count: no current client accepts it (RFC 9525 section 2).
     """
@@ -20,14 +20,14 @@ def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
 
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):  # ValueError: an extension nobody can parse
+    except (x509.ExtensionNotFound, x509.DuplicateExtension, ValueError):  # ValueError: a malformed extension
         return ()
     addresses = names.get_values_for_type(x509.IPAddress)
     return (*names.get_values_for_type(x509.DNSName), *map(str, addresses))
 
 
-def matches(pattern: str, host: str) -> bool:
-    """Whether a name from a certificate covers a host name or an IP address (RFC 6125 section 6.4).
+def matches_hostname(pattern: str, host: str) -> bool:
+    """Return whether a name from a certificate covers a host name or an IP address (RFC 6125 section 6.4).
 
     Args:
         pattern: a DNS name, an IP address, or ``*.`` and a domain of at least two labels. The star stands for exactly
@@ -50,7 +50,7 @@ def _normal(name: str) -> str:
         return str(ipaddress.ip_address(name))
     try:
         return name if name.isascii() else name.encode("idna").decode("ascii")
-    except UnicodeError:  # no such host name exists, so nothing equals it
+    except UnicodeError:  # an invalid host name, which equals no other
         return name
 
 

@@ -1,8 +1,8 @@
-"""Reads Java's own keystore formats, JKS and JCEKS (version 2).
+"""Read Java's own keystore formats, JKS and JCEKS (version 2).
 
 Both are a list of entries with an SHA-1 digest over password and content at the end; see
 ``sun.security.provider.JavaKeyStore`` and ``com.sun.crypto.provider.JceKeyStore`` of the JDK. Each key is encrypted for
-itself, in a way of Java's own. The formats are old and weak: whoever gets the file can try passwords fast.
+itself, with an algorithm of Java's own. The formats are old and weak: anyone with the file can try passwords fast.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ _JCEKS_KEY_ALGORITHM = "1.3.6.1.4.1.42.2.19.1"
 
 
 def read_java(data: bytes, password: str | None) -> tuple[tuple[KeyEntry, ...], dict[str, bytes], bool]:
-    """The keys (still encrypted), the trusted certificates, and whether the store's digest was checked.
+    """Return the keys, still encrypted, the trusted certificates, and whether the store's digest was checked.
 
     Args:
         data: the file's content.
         password: the store's; without one the digest is not checked.
 
     Raises:
-        WrongPassword: the digest does not match: another password, or somebody changed the file.
-        ConfigError: the file is damaged, or of a version or with certificates that nobody reads.
+        WrongPassword: the digest does not match: the password is wrong, or the file was changed.
+        ConfigError: the file is damaged, or has an unsupported version or certificate.
     """
     reader = _Reader(data, len(JKS_MAGIC))
     if reader.number(4) != 2:
@@ -63,12 +63,12 @@ def read_java(data: bytes, password: str | None) -> tuple[tuple[KeyEntry, ...], 
     if len(digest) != _DIGEST_SIZE:
         raise _damaged()
     if password is not None and not hmac.compare_digest(_sha1(_utf16(password), b"Mighty Aphrodite", content), digest):
-        raise WrongPassword("cannot be opened: the password is wrong, or the file was changed by somebody without it")
+        raise WrongPassword("cannot be opened: the password is wrong, or the file was changed by someone without it")
     return tuple(keys), trusted, password is not None
 
 
 class _Reader:
-    """Reads what Java's ``DataOutputStream`` wrote."""
+    """Reads the output of Java's ``DataOutputStream``."""
 
     def __init__(self, data: bytes, position: int) -> None:
         self._data = data
@@ -81,7 +81,7 @@ class _Reader:
         return self._take(self.number(size_of_size))
 
     def text(self) -> str:
-        """A string in Java's modified UTF-8: NUL takes two bytes, two UTF-16 surrogates take three bytes each."""
+        """Read a string in Java's modified UTF-8: NUL takes two bytes, two UTF-16 surrogates take three bytes each."""
         try:
             units = self.block(2).replace(b"\xc0\x80", b"\0").decode("utf-8", "surrogatepass")
             return units.encode("utf-16", "surrogatepass").decode("utf-16")
@@ -95,13 +95,13 @@ class _Reader:
         return encoded
 
     def skip_java_object(self) -> None:
-        """A secret key, which serves no purpose here, is a serialized Java object, and says nowhere how long it is."""
+        """Skip a secret key, which is a serialized Java object without a length."""
         with keystore_extra():
             import javaobj
         stream = io.BytesIO(self._data[self.position :])
         try:
             javaobj.load(stream, ignore_remaining_data=True)
-        except Exception as error:  # javaobj raises whatever it trips over
+        except Exception as error:  # javaobj raises errors of many kinds
             raise _damaged() from error
         self.position += stream.tell()
 
@@ -120,7 +120,7 @@ def _opener(alias: str, encrypted: bytes) -> Any:
 
 
 def _decrypted(alias: str, encrypted: bytes, password: str) -> bytes:
-    """The PKCS #8 encoding of a key from its EncryptedPrivateKeyInfo (RFC 5208)."""
+    """Return the PKCS #8 encoding of a key from its EncryptedPrivateKeyInfo (RFC 5208)."""
     with keystore_extra():
         from pyasn1.codec.ber import decoder
         from pyasn1_modules import rfc5208
@@ -131,7 +131,7 @@ def _decrypted(alias: str, encrypted: bytes, password: str) -> bytes:
         if algorithm == _JCEKS_KEY_ALGORITHM:
             parameters, _ = decoder.decode(bytes(info["encryptionAlgorithm"]["parameters"]))
             salt, iterations = bytes(parameters[0]), int(parameters[1])
-    except Exception as error:  # pyasn1 raises whatever it trips over
+    except Exception as error:  # pyasn1 raises errors of many kinds
         raise fault(f"has a damaged key {alias!r}") from error
     if algorithm == _JKS_KEY_ALGORITHM:
         decoded = _jks_decrypted(content, password)

@@ -1,17 +1,16 @@
-"""From a file, and a password file, to an opened keystore."""
+"""Open keystores from a file and a password file."""
 
 from __future__ import annotations
 
-import os
 import ssl
-import stat
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
+from asgi_gateway._runtime.secret_files import ignore_warning, read_secret
 from asgi_gateway.keystores.credential import ServerTLS
-from asgi_gateway.keystores.errors import fault, keystore_extra, of_file
+from asgi_gateway.keystores.errors import error_prefix, fault, keystore_extra
 from asgi_gateway.keystores.jks import JCEKS_MAGIC, JKS_MAGIC, read_java
 from asgi_gateway.keystores.pkcs12 import read_pkcs12
 from asgi_gateway.keystores.store import KeyEntry, KeyStore
@@ -24,11 +23,11 @@ _PEM_CERTIFICATE = "-----BEGIN CERTIFICATE-----", "-----END CERTIFICATE-----"
 
 
 class StoreSettings(Protocol):
-    """What ``open_store`` needs to know; the ``keystore`` and ``truststore`` elements."""
+    """The settings that ``open_store`` reads: the ``keystore`` and ``truststore`` elements."""
 
     @property
     def type(self) -> str | None:
-        """``JKS``, ``JCEKS`` or ``PKCS12``; None to look at the content."""
+        """``JKS``, ``JCEKS`` or ``PKCS12``; None to detect it from the content."""
 
     @property
     def file(self) -> Path:
@@ -39,13 +38,13 @@ class StoreSettings(Protocol):
         """The file with its password, relative to the configuration file."""
 
 
-def open_store(store: StoreSettings, directory: Path, warn: Callable[[str], None] = lambda message: None) -> KeyStore:
+def open_store(store: StoreSettings, directory: Path, warn: Callable[[str], None] = ignore_warning) -> KeyStore:
     """Open ``security/keystore`` or ``security/truststore``.
 
     Args:
         store: what the configuration says.
         directory: the configuration file's directory.
-        warn: called with each doubt, such as a password file that others can read.
+        warn: called with each warning, such as a password file that other users can read.
 
     Raises:
         ConfigError: with one problem, its message and hint, without a position.
@@ -70,14 +69,14 @@ def load_keystore(file: Path, password: str | None, type: str | None = None) -> 
         WrongPassword: the password does not open it.
         ConfigError: it is missing, of another type, truncated or damaged, or the extra is not installed.
     """
-    with of_file(file):
+    with error_prefix(file):
         data, found = _typed(file, type)
         keys, trusted, verified = _READERS[found](data, password)
     return KeyStore(file, found, keys, trusted, verified=verified, password=password)
 
 
 def check_keystore(file: Path, type: str | None = None) -> None:  # noqa: A002
-    """See without its password whether a keystore can hold keys, and whether the libraries to read them are there.
+    """Check without its password that a keystore can hold keys, and that the libraries to read them are installed.
 
     Args:
         file: the keystore.
@@ -86,7 +85,7 @@ def check_keystore(file: Path, type: str | None = None) -> None:  # noqa: A002
     Raises:
         ConfigError: it is missing, of another type, a PEM file, or the extra is not installed.
     """
-    with of_file(file):
+    with error_prefix(file):
         _, found = _typed(file, type)
         if found == "PEM":
             raise fault("is a PEM file, which cannot hold keys here", "use JKS, JCEKS or PKCS12")
@@ -95,32 +94,21 @@ def check_keystore(file: Path, type: str | None = None) -> None:  # noqa: A002
                 import_module(library)
 
 
-def read_password(file: Path, warn: Callable[[str], None] = lambda message: None) -> str:
-    """A password from a file of one line; the end of the line is no part of it.
+def read_password(file: Path, warn: Callable[[str], None] = ignore_warning) -> str:
+    """Return the password that is the only line of a file.
 
     Args:
         file: the file.
-        warn: called if other users can read the file.
+        warn: called with a sentence if other users can read or write the file.
 
     Raises:
-        ConfigError: the file is missing, empty, not UTF-8, or has several lines.
+        ConfigError: the file is missing, empty, not UTF-8, or has more than one line.
     """
-    with of_file(file, "password file"):
-        try:
-            text = _read(file, 4096).decode().rstrip("\r\n")
-        except UnicodeDecodeError as error:
-            raise fault("is not UTF-8", "save it as UTF-8") from error
-        if not text:
-            raise fault("is empty", "write the password into its first line")
-        if "\n" in text or "\r" in text:
-            raise fault("has several lines", "leave only the password in it")
-    if os.name == "posix" and file.stat().st_mode & stat.S_IROTH:
-        warn(f"every user of this machine can read the password file {file}; run chmod o-rwx on it")
-    return text
+    return read_secret(file, warn, "password file")
 
 
 def uvicorn_tls(keystore: KeyStore, host: str, now: float) -> dict[str, Any]:
-    """Arguments that make ``uvicorn.run`` (0.47 or newer) serve https and wss with the keystore's key for a host.
+    """Return arguments of ``uvicorn.run`` (0.47 or newer) that serve https and wss with the keystore's key for a host.
 
     Args:
         keystore: the opened keystore.
@@ -168,7 +156,7 @@ def _type_of(data: bytes) -> str:
     if not data:
         raise fault("is empty", "restore it from a backup")
     if data[0] != _DER_SEQUENCE:
-        raise fault("is no keystore of a known type", "JKS, JCEKS, PKCS12 and PEM are known")
+        raise fault("is not a keystore of a known type", "JKS, JCEKS, PKCS12 and PEM are known")
     header = 2 + (data[1] & 0x7F if len(data) > 1 and data[1] & 0x80 else 0)
     if data[header : header + 1] == b"\x30":  # a certificate's first element is a sequence, a PFX's the version number
         raise fault("is a single certificate", "convert it: openssl x509 -inform DER -in FILE -out FILE.pem")

@@ -1,4 +1,4 @@
-"""An opened keystore or truststore: its keys with their certificates, and the certificates it trusts."""
+"""Hold an opened keystore or truststore: its keys with their certificates, and the certificates it trusts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from asgi_gateway.errors import ConfigError
+from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.keystores.credential import X500PrivateCredential
-from asgi_gateway.keystores.errors import fault, keystore_extra, of_file
-from asgi_gateway.keystores.hostnames import host_names, matches
+from asgi_gateway.keystores.errors import WrongPassword, error_prefix, fault, keystore_extra
+from asgi_gateway.keystores.hostnames import host_names, matches_hostname
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -23,7 +23,7 @@ __all__ = ["KeyEntry", "KeyStore", "validity_problem"]
 
 @dataclass(frozen=True, slots=True)
 class KeyEntry:
-    """A private key as it stands in a keystore, still encrypted.
+    """A private key in a keystore, still encrypted.
 
     Args:
         alias: its name, in lower case as Java has it.
@@ -37,14 +37,14 @@ class KeyEntry:
 
 
 class KeyStore:
-    """What ``security/keystore`` and ``security/truststore`` become. Aliases are compared without case, as Java does.
+    """The value of ``security/keystore`` and ``security/truststore``. Aliases are compared without case, as in Java.
 
     Args:
         file: where it was read from, for messages.
         type: ``JKS``, ``JCEKS``, ``PKCS12`` or ``PEM``.
         keys: the private keys.
         trusted: the DER of the trusted certificates, by alias.
-        verified: the password was checked against the store's digest or MAC, so nobody without it wrote the store.
+        verified: whether the password matched the store's digest or MAC.
         password: opens the keys whose password is not given; never printed.
     """
 
@@ -69,11 +69,11 @@ class KeyStore:
         return f"<KeyStore {self.type} {str(self.file)!r}: {len(self._keys)} keys, {len(self._trusted)} trusted>"
 
     def aliases(self) -> tuple[str, ...]:
-        """All aliases, those of keys first."""
+        """Return all aliases, those of keys first."""
         return (*self._keys, *(alias for alias in self._trusted if alias not in self._keys))
 
     def key_aliases(self) -> tuple[str, ...]:
-        """The aliases of private keys."""
+        """Return the aliases of private keys."""
         return tuple(self._keys)
 
     def require_key(self, alias: str) -> None:
@@ -104,7 +104,7 @@ class KeyStore:
             encoded = (self._trusted[alias],)
         else:
             raise self._fault(f"has no entry {alias!r}", f"it has {_listed(self.aliases())}")
-        with of_file(self.file), keystore_extra():
+        with error_prefix(self.file), keystore_extra():
             from cryptography import x509
         try:
             return tuple(x509.load_der_x509_certificate(der) for der in encoded)
@@ -112,7 +112,7 @@ class KeyStore:
             raise self._fault(f"has a certificate under {alias!r} that cannot be read: {error}") from error
 
     def credential(self, alias: str, password: str | None = None) -> X500PrivateCredential:
-        """A private key with its certificates.
+        """Return a private key with its certificates.
 
         Args:
             alias: which one.
@@ -124,35 +124,18 @@ class KeyStore:
         """
         self.require_key(alias)
         entry = self._keys[alias.lower()]
-        password = self._password if password is None else password
-        if password is None:
-            raise self._fault(f"does not give the key {entry.alias!r} without a password", "set password-file")
+        key = self._open(entry, password)  # first, so that a wrong password reveals nothing about the certificate
         chain = self.chain(entry.alias)
         if not chain:
             raise self._fault(f"has no certificate for the key {entry.alias!r}", "import the certificate chain")
-        with of_file(self.file):
-            key = entry.open(password)
         if _public_bytes(key.public_key()) != _public_bytes(chain[0].public_key()):
             raise self._fault(f"has the certificate of another key under {entry.alias!r}")
         return X500PrivateCredential(entry.alias, key, chain)
 
-    def key_pem(self, alias: str, password: str | None = None, *, encrypt_with: bytes | None = None) -> bytes:
-        """A private key as PEM, PKCS #8.
-
-        Args:
-            alias: which one.
-            password: the key's own password; the keystore's if None.
-            encrypt_with: encrypts the PEM text; None leaves it readable for whoever sees it.
-
-        Raises:
-            ConfigError: as ``credential``.
-        """
-        return self.credential(alias, password).key_pem(encrypt_with)
-
     def pem_bundle(self) -> bytes:
-        """The trusted certificates as one PEM text, for TLS clients such as LDAP's.
+        """Return the trusted certificates as one PEM text, for TLS clients such as LDAP's.
 
-        A key's own certificates are not among them: having a certificate is no reason to trust its issuer.
+        A key's own certificates are not included: having a certificate is no reason to trust its issuer.
 
         Raises:
             ConfigError: there is none, or OpenSSL refuses one.
@@ -167,7 +150,7 @@ class KeyStore:
         return bundle.encode()
 
     def server_identity(self, host: str, now: float) -> X500PrivateCredential:
-        """The key that a TLS server shows for a host; an exact name goes before a wildcard, then the longest valid.
+        """Return the key that a TLS server shows for a host: an exact name before a wildcard, then the longest valid.
 
         Args:
             host: the name or address that clients use.
@@ -180,10 +163,10 @@ class KeyStore:
             raise self._fault("has no private key", "create one: keytool -genkeypair -ext san=dns:NAME")
         leaves = {}
         for alias in self._keys:
-            with suppress(ConfigError, IndexError):  # a certificate that is missing or unreadable is none for the host
+            with suppress(ConfigError, IndexError):  # a missing or unreadable certificate is for no host
                 leaves[alias] = self.chain(alias)[0]
         names = {alias: host_names(leaf) for alias, leaf in leaves.items()}
-        fitting = [alias for alias in leaves if any(matches(name, host) for name in names[alias])]
+        fitting = [alias for alias in leaves if any(matches_hostname(name, host) for name in names[alias])]
         if not fitting:
             raise self._fault(
                 f"has no key for the host {host!r}",
@@ -197,12 +180,14 @@ class KeyStore:
                 + ", ".join(f"{alias!r} {problem}" for alias, problem in problems.items()),
                 "renew the certificate",
             )
-        exact = [alias for alias in valid if any("*" not in name and matches(name, host) for name in names[alias])]
+        exact = [
+            alias for alias in valid if any("*" not in name and matches_hostname(name, host) for name in names[alias])
+        ]
         best = max(exact or valid, key=lambda alias: float(leaves[alias].not_valid_after_utc.timestamp()))
         return self._usable(self.credential(best))
 
     def problems(self, now: float) -> list[str]:
-        """What is wrong with the keys, each as a sentence; for ``asgi-gateway check``.
+        """Return what is wrong with the keys, each as a sentence; for ``asgi-gateway check``.
 
         Args:
             now: seconds since the epoch.
@@ -217,6 +202,21 @@ class KeyStore:
                 if problem is not None:
                     found.append(f"the keystore {self.file}: the certificate {alias!r} {problem}")
         return found
+
+    def _open(self, entry: KeyEntry, password: str | None) -> Any:
+        own = self._password if password is None else password
+        if own is None:
+            raise self._fault(f"does not give the key {entry.alias!r} without a password", "set password-file")
+        try:
+            with error_prefix(self.file):
+                return entry.open(own)
+        except WrongPassword as error:
+            if own != self._password or not self.verified:
+                raise
+            # the store's digest matched, so its password is right
+            message = f"the keystore {self.file} has a key {entry.alias!r} with a password of its own"
+            hint = f"make it the store's: keytool -keypasswd -alias {entry.alias}"
+            raise WrongPassword(Problem(message, hint=hint)) from error
 
     def _usable(self, credential: X500PrivateCredential) -> X500PrivateCredential:
         from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
@@ -234,7 +234,7 @@ class KeyStore:
 
 
 def validity_problem(certificate: x509.Certificate, now: float) -> str | None:
-    """Why a certificate does not hold at a time, or None if it does (RFC 5280 section 4.1.2.5).
+    """Return why a certificate is not valid at a time, or None if it is (RFC 5280 section 4.1.2.5).
 
     Args:
         certificate: the certificate.

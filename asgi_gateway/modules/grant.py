@@ -1,4 +1,4 @@
-"""The ``grant`` login module: one more role for whoever the rest of the chain lets in."""
+"""Define the ``grant`` login module: one more role for every client that the rest of the chain authenticates."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class GrantOptions(ModuleOptions):
 
 
 class GrantLoginModule(LoginModule):
-    """Adds a role, and says nothing of who the client is: alone it lets nobody in (KAAZING ``GrantLoginModule``)."""
+    """Adds a role and does not authenticate: alone it fails every login (KAAZING ``GrantLoginModule``)."""
 
     Options = GrantOptions
     authenticates = False

@@ -1,4 +1,4 @@
-"""The login module ``keystore``: who can open a key of a keystore is the key's owner (JAAS ``KeyStoreLoginModule``)."""
+"""Define the ``keystore`` login module: a client that opens a key is its owner (JAAS ``KeyStoreLoginModule``)."""
 
 from __future__ import annotations
 
@@ -25,19 +25,20 @@ from asgi_gateway.keystores import (
 from asgi_gateway.model import Grant, UserPrincipal
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import Boolean, ModuleOptions
+from asgi_gateway.plugins.user_names import user_name_problem
 
 __all__ = ["KeyStoreLoginModule", "KeyStoreOptions", "X500Principal"]
 
 _MOST_WAITING = 100
-"""Logins that may wait for the one that runs; more are told to come back later."""
+"""Logins that may wait for the running one; more are answered 503."""
 
 
 @dataclass(frozen=True, slots=True)
 class X500Principal(UserPrincipal):
-    """Who the subject is, as the distinguished name of a certificate (JAAS ``X500Principal``).
+    """The subject's identity as the distinguished name of a certificate (JAAS ``X500Principal``).
 
     Args:
-        name: the name as RFC 4514 writes it, such as ``CN=Joe,O=Example``.
+        name: the name as RFC 2253 and Java's ``X500Principal.getName()`` write it, such as ``CN=Joe,O=Example``.
     """
 
 
@@ -87,20 +88,20 @@ class KeyStoreOptions(ModuleOptions):
 class KeyStoreLoginModule(LoginModule):
     """Opens a key of a keystore with the request's password; the subject of the key's certificate is who logs in.
 
-    Keystore and passwords are checked at start and read again at every login, so a new keystore takes effect at once;
-    remembered logins are forgotten when it comes.
-    The request's password opens whatever has no password URL: keystore, private key, or both. With both URLs nothing
-    of the request is checked; in JAAS that is a login of the local user. Then the module only adds principal and
-    certificate to a subject that another module authenticated, and lets nobody in by itself (``authenticates``).
+    Keystore and passwords are checked at start and read again at every login, so a new keystore takes effect at once,
+    and cached logins are dropped.
+    The request's password opens everything without a password URL: keystore, private key, or both. With both URLs
+    nothing of the request is checked; in JAAS that is a login of the local user. Then the module only adds principal
+    and certificate to a subject that another module authenticated, and authenticates no client by itself.
     """
 
     Options = KeyStoreOptions
     cacheable = True
 
     open_seconds = 10.0
-    """How long reading the keystore and opening a key may take."""
+    """Seconds that reading the keystore and opening a key may take."""
     poll_seconds = 1.0
-    """How often the files are looked at, for the sake of remembered logins."""
+    """Seconds between two checks of the files, for the sake of cached logins."""
 
     def __init__(self, options: KeyStoreOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
@@ -114,7 +115,7 @@ class KeyStoreLoginModule(LoginModule):
         self.needs_credentials = asks or options.keyStoreAlias is None
         # opening a JCEKS key is a computation in Python: several at once would keep the event loop from running
         self._one_at_a_time = anyio.Lock()
-        self._watcher = FilePoller(self._file.name, self._look, self.poll_seconds, context.logger)
+        self._watcher = FilePoller(self._file.name, self._check_files, self.poll_seconds, context.logger)
         self._version = fingerprint((self._file, *self._password_files))
         for problem in self._problems():
             context.warn(problem)
@@ -132,6 +133,8 @@ class KeyStoreLoginModule(LoginModule):
         alias: str | None = self.options.keyStoreAlias or attempt.username
         if not alias:
             raise LoginFailed("the request carries no user name, and keyStoreAlias is not set")
+        if self.options.keyStoreAlias is None and (reason := user_name_problem(alias)) is not None:
+            raise LoginFailed(reason)
         if self._one_at_a_time.statistics().tasks_waiting >= _MOST_WAITING:
             raise LoginUnavailable("too many logins wait for the keystore", retry_after=1)
         try:
@@ -146,7 +149,7 @@ class KeyStoreLoginModule(LoginModule):
         if problem is not None:
             raise LoginFailed(f"the certificate {problem}")
         attempt.limit_session(credential.certificate.not_valid_after_utc.timestamp() - now)
-        name: str = credential.certificate.subject.rfc4514_string()
+        name = credential.subject
         if not name:
             raise LoginFailed("the certificate has an empty subject")
         if self.options.debug:
@@ -154,21 +157,28 @@ class KeyStoreLoginModule(LoginModule):
         return Grant((X500Principal(name),), (credential.chain,), private_credentials=(credential,))
 
     async def check(self) -> list[str]:
-        """Read keystore and passwords once more and look at the certificates' validity."""
+        """Read keystore and passwords once more and check the certificates' validity."""
         try:
             return await anyio.to_thread.run_sync(self._problems)
         except ConfigError as error:
             return [problem.message for problem in error.problems]
 
-    def _look(self) -> None:
+    def _check_files(self) -> None:
+        """Drop cached logins if a file changed, and log once what is wrong with the new version."""
         version = fingerprint((self._file, *self._password_files))
         if version != self._version:
             self._version = version
             self.context.logger.info("%s or its password files changed", self._file)
             self.context.invalidate()
+            try:
+                for problem in self._problems():
+                    self.context.logger.warning("%s", problem)
+            except ConfigError as error:
+                message = "%s changed and cannot be used; logins are answered 503 until it can be:\n%s"
+                self.context.logger.error(message, self._file, error)
 
     def _problems(self) -> list[str]:
-        """What is doubtful about the files; reads as much of them as the configured passwords open.
+        """Return warnings about the files; reads as much of them as the configured passwords open.
 
         Raises:
             ConfigError: a file is missing or wrong; no login could succeed.
@@ -183,7 +193,7 @@ class KeyStoreLoginModule(LoginModule):
             return found
         store = load_keystore(self._file, store_password, options.keyStoreType)
         if not store.key_aliases():
-            raise ConfigError(f"the keystore {self._file} has no private key, so nobody could log in")
+            raise ConfigError(f"the keystore {self._file} has no private key: every login would fail")
         if options.keyStoreAlias is not None:
             store.require_key(options.keyStoreAlias)
             if key_password is not None:
@@ -206,18 +216,19 @@ class KeyStoreLoginModule(LoginModule):
             LoginUnavailable: the files cannot be used now.
         """
         store_file, key_file = self._password_files
-        with _outcome(from_request=False):
+        with _outcome(""):
             store_password = password if store_file is None else read_password(store_file)
             key_password = password if key_file is None else read_password(key_file)
-        with _outcome(from_request=store_file is None):
+        with _outcome("" if store_file is not None else "the request's password does not open the keystore"):
             store = load_keystore(self._file, store_password, self.options.keyStoreType)
         if store_file is None and key_file is not None and not store.verified:
-            raise LoginUnavailable(f"the keystore {self._file} has no MAC: nothing would check the request's password")
+            raise LoginUnavailable(f"the keystore {self._file} has no MAC: the request's password would not be checked")
         aliases = store.key_aliases()
         if not aliases:
             raise LoginUnavailable(f"the keystore {self._file} has no private key")
+        wrong_key = "the key" if store_file is not None else "the key, though it opens the keystore"
         if alias.lower() in aliases:
-            with _outcome(from_request=key_file is None):
+            with _outcome("" if key_file is not None else f"the request's password does not open {wrong_key}"):
                 return store.credential(alias, key_password)
         with suppress(ConfigError):  # an unknown alias must cost what a wrong password costs
             store.credential(aliases[0], key_password)
@@ -225,26 +236,30 @@ class KeyStoreLoginModule(LoginModule):
 
 
 @contextmanager
-def _outcome(*, from_request: bool) -> Iterator[None]:
-    """Say what a keystore's error means for the login: only the request's own password can be the client's fault."""
+def _outcome(client_fault: str) -> Iterator[None]:
+    """Turn a keystore's error into the login's.
+
+    Args:
+        client_fault: what to say of a wrong password if it is the request's own; empty if it is the gateway's.
+    """
     try:
         yield
     except WrongPassword as error:
-        if from_request:
-            raise LoginFailed("the request's password does not open the keystore, or not the key in it") from None
+        if client_fault:
+            raise LoginFailed(client_fault) from None
         raise LoginUnavailable(error.problems[0].message) from error
     except ConfigError as error:
         raise LoginUnavailable(error.problems[0].message) from error
 
 
 def _path_of(url: str) -> Path:
-    """The path in a ``file:`` URL with any number of slashes; without a leading one it is a relative path.
+    """Return the path in a ``file:`` URL with any number of slashes; without a leading one it is a relative path.
 
     ``file:name`` and ``file://name`` are relative to the configuration file, ``file:/name`` and ``file:///name`` are
     absolute, and ``~`` is the home directory of the user who runs the gateway.
 
     Raises:
-        ValueError: it is no ``file:`` URL, or names no file.
+        ValueError: it is not a ``file:`` URL, or names no file.
     """
     scheme, _, rest = url.partition(":")
     if scheme.lower() != "file":

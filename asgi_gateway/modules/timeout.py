@@ -1,4 +1,4 @@
-"""The ``timeout`` login module: limits how long a login lasts, without a say in whether it succeeds."""
+"""Define the ``timeout`` login module: it limits how long a login lasts and has no part in whether it succeeds."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from asgi_gateway.plugins.option_types import ModuleOptions, parse_duration
 
 __all__ = ["TimeoutLoginModule", "TimeoutOptions"]
 
-_Interval = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
+_Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
 
 
 class TimeoutOptions(ModuleOptions):
-    """Options of ``timeout``, time intervals such as ``30 minutes``; at least one of them.
+    """Options of ``timeout``, durations such as ``30 minutes``; at least one of them.
 
     Args:
         session_timeout: (``session-timeout``) seconds after which a WebSocket is closed.
         authorization_timeout: (``authorization-timeout``) seconds after which credentials are asked for again.
     """
 
-    session_timeout: _Interval | None = Field(default=None, alias="session-timeout")
-    authorization_timeout: _Interval | None = Field(default=None, alias="authorization-timeout")
+    session_timeout: _Duration | None = Field(default=None, alias="session-timeout")
+    authorization_timeout: _Duration | None = Field(default=None, alias="authorization-timeout")
 
     @model_validator(mode="after")
-    def _something(self) -> TimeoutOptions:
+    def _not_empty(self) -> TimeoutOptions:
         if self.session_timeout is None and self.authorization_timeout is None:
             raise ValueError("give session-timeout or authorization-timeout")
         return self
 
 
 class TimeoutLoginModule(LoginModule):
-    """Sets limits and is ignored by the chain; the smallest limit of all holds (KAAZING ``TimeoutLoginModule``)."""
+    """Sets limits and is ignored by the chain; the smallest of all limits applies (KAAZING ``TimeoutLoginModule``)."""
 
     Options = TimeoutOptions
     authenticates = False

@@ -1,4 +1,4 @@
-"""The ``token`` login module: the gateway's own signed tokens, from wherever the realm looks for credentials."""
+"""Define the ``token`` login module: the gateway's own signed tokens, from any place of credentials."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from asgi_gateway.errors import LoginFailed, LoginUnavailable, Replayed, StateError
+from asgi_gateway.errors import LoginFailed
 from asgi_gateway.model import Grant, RevocationKey
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import Boolean, ModuleOptions, parse_duration
+from asgi_gateway.plugins.replay import ReplayGuard
 from asgi_gateway.plugins.state_store import Partition
 from asgi_gateway.sessions.signing import load_keys
 from asgi_gateway.sessions.tokens import Token, TokenIssuer
 
-__all__ = ["CLOCK_MARGIN", "TokenLoginModule", "TokenOptions"]
-
-CLOCK_MARGIN = 3600.0
-"""Seconds that a used token is remembered beyond its life: a clock that far behind does not make it good again."""
+__all__ = ["TokenLoginModule", "TokenOptions"]
 
 
 class TokenOptions(ModuleOptions):
@@ -30,10 +28,10 @@ class TokenOptions(ModuleOptions):
         audience: which application the tokens are for.
         component: the header, query parameter or cookie that holds the token, by its configured name; by default the
             first of the request's credentials, the Authorization header before all.
-        singleUse: ``as-issued``: the token says whether it can be used once or many times; ``required``: every token is
-            good for one login; ``refused``: tokens to be used once are refused, and no shared store is needed.
-        revocable: whether each login looks if the token was revoked, for tokens to be used many times; those to be used
-            once always do. Needs the shared store.
+        singleUse: ``as-issued``: the token says whether it can be used once or many times; ``required``: every token
+            can be used once; ``refused``: single-use tokens are refused, and no shared store is needed.
+        revocable: whether each login checks if a token for many uses was revoked; for single-use tokens that is always
+            checked. Needs the shared store.
         leeway: how far the clocks of issuer and gateway may differ.
     """
 
@@ -53,10 +51,10 @@ class TokenOptions(ModuleOptions):
 
 
 class TokenLoginModule(LoginModule):
-    """Lets in who bears a token of the gateway (see ``asgi-gateway token issue``).
+    """Takes the gateway's own tokens (see ``asgi-gateway token issue``).
 
-    What is opened with a token ends when it expires; what is opened with one that can be used once ends when the token
-    says so, which may be much later than its own end.
+    What is opened with a token ends when it expires; what is opened with a single-use token ends when the token says
+    so, which may be much later than its own end.
     """
 
     Options = TokenOptions
@@ -65,14 +63,14 @@ class TokenLoginModule(LoginModule):
     def __init__(self, options: TokenOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
         file = context.path(options.keyFile) if options.keyFile is not None else None
-        self.issuer = TokenIssuer(load_keys(file, options.keyEnvironment), options.audience)
+        self.issuer = TokenIssuer(load_keys(file, options.keyEnvironment, context.warn), options.audience)
         self.replay_protected = options.singleUse != "refused" or options.revocable
-        if file is not None and file.stat().st_mode & 0o077:
-            context.warn(f"{file} holds signing keys and can be read by other users: chmod 600 {file}")
+        self._replays = ReplayGuard(context.state)
+        self._sessions = ReplayGuard(context.state.partition(Partition.SESSIONS))
 
     @property
     def takes_tickets(self) -> bool:
-        """Whether tokens that can be used once are taken."""
+        """Whether single-use tokens are taken."""
         options: TokenOptions = self.options
         return options.singleUse != "refused"
 
@@ -85,10 +83,13 @@ class TokenLoginModule(LoginModule):
         token = self.issuer.read(text, realm=attempt.realm, now=now, leeway=options.leeway)
         if token.service and token.service != attempt.service:
             raise LoginFailed("the token is for another service")
+        key = RevocationKey("token", token.id).key
         if token.single_use or options.singleUse == "required":
-            await self._use(token, now)
+            if options.singleUse == "refused":
+                raise LoginFailed("single-use tokens are refused: singleUse is refused")
+            await self._replays.use(key, token.expires - now + options.leeway)
         elif options.revocable:
-            await self._check_revoked(token)
+            await self._replays.check_revoked(key)
         if token.revocation_keys:
             await self._check_login(token)
         until = token.until
@@ -99,31 +100,6 @@ class TokenLoginModule(LoginModule):
         ended_by = (RevocationKey("token", token.id), *(revocation for revocation, _ in token.revocation_keys))
         return Grant.user(token.user, token.roles, public_credentials=(token,), revocation_keys=ended_by, expires=until)
 
-    async def _use(self, token: Token, now: float) -> None:
-        """Take a token's one use.
-
-        Raises:
-            LoginFailed: it is taken already, none is allowed, or the token was revoked.
-            LoginUnavailable: nobody can say now.
-        """
-        if self.options.singleUse == "refused":
-            raise LoginFailed("tokens to be used once are refused here")
-        ttl = max(token.expires - now, 0) + self.options.leeway + CLOCK_MARGIN
-        try:
-            used = await self.context.state.put_if_absent(RevocationKey("token", token.id).key, "used", ttl)
-        except StateError as error:
-            raise LoginUnavailable(f"whether the token was used before cannot be told: {error}") from error
-        if used is not None:
-            raise LoginFailed("the token was revoked") if used == "revoked" else Replayed("the token was used before")
-
-    async def _check_revoked(self, token: Token) -> None:
-        try:
-            revoked = await self.context.state.get(RevocationKey("token", token.id).key)
-        except StateError as error:
-            raise LoginUnavailable(f"whether the token was revoked cannot be told: {error}") from error
-        if revoked is not None:
-            raise LoginFailed("the token was revoked")
-
     async def _check_login(self, token: Token) -> None:
         """Check that the login that a ticket was traded for has not been revoked.
 
@@ -131,13 +107,9 @@ class TokenLoginModule(LoginModule):
             LoginFailed: it was revoked.
             LoginUnavailable: cannot ask the store.
         """
-        state = self.context.state
         for revocation, seen in token.revocation_keys:
-            part = state.partition(Partition.SESSIONS) if revocation.kind == "session" else state
-            try:
-                value = await part.get(revocation.key)
-            except StateError as error:
-                raise LoginUnavailable(f"cannot check the login behind a ticket: {error}") from error
+            guard = self._sessions if revocation.kind == "session" else self._replays
+            value = await guard.state_of(revocation.key)
             valid = {"user": (value or "") == seen, "session": value is not None, "token": value != "revoked"}
             if not valid[revocation.kind]:
                 raise LoginFailed(f"the login behind the ticket was ended: {revocation.kind}")

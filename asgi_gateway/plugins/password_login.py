@@ -8,6 +8,7 @@ from asgi_gateway.errors import LoginFailed
 from asgi_gateway.model import Grant
 from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD, LoginAttempt, LoginModule
 from asgi_gateway.plugins.option_types import Boolean, ModuleOptions
+from asgi_gateway.plugins.user_names import user_name_problem
 
 __all__ = ["PasswordLoginModule", "PasswordOptions"]
 
@@ -31,7 +32,7 @@ class PasswordLoginModule(LoginModule):
     """The base class of login modules that check user names and passwords.
 
     Subclasses implement ``authenticate``. The options ``useFirstPass``, ``tryFirstPass``, ``storePass`` and
-    ``clearPass`` work alike in all of them.
+    ``clearPass``, and the check of user names (RFC 8265), work alike in all of them.
     """
 
     Options: ClassVar[type[ModuleOptions]] = PasswordOptions
@@ -80,6 +81,8 @@ class PasswordLoginModule(LoginModule):
         self._clear(attempt)
 
     async def _authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
+        if (reason := user_name_problem(username)) is not None:
+            raise LoginFailed(reason)
         grant = await self.authenticate(attempt, username, password)
         state = attempt.shared_state
         if grant is not None and self.options.storePass and SHARED_NAME not in state and SHARED_PASSWORD not in state:

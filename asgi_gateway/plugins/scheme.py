@@ -33,12 +33,14 @@ class ChallengeScheme(abc.ABC):
         wire_name: the scheme on the Authorization line in lower case, such as ``basic``.
         rejects_with_403: True if wrong credentials are answered 403 and not with the challenge again.
         recycles: True if ``authorization-mode: recycle`` makes sense with it.
+        refusal_data: what the challenge says besides, after credentials of this scheme were refused.
     """
 
     name: ClassVar[str]
     wire_name: ClassVar[str]
     rejects_with_403: ClassVar[bool] = False
     recycles: ClassVar[bool] = True
+    refusal_data: ClassVar[tuple[str, ...]] = ()
 
     def read(self, token: AuthenticationToken) -> UserNamePassword | None:
         """Return user name and password for schemes that carry them, None for others.
@@ -59,6 +61,14 @@ class ChallengeScheme(abc.ABC):
             realm: the realm's description, else its name.
             data: what modules added with ``attempt.challenge``.
         """
+
+    def forbidden(self, realm: str) -> str | None:
+        """Return the value of a ``WWW-Authenticate`` line for a response 403 for lack of roles; None for no line.
+
+        Args:
+            realm: the realm's description, else its name.
+        """
+        return None
 
     def success(self, data: Iterable[str] = ()) -> Headers:
         """Return headers for the response to a request that was let in.

@@ -82,8 +82,14 @@ class Route:
         return self.deny(request, self.service.refusal or "the service is not served")
 
     def refuse_origin(self, request: AuthRequest) -> Forbid | None:
-        """Return the refusal of a page whose origin may not use the service; None if it may."""
+        """Return the refusal of a page whose origin may not use the service; None if it may.
+
+        A service that is not served refuses every page. What happens before a decision, such as the accept of a
+        WebSocket in which its client logs in, asks here.
+        """
         service = self.service
+        if service.refusal:
+            return self.deny(request, service.refusal)
         try:
             reason = service.origins.refusal(request, protected=bool(service.realms))
             if reason is None:
@@ -179,7 +185,7 @@ class ProtectedRoute(Route):
             refusal = self.deny(request, reason, result.subject.name)
             if result.challenge:  # a module granted and asked for more: the client may step up
                 return Challenge(headers=result.challenge, service=service.name, realm=realm, reason=reason)
-            return refusal
+            return replace(refusal, headers=(*refusal.headers, *service.realms[-1].forbidden_headers()))
         keys = result.revocation_keys
         if len(service.realms) == 1:  # of several, each has its own name for the user
             keys = (RevocationKey("user", result.subject.name, realm), *keys)

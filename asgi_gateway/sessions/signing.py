@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from itsdangerous import BadData, URLSafeSerializer
 from itsdangerous.encoding import base64_decode, base64_encode
 
+from asgi_gateway._runtime.secret_files import ignore_warning, read_secret_text
 from asgi_gateway.errors import ConfigError
 
 __all__ = ["KEY_BYTES", "Signer", "load_keys"]
@@ -61,7 +62,9 @@ class Signer:
         return data if isinstance(data, dict) else None
 
 
-def load_keys(file: Path | None = None, variable: str | None = None) -> tuple[bytes, ...]:
+def load_keys(
+    file: Path | None = None, variable: str | None = None, warn: Callable[[str], None] = ignore_warning
+) -> tuple[bytes, ...]:
     """Return signing keys from a file or an environment variable, one a line.
 
     Empty lines and comments (``#``) are skipped. A key is the line's text as it stands, such as the output of
@@ -70,6 +73,7 @@ def load_keys(file: Path | None = None, variable: str | None = None) -> tuple[by
     Args:
         file: the file.
         variable: the variable's name, if there is no file.
+        warn: called with a sentence if other users can read or write the file.
 
     Returns:
         The keys in their order, at least one.
@@ -81,10 +85,7 @@ def load_keys(file: Path | None = None, variable: str | None = None) -> tuple[by
         raise ConfigError("signing keys come either from a file or from an environment variable")
     if file is not None:
         where = str(file)
-        try:
-            text = file.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"the keys file {file} cannot be read: {type(error).__name__}") from None
+        text = read_secret_text(file, warn, "keys file")
     else:
         where = f"the environment variable {variable}"
         text = os.environ.get(str(variable), "")

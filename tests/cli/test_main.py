@@ -15,7 +15,7 @@ import pytest
 from asgi_gateway.cli import main
 from asgi_gateway.cli.main import parser
 from asgi_gateway.config import load
-from asgi_gateway.passwords import verify
+from asgi_gateway.passwords import read_hash
 
 GATEWAY = """
 security:
@@ -186,8 +186,8 @@ def test_hash_password(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.M
     typed(monkeypatch, "s3cret ü\n")
     assert main(["hash-password"]) == 0
     stored = capsys.readouterr().out.strip()
-    assert verify("s3cret ü", stored)
-    assert not verify("other", stored)
+    assert read_hash(stored).verify("s3cret ü")
+    assert not read_hash(stored).verify("other")
 
 
 def test_hash_of_an_empty_password(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

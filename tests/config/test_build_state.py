@@ -91,7 +91,7 @@ def test_sqlite(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ({"state": {"type": "redis", "options": {"url": "http://x"}}}, "begins with redis://"),
         ({"state": {"type": "redis", "options": {"url": "redis://x", "timeout": "1 year"}}}, "not a time interval"),
         ({"state": {"options": {}}}, "type"),
-        ({"session-keys": {"file": "missing"}}, "session-keys: the keys file .*missing cannot be read"),
+        ({"session-keys": {"file": "missing"}}, "session-keys: the keys file .*missing does not exist"),
         ({"session-keys": {"file": "short"}}, "has 1 bytes"),
         ({"session-keys": {}}, "either from a file or from an environment variable"),
         ({"session-keys": {"file": "keys", "environment": "X"}}, "either from a file"),

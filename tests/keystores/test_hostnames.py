@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from asgi_gateway.keystores.hostnames import host_names, matches
+from asgi_gateway.keystores.hostnames import host_names, matches_hostname
 from asgi_gateway.keystores.load import load_keystore
 from tests.keystores import PASSWORD, STORES
 
@@ -18,9 +18,9 @@ from tests.keystores import PASSWORD, STORES
         ("0:0:0:0:0:0:0:1", "::1"),
     ],
 )
-def test_match(pattern, host):
+def test_match(pattern: str, host: str) -> None:
     """A name covers itself in any spelling, and a star covers exactly one label."""
-    assert matches(pattern, host)
+    assert matches_hostname(pattern, host)
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_match(pattern, host):
         ("a" * 70 + "ü.example", "example"),
     ],
 )
-def test_no_match(pattern, host):
+def test_no_match(pattern: str, host: str) -> None:
     """A star covers neither several labels, nor none, nor a part of one, nor a top-level domain, nor an address."""
-    assert not matches(pattern, host)
+    assert not matches_hostname(pattern, host)
 
 
-def test_names_of_a_certificate():
+def test_names_of_a_certificate() -> None:
     """DNS names and addresses of subjectAltName count, the common name does not."""
     store = load_keystore(STORES / "server.p12", PASSWORD)
     assert host_names(store.chain("server")[0]) == ("localhost", "127.0.0.1", "::1")

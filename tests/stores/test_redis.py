@@ -35,7 +35,7 @@ URL = "redis://localhost"
         (URL, {"max_connections": 0}, "max_connections"),
         (URL, {"ca_file": "ca.pem"}, "begin with rediss"),
         ("rediss://localhost", {"ca_file": "/missing/ca.pem"}, "/missing/ca.pem is missing"),
-        (URL, {"password_file": "/missing/password"}, "/missing/password cannot be read"),
+        (URL, {"password_file": "/missing/password"}, "/missing/password does not exist"),
     ],
 )
 def test_refused(url: Any, options: dict[str, Any], reason: str) -> None:
@@ -45,10 +45,15 @@ def test_refused(url: Any, options: dict[str, Any], reason: str) -> None:
 
 
 def test_empty_password_file(tmp_path: Path) -> None:
-    """An empty password file is a configuration error, not a login without password."""
-    (tmp_path / "password").write_text("\nsecond line")
-    with pytest.raises(ConfigError, match="is empty"):
-        RedisState(URL, password_file=tmp_path / "password")
+    """An empty password file, and one with more than a password, is an error and not a login with something else."""
+    for text, reason in (
+        ("\n", "is empty"),
+        ("\nsecond line", "several lines"),
+        ("pw\nsecond line\n", "several lines"),
+    ):
+        (tmp_path / "password").write_text(text)
+        with pytest.raises(ConfigError, match=reason):
+            RedisState(URL, password_file=tmp_path / "password")
 
 
 def test_no_password_shown() -> None:

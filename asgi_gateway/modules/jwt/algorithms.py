@@ -1,4 +1,4 @@
-"""The signature algorithms that may be configured. ``none`` is not among them."""
+"""List the signature algorithms that may be configured; ``none`` is not one of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping
 __all__ = ["ALGORITHMS", "OCTETS"]
 
 OCTETS = "oct"
-"""The type of keys that sign and verify alike."""
+"""The key type of secrets, which sign as well as verify."""
 ALGORITHMS: Mapping[str, tuple[str, frozenset[str]]] = {
     **{name: ("RSA", frozenset[str]()) for name in ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512")},
     "ES256": ("EC", frozenset({"P-256"})),

@@ -22,9 +22,9 @@ from asgi_gateway.modules.kerberos.library.gss_tokens import (
 )
 from asgi_gateway.modules.kerberos.library.handshake_cache import HandshakeCache
 from asgi_gateway.modules.kerberos.library.principals import NameOptions, check_rules, user_name, words
-from asgi_gateway.modules.kerberos.library.replay import ReplayGuard
 from asgi_gateway.plugins.login_module import LoginAttempt, LoginModule, ModuleContext
 from asgi_gateway.plugins.option_types import Boolean
+from asgi_gateway.plugins.replay import ReplayGuard
 
 if TYPE_CHECKING:
     from asgi_gateway.modules.kerberos.library.acceptor import AcceptedClient, Acceptor, GssHandshake
@@ -38,6 +38,8 @@ _FLAGS = {
     "confidentiality": "confidentiality",
     "integrity": "integrity",
 }
+_MARGIN = 60.0
+"""Seconds that a token is remembered beyond its life; no more, since the library compares its time with this clock."""
 _Flags = tuple[Literal["mutual", "replay", "sequence", "confidentiality", "integrity"], ...]
 
 
@@ -78,7 +80,8 @@ class GssLoginModule(LoginModule):
 
         check_rules(options, lambda text: context.warn(f"gss: {text}"))
         self._required = [(name, getattr(gssapi.RequirementFlag, _FLAGS[name])) for name in options.requireFlags]
-        self._replays = ReplayGuard(context.state, libkrb5.clock_skew())
+        self._replays = ReplayGuard(context.state, margin=_MARGIN)
+        self._token_life = 2 * libkrb5.clock_skew()  # accepted while its time is within the skew, either way
         self._pending: HandshakeCache[GssHandshake] = HandshakeCache(context.clock)
 
     async def close(self) -> None:
@@ -112,7 +115,8 @@ class GssLoginModule(LoginModule):
             name = await self._user_name(attempt, accepted.principal, acceptor.realm)
         except LoginFailed as error:
             raise LoginFailed(f"{accepted.principal}: {error}") from None
-        await self._replays.refuse_replay(accepted.fingerprint, accepted.principal)
+        key = f"asgi_gateway.gss:{accepted.fingerprint}"
+        await self._replays.use(key, self._token_life, f"a token of {accepted.principal}")
         if answer is not None:
             attempt.respond(encode_token(answer))
         delegated = () if accepted.delegated is None else (accepted.delegated,)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
+from asgi_gateway._runtime.secret_files import read_secret
 from asgi_gateway.errors import ConfigError
 
 __all__ = ["PORT", "TlsFiles", "options_of", "parse"]
 
 PORT = 6379
+_logger = logging.getLogger("asgi_gateway.stores.redis")
 _SCHEMES = ("redis", "rediss", "unix")
 
 
@@ -61,7 +64,7 @@ def options_of(url: SplitResult, password_file: str | Path | None, tls: TlsFiles
     options: dict[str, Any] = {"username": unquote(url.username) if url.username else None}
     options["password"] = unquote(url.password) if url.password else None
     if password_file is not None:
-        options["password"] = _first_line(Path(password_file))
+        options["password"] = read_secret(Path(password_file), _logger.warning)
     db = parse_qs(url.query).get("db", [url.path.lstrip("/") if url.scheme != "unix" else ""])[-1] or "0"
     if not db.isascii() or not db.isdigit() or (cluster and db != "0"):
         raise ConfigError("a Redis database is a number, and 0 in a cluster")
@@ -80,13 +83,3 @@ def options_of(url: SplitResult, password_file: str | Path | None, tls: TlsFiles
         options |= {"ssl": True, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
         options |= {name: str(file) for name, file in given.items()}
     return options
-
-
-def _first_line(file: Path) -> str:
-    try:
-        line = file.read_text(encoding="utf-8").split("\n", 1)[0].rstrip("\r")
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"the password file {file} cannot be read: {error.__class__.__name__}") from error
-    if not line:
-        raise ConfigError(f"the password file {file} is empty")
-    return line

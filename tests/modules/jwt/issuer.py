@@ -50,6 +50,7 @@ class KeyServer:
         self.status = 200
         self.location: str | None = None
         self.asked = 0
+        self.agents: list[str | None] = []
         self.url = ""
 
 
@@ -61,6 +62,7 @@ def key_server() -> Iterator[KeyServer]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             served.asked += 1
+            served.agents.append(self.headers["User-Agent"])
             self.send_response(served.status)
             if served.location:
                 self.send_header("Location", served.location)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.modules.jwt.issuer import EC, ED, OTHER_RSA, RSA, SECRET, KeyServer, 
 pytestmark = pytest.mark.anyio
 
 T = TypeVar("T")
+LOGGER = logging.getLogger("asgi_gateway.tests")
 
 
 async def run_blocking(function: Callable[..., T], *args: Any) -> T:
@@ -42,7 +44,7 @@ def test_types_do_not_mix() -> None:
         (kid, algorithm)
         for kid in ("rsa", "p256", "p384", "ed", "secret")
         for algorithm in ("RS256", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS512")
-        if keys.find(kid, algorithm) is not None
+        if keys.find(kid, algorithm)
     }
     assert found == {
         ("rsa", "RS256"), ("rsa", "PS512"), ("p256", "ES256"), ("p384", "ES384"), ("ed", "EdDSA"),
@@ -54,19 +56,55 @@ def test_types_do_not_mix() -> None:
 def test_algorithm_of_the_key() -> None:
     """A key that names its algorithm is used with no other."""
     keys = parse_keys(key_set(jwk(RSA, "RS256", kid="one", alg="RS512")))
-    assert keys.find("one", "RS512") is not None
-    assert keys.find("one", "RS256") is None
+    assert keys.find("one", "RS512")
+    assert not keys.find("one", "RS256")
     assert not keys.symmetric
 
 
 def test_tokens_without_kid() -> None:
-    """A token that names no key is checked with the only key that fits, and with none if several do."""
-    assert parse_keys(key_set(jwk(RSA, "RS256", kid="one"), jwk(ED, "EdDSA"))).find(None, "RS256") is not None
+    """A token that names no key is tried with every key of its algorithm, one with a kid with those of that name."""
+    assert parse_keys(key_set(jwk(RSA, "RS256", kid="one"), jwk(ED, "EdDSA"))).find(None, "RS256")
     two = parse_keys(key_set(jwk(RSA, "RS256", kid="one"), jwk(OTHER_RSA, "RS256", kid="two")))
-    assert two.find(None, "RS256") is None
-    assert two.find("three", "RS256") is None
+    assert len(two.find(None, "RS256")) == 2
+    assert len(two.find("two", "RS256")) == 1
+    assert not two.find("three", "RS256")
     same = parse_keys(key_set(jwk(RSA, "RS256", kid="one"), jwk(OTHER_RSA, "RS256", kid="one")))
-    assert same.find("one", "RS256") is None
+    assert len(same.find("one", "RS256")) == 2
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"key_ops": [], "x5c": [], "oth": []}, {"use": ""}, {"alg": None, "use": None}, {"key_ops": ["verify"]},
+        {"alg": "", "x5t": ""}, {"key_ops": None, "issuer": "", "unknown": {"a": 1}},
+    ],
+)  # fmt: skip
+def test_empty_members(more: dict[str, Any]) -> None:
+    """A member that is empty, as some issuers serialize what they leave out, restricts a key to nothing."""
+    for key, algorithm in ((EC["ES256"], "ES256"), (RSA, "RS256"), (ED, "EdDSA")):
+        assert parse_keys(key_set(jwk(key, algorithm, kid="one") | more)).find("one", algorithm)
+
+
+def test_duplicate_key() -> None:
+    """A key that a set has twice is one key; other keys of the same name stay apart."""
+    one, two = jwk(RSA, "RS256", kid="one"), jwk(OTHER_RSA, "RS256", kid="one")
+    for keys, count in (((one, one), 1), ((one, two, one), 2), ((one, one, one, two, two), 2)):
+        assert len(parse_keys(key_set(*keys)).find("one", "RS256")) == count
+
+
+def test_key_of_one_issuer() -> None:
+    """A key that names its issuer signs for no other; {tenantid} stands for one tenant."""
+    tenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
+    (any_tenant,) = parse_keys(key_set(jwk(RSA, "RS256", issuer="https://login/{tenantid}/v2.0"))).find(None, "RS256")
+    (one_tenant,) = parse_keys(key_set(jwk(RSA, "RS256", issuer=f"https://login/{tenant}/v2.0"))).find(None, "RS256")
+    (free,) = parse_keys(key_set(jwk(RSA, "RS256"))).find(None, "RS256")
+    assert any_tenant.signs_for(f"https://login/{tenant}/v2.0")
+    assert one_tenant.signs_for(f"https://login/{tenant}/v2.0")
+    assert free.signs_for("https://elsewhere/")
+    for issuer in ("https://login/../v2.0", "https://evil/v2.0", f"https://login/{tenant}/v2.0/", None, 1):
+        assert not any_tenant.signs_for(issuer)
+        assert not one_tenant.signs_for(issuer)
+    assert not one_tenant.signs_for(f"https://login/{tenant[::-1]}/v2.0")
 
 
 def test_keys_that_are_left_out() -> None:
@@ -78,10 +116,10 @@ def test_keys_that_are_left_out() -> None:
         {"kty": "EC", "crv": "P-256"}, {"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": "oct"}, {},
     ]  # fmt: skip
     for each in bad:
-        assert parse_keys(key_set(each, jwk(ED, "EdDSA", kid="good"))).find("good", "EdDSA") is not None
+        assert parse_keys(key_set(each, jwk(ED, "EdDSA", kid="good"))).find("good", "EdDSA")
         with pytest.raises(ValueError, match="without a key"):
             parse_keys(key_set(each))
-    assert parse_keys(key_set(jwk(b"s" * 32, "HS256"))).find(None, "HS512") is None
+    assert not parse_keys(key_set(jwk(b"s" * 32, "HS256"))).find(None, "HS512")
 
 
 @pytest.mark.parametrize(
@@ -97,20 +135,43 @@ def test_no_key_set(text: str) -> None:
         parse_keys(text)
 
 
-async def test_file_changes(tmp_path: Path) -> None:
-    """A key set file is read again when it changes; a broken or missing one leaves the good keys as they are."""
+async def test_file_changes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A key set file is read again when it changes; a bad version is parsed and logged once, and changes nothing."""
     file = tmp_path / "jwks.json"
     file.write_text(key_set(jwk(RSA, "RS256", kid="one")))
-    keys = FileKeys(file)
-    assert await keys.find("one", "RS256", run_blocking) is not None
+    clock = ManualClock()
+    keys = FileKeys(file, clock.monotonic, LOGGER)
+    assert await keys.find("one", "RS256", run_blocking)
     (tmp_path / "new").write_text(key_set(jwk(OTHER_RSA, "RS256", kid="two")))
     os.replace(tmp_path / "new", file)
-    assert await keys.find("two", "RS256", run_blocking) is not None
-    assert await keys.find("one", "RS256", run_blocking) is None
-    file.write_text("{")
-    assert await keys.find("two", "RS256", run_blocking) is not None
+    clock.advance(1)
+    assert await keys.find("two", "RS256", run_blocking)
+    assert not await keys.find("one", "RS256", run_blocking)
+    for text in ("{", "[" * 100_000, key_set(jwk(RSA, "RS256") | {"d": "canary"}), '{"keys": []}'):
+        caplog.clear()
+        file.write_text(text)
+        for _ in range(3):
+            clock.advance(1)
+            assert await keys.find("two", "RS256", run_blocking)
+        assert [record.levelname for record in caplog.records] == ["ERROR"]
+        assert "its last good version stays" in caplog.text
+        assert "canary" not in caplog.text
     file.unlink()
-    assert await keys.find("two", "RS256", run_blocking) is not None
+    clock.advance(1)
+    assert await keys.find("two", "RS256", run_blocking)
+
+
+async def test_file_of_secrets(tmp_path: Path) -> None:
+    """A key set with secrets that other users can read is a warning; one with public keys is none."""
+    file = tmp_path / "jwks.json"
+    for key, algorithm, mode, is_warned in (
+        (SECRET, "HS256", 0o644, True),
+        (SECRET, "HS256", 0o600, False),
+        (RSA, "RS256", 0o644, False),
+    ):
+        file.write_text(key_set(jwk(key, algorithm)))
+        file.chmod(mode)
+        assert (FileKeys(file, ManualClock().monotonic, LOGGER).warning is not None) == is_warned
 
 
 @pytest.fixture
@@ -127,7 +188,7 @@ def clock() -> ManualClock:
 
 
 def _keys(server: KeyServer, clock: ManualClock) -> UrlKeys:
-    return UrlKeys(server.url, clock, life=300, stale=3600, context=None)
+    return UrlKeys(server.url, clock, logger=LOGGER, life=300, stale=3600, context=None)
 
 
 async def test_fetched_once(server: KeyServer, clock: ManualClock) -> None:
@@ -141,7 +202,7 @@ async def test_fetched_once(server: KeyServer, clock: ManualClock) -> None:
     async with anyio.create_task_group() as group:
         for _ in range(50):
             group.start_soon(find)
-    assert None not in found
+    assert () not in found
     assert len(found) == 50
     clock.advance(299)
     await find()
@@ -154,38 +215,41 @@ async def test_fetched_once(server: KeyServer, clock: ManualClock) -> None:
 async def test_rotation(server: KeyServer, clock: ManualClock) -> None:
     """A token with a key that is not in the set has it fetched again, once in ten seconds at most."""
     keys = _keys(server, clock)
-    assert await keys.find("two", "RS256", run_blocking) is None
+    assert not await keys.find("two", "RS256", run_blocking)
     server.text = key_set(jwk(RSA, "RS256", kid="one"), jwk(OTHER_RSA, "RS256", kid="two"))
     for _ in range(20):
-        assert await keys.find("two", "RS256", run_blocking) is None
+        assert not await keys.find("two", "RS256", run_blocking)
     assert server.asked == 1
     clock.advance(10)
-    assert await keys.find("two", "RS256", run_blocking) is not None
+    assert await keys.find("two", "RS256", run_blocking)
     assert server.asked == 2
 
 
-async def test_url_down(server: KeyServer, clock: ManualClock) -> None:
-    """While the set cannot be fetched its keys stay good for a while, then nobody gets in; then it recovers."""
+async def test_url_down(server: KeyServer, clock: ManualClock, caplog: pytest.LogCaptureFixture) -> None:
+    """While the set cannot be fetched its keys stay valid for a while, with one line in the log; then it recovers."""
     keys = _keys(server, clock)
     await keys.find("one", "RS256", run_blocking)
     server.status = 500
     clock.advance(301)
     for _ in range(5):
-        assert await keys.find("one", "RS256", run_blocking) is not None
+        assert await keys.find("one", "RS256", run_blocking)
     assert server.asked == 2
     clock.advance(3600)
     with pytest.raises(LoginUnavailable, match="HTTP Error 500"):
         await keys.find("one", "RS256", run_blocking)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"cannot fetch JWKS from {server.url}: ValueError: HTTP Error 500: Internal Server Error"
+    ]
     server.status = 200
     clock.advance(10)
-    assert await keys.find("one", "RS256", run_blocking) is not None
+    assert await keys.find("one", "RS256", run_blocking)
 
 
 async def test_never_there(clock: ManualClock) -> None:
     """Without a key set every token is unavailable, not wrong."""
-    keys = UrlKeys("http://127.0.0.1:1/jwks", clock, life=300, stale=3600, context=None)
+    keys = UrlKeys("http://127.0.0.1:1/jwks", clock, logger=LOGGER, life=300, stale=3600, context=None)
     for _ in range(2):
-        with pytest.raises(LoginUnavailable, match="cannot be had"):
+        with pytest.raises(LoginUnavailable, match=r"cannot fetch JWKS from http://127\.0\.0\.1:1/jwks"):
             await keys.find("one", "RS256", run_blocking)
 
 

@@ -7,11 +7,9 @@ from collections.abc import Callable, Iterable, Mapping
 
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.passwords import MAX_PASSWORD_BYTES
+from asgi_gateway.plugins.user_names import MAX_NAME_LENGTH, user_name_problem
 
 __all__ = ["MAX_NAME_LENGTH", "Template", "check_name", "check_password", "escape_dn", "escape_filter"]
-
-MAX_NAME_LENGTH = 1024
-"""The longest user name in characters; directories have no longer ones."""
 
 _FILTER_SPECIAL = re.compile(r"[\\*()\x00]")
 _DN_SPECIAL = re.compile(r'[\\,+"<>;=]')
@@ -34,17 +32,13 @@ def escape_dn(value: str) -> str:
 
 
 def check_name(name: str) -> None:
-    """Check, without asking a server, that a directory entry can have a name.
+    """Check a user name by the rule of all login modules, without asking any server.
 
     Raises:
-        LoginFailed: it is empty, too long, not Unicode text, or has control characters.
+        LoginFailed: it is empty, too long, or holds characters that RFC 8265 section 3.4 refuses.
     """
-    if not name.strip():
-        raise LoginFailed("the user name is empty")
-    if len(name) > MAX_NAME_LENGTH:
-        raise LoginFailed(f"the user name is longer than {MAX_NAME_LENGTH} characters")
-    if not name.isprintable():  # lone surrogates are not printable either
-        raise LoginFailed("the user name has control characters or other unprintable ones")
+    if (reason := user_name_problem(name)) is not None:
+        raise LoginFailed(reason)
 
 
 def check_password(password: str) -> None:

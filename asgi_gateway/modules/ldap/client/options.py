@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import Field, ModelWrapValidatorHandler, PrivateAttr, SecretStr, model_validator
 
-from asgi_gateway.errors import ConfigError
+from asgi_gateway._runtime.secret_files import read_secret
 from asgi_gateway.plugins.login_module import ModuleContext
 from asgi_gateway.plugins.option_types import Boolean
 from asgi_gateway.plugins.password_login import PasswordOptions
@@ -111,17 +111,11 @@ def read_bind_password(options: DirectoryOptions, context: ModuleContext) -> str
         None if no bind account is configured.
 
     Raises:
-        ConfigError: the file cannot be read, or is empty.
+        ConfigError: the file cannot be read, is empty, or has more than one line.
     """
     if options.bindCredentials is not None:
         return options.bindCredentials.get_secret_value()
     if options.bindCredentialsFile is None:
         return None
-    path = context.path(options.bindCredentialsFile)
-    try:
-        password = path.read_text().rstrip("\r\n")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"java.naming.security.credentials-file: {path} cannot be read: {error}") from None
-    if not password:
-        raise ConfigError(f"java.naming.security.credentials-file: {path} is empty")
-    return password
+    what = "java.naming.security.credentials-file"
+    return read_secret(context.path(options.bindCredentialsFile), context.warn, what)
