@@ -5,19 +5,25 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import time
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from asgi_gateway import Gateway, load_config
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Grant, RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapPrincipal
 from tests.helpers import attempt
-from tests.integration.process import LOOPBACK, free_port
+from tests.integration.process import LOOPBACK, Process, free_port
 from tests.integration.samba import ACCOUNT, BASE, PASSWORD, REALM, USERS, SambaDomain, samba
+from tests.integration.servers import basic, connect, serve
 from tests.integration.tickets import Client
 
 __all__ = ["samba"]
@@ -311,6 +317,51 @@ async def test_recheck_of_others(samba: SambaDomain) -> None:
     assert await recheck(anonymous, grant) is None
     assert await samba.module().recheck(Subject(), None) is None
     assert await samba.module().recheck(Subject(), {"other": "module"}) is None
+
+
+@contextmanager
+def site(samba: SambaDomain, folder: Path) -> Iterator[tuple[Process, httpx.Client]]:
+    """A server with sessions, whose logins are checked every second, and a client that keeps cookies."""
+    options = samba.module(**IN_CHAIN).options.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    modules = [{"type": "ldap", "success": "required", "options": options | ACCOUNT}]
+    authentication = {"http-challenge-scheme": "Basic", "authorization-mode": "recycle", "login-modules": modules}
+    realm = {"name": "staff", "recheck": "1 second", "credential-cache": 0, "authentication": authentication}
+    config: dict[str, Any] = {
+        "security": {"realms": [realm]},
+        "services": [{"name": name, "accept": f"/{name}", "realm-name": "staff"} for name in ("pid", "chat")],
+    }
+    path = folder / "gateway.yaml"
+    path.write_text(json.dumps(config))  # which is YAML too
+    with serve("live_app:app", log=folder / "log", env={"LIVE_CONFIG": str(path)}) as server:
+        address = f"http://{LOOPBACK}:{server.port}"
+        with httpx.Client(base_url=address, trust_env=False, timeout=30) as client:
+            yield server, client
+
+
+@pytest.mark.parametrize("change", ["password", "disabled"])
+def test_changes_while_a_session_lives(samba: SambaDomain, user: str, tmp_path: Path, change: str) -> None:
+    """A session and its WebSocket end within seconds once the login no longer holds, and another user's do not."""
+    with site(samba, tmp_path) as (server, client):
+        assert client.get("/pid", headers=basic(user, PASSWORD)).status_code == 200
+        cookie = {"Cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())}
+        with connect(server, "/chat", additional_headers=cookie) as socket:
+            assert json.loads(socket.recv(timeout=10))[1] == user
+            time.sleep(2.5)  # checked at least once
+            socket.send("open")
+            assert socket.recv(timeout=10) == "open"
+            assert client.get("/pid").status_code == 200
+            with httpx.Client(base_url=client.base_url, trust_env=False, timeout=30) as other:
+                assert other.get("/pid", headers=basic("bob", PASSWORD)).status_code == 200
+                CHANGES[change](samba, user)
+                with pytest.raises(ConnectionClosed) as closed:
+                    socket.recv(timeout=20)
+                assert closed.value.rcvd is not None
+                assert (closed.value.rcvd.code, closed.value.rcvd.reason) == (4007, "login no longer valid")
+                end = time.monotonic() + 30  # a session that was just read is remembered for up to 10 s
+                while (status := client.get("/pid").status_code) == 200 and time.monotonic() < end:
+                    time.sleep(0.5)
+                assert status == 401
+                assert other.get("/pid").status_code == 200
 
 
 # ------------------------------------------------------------------------------------------------------ single sign-on
