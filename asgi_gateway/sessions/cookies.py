@@ -388,5 +388,5 @@ def session_from_record(identity: str, value: str) -> Session | None:
         if not isinstance(checks, dict):
             raise TypeError("checks must be an object")
         return Session(identity, subject_from_json(record["p"]), float(record["u"]), record["i"], record["g"], checks)
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
