@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,7 +65,7 @@ ADMINISTRATOR: jürgen
 """
 
 
-def load(tmp_path: Path, text, name: str = "users", groups=None, passwords: bool = True):
+def load(tmp_path: Path, text: str | bytes, name: str = "users", groups: Any = None, passwords: Any = True) -> Any:
     file = tmp_path / name
     file.write_bytes(text if isinstance(text, bytes) else text.encode())
     roles = None
@@ -74,7 +75,7 @@ def load(tmp_path: Path, text, name: str = "users", groups=None, passwords: bool
     return Users.of(read_users_file(file, roles), passwords=passwords)
 
 
-def problems(tmp_path: Path, text, **kw):
+def problems(tmp_path: Path, text: str | bytes, **kw: Any) -> Any:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text, **kw)
     return [(p.line, p.message) for p in caught.value.problems if p.severity == "error"]
@@ -92,7 +93,7 @@ def test_xml(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("namespace", ["", ' xmlns="urn:anything"'])
-def test_xml_namespaces(tmp_path: Path, namespace: str) -> None:
+def test_xml_namespaces(tmp_path: Path, namespace: Any) -> None:
     """Any namespace is right, and none."""
     text = f"<jaas-config{namespace}><user><name>a</name><password>b</password></user></jaas-config>"
     assert "a" in load(tmp_path, text).by_name
@@ -202,7 +203,7 @@ XML_MISTAKES = {
 
 
 @pytest.mark.parametrize(("text", "message"), XML_MISTAKES.items(), ids=XML_MISTAKES.values())
-def test_xml_mistakes(tmp_path: Path, text, message) -> None:
+def test_xml_mistakes(tmp_path: Path, text: str, message: str) -> None:
     """Each mistake in a jaas-config.xml is an error with its line."""
     ((line, found),) = problems(tmp_path, text)
     assert line == 1
@@ -230,7 +231,7 @@ YAML_MISTAKES = {
 
 
 @pytest.mark.parametrize(("text", "message"), YAML_MISTAKES.items(), ids=YAML_MISTAKES.values())
-def test_yaml_mistakes(tmp_path: Path, text, message) -> None:
+def test_yaml_mistakes(tmp_path: Path, text: str, message: str) -> None:
     """Each mistake in a YAML users file is an error with its line."""
     ((line, found),) = problems(tmp_path, text)
     assert line in {1, 2}
