@@ -46,13 +46,17 @@ def check(arguments: argparse.Namespace, output: Output) -> int:
         output.error(failure)
     if not failures:
         counts = f"{_count(len(gateway.services), 'service')}, {_count(len(gateway.realms), 'realm')}"
-        output.line(f"{arguments.file}: good ({counts}, {_count(len(gateway.problems), 'warning or ignored element')})")
+        output.line(f"{arguments.file}: good ({counts}, {_problem_count(len(gateway.problems))})")
     output.record({"ok": not failures, "services": len(gateway.services), "realms": len(gateway.realms)})
     return 1 if failures else 0
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _problem_count(number: int) -> str:
+    return "1 warning or ignored element" if number == 1 else f"{number} warnings or ignored elements"
 
 
 def _print_sources(arguments: argparse.Namespace, sources: dict[str, str], output: Output) -> None:

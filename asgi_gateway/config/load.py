@@ -159,7 +159,18 @@ def read(
 
 
 def _definitions(environment: Mapping[str, str] | None, properties: Mapping[str, str] | None) -> Definitions:
-    return Definitions(properties or {}, os.environ if environment is None else environment)
+    given = {name: _definition(name, value) for name, value in (properties or {}).items()}
+    return Definitions(given, os.environ if environment is None else environment)
+
+
+def _definition(name: str, value: object) -> str:
+    """Return the text of a definition. Python code may give numbers and booleans, which count as YAML spells them."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str | int | float | Path):
+        return str(value)
+    message = f"invalid value of type {type(value).__name__} for the property {name!r}"
+    raise ConfigError(Problem(message, hint="give text, a number or a boolean"))
 
 
 def _checked(loaded: LoadedConfig) -> LoadedConfig:

@@ -38,7 +38,7 @@ __all__ = [
     "SessionSettings",
     "Sessions",
     "idle_key",
-    "recheck",
+    "remembered_seconds",
     "session_from_record",
 ]
 
@@ -50,7 +50,7 @@ COOKIE = "asgi-gateway"
 """What the names of session cookies begin with, unless the configuration says otherwise."""
 DEPENDS_ON_COOKIE: Headers = ((b"cache-control", b"no-store"), (b"vary", b"Cookie"))
 """For every answer that depends on a session, refusals included."""
-_RECHECK = 10.0
+_REMEMBERED_SECONDS = 10.0
 _REMEMBERED = 10_000
 _LONGEST = 4096
 _COOKIE_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -218,7 +218,7 @@ class Sessions(Generic[V]):
             left = session.until - self._clock.time()
             value = self._make_result(session, left)
             if len(cookie) <= _LONGEST:
-                ttl = min(recheck(session.idle), left)
+                ttl = min(remembered_seconds(session.idle), left)
                 candidate.verified.put(cookie, _Verified(session, value), ttl=ttl, generation=generation)
             return value
         return None
@@ -277,7 +277,7 @@ class Sessions(Generic[V]):
         user = (settings.realm, subject.name)
         surplus = await self._limits.add(user, identity, client_network(client), settings.life)
         if idle is not None:
-            await self._records.put_if_absent(idle_key(identity), "idle", idle + recheck(idle))
+            await self._records.put_if_absent(idle_key(identity), "idle", idle + remembered_seconds(idle))
         await self._records.put_if_absent(RevocationKey("session", identity).key, json.dumps(record), life)
         if isinstance(self._state, Listing):
             await self._state.enlist(identity, json.dumps([identity, settings.realm, subject.name, now]), life)
@@ -330,7 +330,7 @@ class Sessions(Generic[V]):
         if session is None or await self._generation(session.subject) != session.generation:
             return None
         if session.idle is not None:
-            ttl = session.idle + recheck(session.idle)
+            ttl = session.idle + remembered_seconds(session.idle)
             if not await self._records.extend(idle_key(identity), "idle", ttl):
                 return None
         return session
@@ -366,13 +366,13 @@ class Sessions(Generic[V]):
         return await self._revocations.get(RevocationKey("user", subject.name, self._settings.realm).key) or ""
 
 
-def recheck(idle: float | None) -> float:
+def remembered_seconds(idle: float | None) -> float:
     """Return the seconds that a verified session is remembered. Its idle time may be off by as much.
 
     Args:
         idle: its idle time in seconds, or None.
     """
-    return _RECHECK if idle is None else min(_RECHECK, idle / 10)
+    return _REMEMBERED_SECONDS if idle is None else min(_REMEMBERED_SECONDS, idle / 10)
 
 
 def idle_key(identity: str) -> str:

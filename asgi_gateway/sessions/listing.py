@@ -9,7 +9,7 @@ from asgi_gateway.errors import StateError
 from asgi_gateway.model import RevocationKey
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState, Listing, Partition
-from asgi_gateway.sessions.cookies import idle_key, recheck, session_from_record
+from asgi_gateway.sessions.cookies import idle_key, remembered_seconds, session_from_record
 
 __all__ = ["SHORT", "WHOLE", "ListedSession", "ids_beginning", "list_sessions"]
 
@@ -117,7 +117,7 @@ async def _active(state: ExpiringState, clock: Clock, entry: _Entry) -> ListedSe
         left = await records.left(idle_key(entry.id)) if isinstance(records, Listing) else None
         if left is None:
             return None
-        used = now - max(0.0, session.idle + recheck(session.idle) - left)
+        used = now - max(0.0, session.idle + remembered_seconds(session.idle) - left)
         ends = min(session.until, now + left)
     return ListedSession(
         id=entry.id[:SHORT], realm=entry.realm, user=entry.user, begun=entry.begun, used=used, ends=ends

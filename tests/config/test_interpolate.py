@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from asgi_gateway.config.load import LoadedConfig, load, loads
+from asgi_gateway.errors import ConfigError
 from tests.config.helpers import document, problems, realm
 
 BASE = "security: {realm: {name: demo, description: '%s', authentication: {http-challenge-scheme: Basic, "
@@ -61,6 +64,15 @@ def test_outside_before_inside(
     found = described("${port}", properties, given=given, environment=environment)
     assert found.config.security.realms[0].description == value
     assert found.sources == {"port": source}
+
+
+@pytest.mark.parametrize(("value", "text"), [(8443, "8443"), (1.5, "1.5"), (True, "true"), (Path("/a/b"), "/a/b")])
+def test_definitions_of_python_code(value: Any, text: str) -> None:
+    """Numbers, booleans and paths that Python code gives are spelt as YAML spells them; other values are errors."""
+    assert described("${a}", given={"a": value}).config.security.realms[0].description == text
+    for wrong in (None, ["a"], {"a": "b"}, b"a"):
+        with pytest.raises(ConfigError, match="for the property 'a'"):
+            described("${a}", given={"a": wrong})  # type: ignore[dict-item]
 
 
 def test_properties_use_definitions_from_outside() -> None:

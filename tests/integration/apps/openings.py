@@ -31,9 +31,6 @@ class SlowToOpen(LoginModule):
 class CannotOpen(LoginModule):
     """A back end that must be there at the start, and is not."""
 
-    async def login(self, attempt: LoginAttempt) -> None:
-        return None
-
     async def open(self) -> None:
         raise OSError("no directory answers")
 
