@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Never
 
 import bcrypt
 import pytest
@@ -48,7 +49,7 @@ RECORDED = [
 ]
 
 
-def verify(password, stored):
+def verify(password: str, stored: str) -> bool:
     """Read a hash and verify a password."""
     return read_hash(stored).verify(password)
 
@@ -186,7 +187,7 @@ MUTATIONS = ("", "$", "=", "!", "0", "9", "A", "/", ",", "\0", "é", "-1", "9999
 
 
 @pytest.mark.parametrize("stored", RECORDED)
-def test_malformed_in_every_part(stored):
+def test_malformed_in_every_part(stored: str) -> None:
     """A hash that is changed at any place is an error when it is read, or a hash that can be computed."""
     read = 0
     for place in range(len(stored)):
@@ -216,17 +217,17 @@ def test_malformed_in_every_part(stored):
         "pbkdf2_sha256$1000000000$saltsalt$hgR9HsqtKupWxpnv8y99TrPDajTT/9PcSTlNafpdLXQ=",
     ],
 )
-def test_too_expensive(stored):
+def test_too_expensive(stored: str) -> None:
     """A hash that would take minutes or gigabytes at each login is an error when it is read."""
     with pytest.raises(ValueError, match="cost too much"):
         read_hash(stored)
 
 
-def test_library_that_fails():
+def test_library_that_fails() -> None:
     """A hash that its library fails to compute matches no password and raises nothing."""
     for error in (MemoryError(), RuntimeError("x"), ValueError("x")):
 
-        def fail(password, error=error):
+        def fail(password: bytes, error: Exception = error) -> Never:
             raise error
 
         assert PasswordHash("x", "", fail).verify("secret") is False
@@ -238,7 +239,7 @@ def test_library_that_fails():
     + ["!" + stored for stored in RECORDED[3:14:3]]
     + ["*" + RECORDED[0], "!!" + RECORDED[10], "{CRYPT}!" + RECORDED[9], "!jqwl2Wi8z5al6"],
 )
-def test_locked(stored):
+def test_locked(stored: str) -> None:
     """What marks a locked account in shadow(5), passwd(5) or a directory is one, also before a hash."""
     assert is_locked(stored)
 
@@ -246,7 +247,7 @@ def test_locked(stored):
 @pytest.mark.parametrize(
     "stored", ["", "secret", "!secret", "*secret*", "X", "xx", "{PLAIN}!", "{SSHA}!", "a!", "!a", *RECORDED]
 )
-def test_not_locked(stored):
+def test_not_locked(stored: str) -> None:
     """A password or hash is no mark."""
     assert not is_locked(stored)
 
@@ -266,7 +267,7 @@ def test_not_locked(stored):
         "_J9..rasmBYk8r9AiWNc",
     ],
 )
-def test_unknown_forms(stored):
+def test_unknown_forms(stored: str) -> None:
     """A hash of another program is known as a hash, and an error, never plain text."""
     assert is_hash(stored)
     with pytest.raises(ValueError, match="cannot be verified"):
@@ -274,12 +275,12 @@ def test_unknown_forms(stored):
 
 
 @pytest.mark.parametrize("stored", ["correct horse", "Shannon$2024", "sha1", "pa$$word", "5f4dcc3b5aa765d6", "x" * 32])
-def test_plain_text_is_no_hash(stored):
+def test_plain_text_is_no_hash(stored: str) -> None:
     """A plain text that merely resembles a hash is none."""
     assert not is_hash(stored)
 
 
-def test_needs_rehash():
+def test_needs_rehash() -> None:
     """Every hash but an argon2id of the recommended cost is to be replaced; DES only if all of the password counts."""
     strong = hash_password("secret")
     assert not needs_rehash(read_hash(strong), "secret")

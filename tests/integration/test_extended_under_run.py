@@ -9,8 +9,10 @@ import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from websockets import Subprotocol
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
@@ -46,9 +48,11 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield process
 
 
-def opened(server: Process, *protocols: str, **more: object) -> ClientConnection:
+def opened(server: Process, *protocols: str, **more: Any) -> ClientConnection:
     url = f"ws://{LOOPBACK}:{server.port}/echo"
-    return connect(url, subprotocols=list(protocols) or None, proxy=None, max_size=None, **more)  # type: ignore[arg-type]
+    offered = [Subprotocol(protocol) for protocol in protocols] or None
+    found: ClientConnection = connect(url, subprotocols=offered, proxy=None, max_size=None, **more)
+    return found
 
 
 def ask(socket: ClientConnection, *lines: str) -> str:

@@ -24,7 +24,7 @@ class Settings:
 
 
 @pytest.fixture
-def password_file(tmp_path: Path):
+def password_file(tmp_path: Path) -> Path:
     file = tmp_path / "keystore.pw"
     file.write_text(PASSWORD + "\n")
     file.chmod(0o600)
@@ -123,7 +123,7 @@ def test_not_there(tmp_path: Path) -> None:
 def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that the user may not read is an error that says so."""
 
-    def refuse(self, mode) -> Never:
+    def refuse(self: Path, mode: str) -> Never:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
@@ -167,7 +167,7 @@ def test_check_keystore(tmp_path: Path) -> None:
             check_keystore(file, type_)
 
 
-def test_password_file(password_file) -> None:
+def test_password_file(password_file: Path) -> None:
     """The end of the line is no part of a password, everything else is."""
     assert read_password(password_file) == PASSWORD
     password_file.write_bytes(b" with spaces \r\n")
@@ -184,7 +184,7 @@ def test_password_file(password_file) -> None:
         (b"x" * 5000, "larger than"),
     ],
 )
-def test_bad_password_file(content: bytes, message: str, password_file) -> None:
+def test_bad_password_file(content: bytes, message: str, password_file: Path) -> None:
     """An empty, long, binary or many-lined password file is an error that names it and not its content."""
     password_file.write_bytes(content)
     with pytest.raises(ConfigError, match=f"password file .*{message}") as caught:
@@ -193,7 +193,7 @@ def test_bad_password_file(content: bytes, message: str, password_file) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permission bits are POSIX's")
-def test_password_file_of_others(password_file) -> None:
+def test_password_file_of_others(password_file: Path) -> None:
     """A password file that other users can read is a warning."""
     warnings: list[str] = []
     password_file.chmod(0o600)
@@ -205,7 +205,7 @@ def test_password_file_of_others(password_file) -> None:
     assert str(password_file) in warnings[0]
 
 
-def test_open_store(tmp_path: Path, password_file) -> None:
+def test_open_store(tmp_path: Path, password_file: Path) -> None:
     """Store and password file are relative to the configuration file."""
     (tmp_path / "keystore.db").write_bytes((STORES / "server.jceks").read_bytes())
     store = open_store(Settings(Path("keystore.db"), "JCEKS", Path("keystore.pw")), tmp_path)
@@ -220,7 +220,7 @@ def test_open_store_without_password(tmp_path: Path) -> None:
         open_store(Settings(STORES / "truststore.p12"), tmp_path)
 
 
-def test_open_store_faults(tmp_path: Path, password_file) -> None:
+def test_open_store_faults(tmp_path: Path, password_file: Path) -> None:
     """A missing password file stops the opening; the one problem has message and hint, and no position."""
     with pytest.raises(ConfigError, match=r"password file .*absent.pw does not exist") as caught:
         open_store(Settings(STORES / "server.jks", None, Path("absent.pw")), tmp_path)

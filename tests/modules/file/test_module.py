@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from pathlib import Path
-from typing import Never
+from typing import Any, Never
 
 import anyio
 import pytest
@@ -17,9 +17,9 @@ from asgi_gateway._runtime import polling
 from asgi_gateway.errors import ConfigError, LoginFailed
 from asgi_gateway.model import Grant, Principal, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.file import FileLoginModule, FileOptions
-from asgi_gateway.modules.file import module as file_module
+from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.passwords import PasswordHash
-from tests.helpers import attempt, context
+from tests.helpers import Context, attempt, context
 
 pytestmark = pytest.mark.anyio
 
@@ -34,7 +34,9 @@ roles:
 JOE = Grant.user("joe", ["ADMINISTRATOR", "AUTHORIZED"])
 
 
-def module(tmp_path: Path, text: str = USERS, name: str = "users.yaml", **options):
+def module(
+    tmp_path: Path, text: str = USERS, name: str = "users.yaml", **options: Any
+) -> tuple[FileLoginModule, Context]:
     """A module over a file of this text, and its context."""
     (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / name).chmod(0o600)
@@ -42,13 +44,15 @@ def module(tmp_path: Path, text: str = USERS, name: str = "users.yaml", **option
     return FileLoginModule(FileOptions(**{"file": name} | options), given.context), given
 
 
-def rewrite(tmp_path: Path, text, name: str = "users.yaml") -> None:
+def rewrite(tmp_path: Path, text: str, name: str = "users.yaml") -> None:
     """Replace the file as an editor does."""
     (tmp_path / "new").write_text(text, encoding="utf-8")
     os.replace(tmp_path / "new", tmp_path / name)
 
 
-async def refused(login_module, username, password, match=None, **kw):
+async def refused(
+    login_module: FileLoginModule, username: str | None, password: str | None, match: str | None = None, **kw: Any
+) -> str:
     with pytest.raises(LoginFailed, match=match) as caught:
         await login_module.login(attempt(username, password, **kw))
     return str(caught.value)
@@ -106,11 +110,14 @@ async def test_no_credentials(tmp_path: Path) -> None:
 )
 async def test_equal_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, password: str) -> None:
     """Right password, wrong password and unknown user each cost one verification of one scheme and cost."""
-    verified = []
+    verified: list[tuple[object, object]] = []
     verify = PasswordHash.verify
-    monkeypatch.setattr(
-        PasswordHash, "verify", lambda self, p: verified.append((self.scheme, self.cost)) or verify(self, p)
-    )
+
+    def counted(self: PasswordHash, password: str) -> bool:
+        verified.append((self.scheme, self.cost))
+        return verify(self, password)
+
+    monkeypatch.setattr(PasswordHash, "verify", counted)
     login_module, _ = module(
         tmp_path, f"joe:{CHEAP}\nann:{CHEAP}\nbob:{{PLAIN}}plain\n", name="htpasswd", file="htpasswd"
     )
@@ -266,16 +273,16 @@ async def test_reload_while_written(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """A file that changes while it is read is read again, so that no mixture of versions ever holds."""
     login_module, _ = module(tmp_path)
     rewrite(tmp_path, USERS.replace("joe", "half"))
-    read, texts = file_module.read_users_file, iter(["users: [", USERS.replace("joe", "ann")])
+    read, texts = read_users_file, iter(["users: [", USERS.replace("joe", "ann")])
 
-    def read_and_write(*paths):
+    def read_and_write(*paths: Any) -> Any:
         try:
             return read(*paths)
         finally:
             if text := next(texts, ""):
                 rewrite(tmp_path, text)
 
-    monkeypatch.setattr(file_module, "read_users_file", read_and_write)
+    monkeypatch.setattr("asgi_gateway.modules.file.module.read_users_file", read_and_write)
     assert login_module.reload()
     assert set(login_module._users.value.by_name) == {"ann", "jürgen"}
 
@@ -306,7 +313,7 @@ async def test_reload_under_load(tmp_path: Path) -> None:
     login_module, given = module(tmp_path)
     answers = []
 
-    async def log_in(name) -> None:
+    async def log_in(name: str) -> None:
         try:
             answers.append((name, await login_module.login(attempt(name, "secret"))))
         except LoginFailed:
@@ -349,7 +356,7 @@ async def test_watcher_survives(
     """An unexpected error in the watcher is logged, and the watching goes on."""
     monkeypatch.setattr(FileLoginModule, "poll_seconds", 0.01)
     login_module, _ = module(tmp_path)
-    twice, calls = threading.Event(), []
+    twice, calls = threading.Event(), list[None]()
 
     def broken() -> Never:
         calls.append(None)

@@ -1,20 +1,31 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.keystores import X500PrivateCredential
-from asgi_gateway.model import Subject, UserPrincipal
-from asgi_gateway.modules import keystore
-from asgi_gateway.modules.keystore import X500Principal
+from asgi_gateway.keystores.load import load_keystore
+from asgi_gateway.keystores.store import KeyStore
+from asgi_gateway.model import Grant, Subject, UserPrincipal
+from asgi_gateway.modules.keystore import KeyStoreLoginModule, X500Principal
 from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD
 from tests import helpers
 from tests.keystores import PASSWORD
 from tests.modules.keystore import ALICE, LOCAL, OWN_KEYS
+from tests.modules.keystore.conftest import Make
 
 pytestmark = pytest.mark.anyio
+
+
+async def granted(module: KeyStoreLoginModule, attempt: helpers.Attempt) -> Grant:
+    """Log in where that must succeed."""
+    grant = await module.login(attempt)
+    assert grant is not None
+    return grant
 
 
 # ------------------------------------------------------------------------------------------------------------- success
@@ -25,7 +36,7 @@ async def test_own_key(module: Make, store: str) -> None:
     """With the store's password in a file, the request's password opens the key of the request's user."""
     made = module(**OWN_KEYS | {"keyStoreURL": f"file:{store}"})
     attempt = helpers.attempt("Alice", "Alice-secret")
-    grant = await made.login(attempt)
+    grant = await granted(made, attempt)
     assert grant.principals == (X500Principal(ALICE),)
     (chain,) = grant.public_credentials
     (credential,) = grant.private_credentials
@@ -38,7 +49,7 @@ async def test_own_key(module: Make, store: str) -> None:
 
 async def test_one_password_for_all(module: Make) -> None:
     """Without password files the request's password opens both the store and the key."""
-    grant = await module().login(helpers.attempt("bob", PASSWORD))
+    grant = await granted(module(), helpers.attempt("bob", PASSWORD))
     assert grant.principals == (X500Principal("CN=Bob"),)
 
 
@@ -54,12 +65,12 @@ async def test_alias_option(module: Make) -> None:
     """keyStoreAlias says whose key is opened; the request's user name does not matter then."""
     made = module(keyStoreAlias="BOB")
     for name in ("alice", "anybody", None):
-        assert (await made.login(helpers.attempt(name, PASSWORD))).principals == (X500Principal("CN=Bob"),)
+        assert (await granted(made, helpers.attempt(name, PASSWORD))).principals == (X500Principal("CN=Bob"),)
 
 
 async def test_principal(module: Make) -> None:
     """The subject's name is the distinguished name of the certificate, which is no role."""
-    grant = await module().login(helpers.attempt("bob", PASSWORD))
+    grant = await granted(module(), helpers.attempt("bob", PASSWORD))
     subject = Subject(grant.principals, grant.public_credentials, grant.private_credentials)
     assert subject.name == "CN=Bob"
     assert subject.roles == frozenset()
@@ -99,7 +110,7 @@ async def test_socket_ends_with_the_certificate(module: Make, context: helpers.C
         ("a" * 10_000, "x"),
     ],
 )
-async def test_refused(module: Make, store: str, name: str, password) -> None:
+async def test_refused(module: Make, store: str, name: str, password: str) -> None:
     """A wrong password, another's password, and an alias that is absent or no private key, all fail alike."""
     made = module(**OWN_KEYS | {"keyStoreURL": f"file:{store}"})
     with pytest.raises(LoginFailed) as caught:
@@ -109,7 +120,7 @@ async def test_refused(module: Make, store: str, name: str, password) -> None:
 
 
 @pytest.mark.parametrize(("name", "password"), [("alice", ""), ("alice", None), (None, PASSWORD), ("", PASSWORD)])
-async def test_nothing_to_check(module: Make, name: str | None, password) -> None:
+async def test_nothing_to_check(module: Make, name: str | None, password: str | None) -> None:
     """An empty or missing password, and a missing user name, are refused before any file is read."""
     attempt = helpers.attempt(name, password)
     with pytest.raises(LoginFailed):
@@ -138,13 +149,13 @@ async def test_validity(module: Make, context: helpers.Context, alias: str, pass
 async def test_unknown_alias_costs_the_same(module: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """For an unknown alias a key is tried all the same, so that time does not tell which aliases there are."""
     opened: list[str] = []
-    original = keystore.load_keystore
+    original = load_keystore
 
-    def load(*args):
+    def load(*args: Any) -> KeyStore:
         store = original(*args)
         credential = store.credential
 
-        def spy(alias, password):
+        def spy(alias: str, password: str | None) -> X500PrivateCredential:
             opened.append(alias)
             return credential(alias, password)
 
@@ -152,7 +163,7 @@ async def test_unknown_alias_costs_the_same(module: Make, monkeypatch: pytest.Mo
         return store
 
     made = module(**OWN_KEYS)
-    monkeypatch.setattr(keystore, "load_keystore", load)
+    monkeypatch.setattr("asgi_gateway.modules.keystore.load_keystore", load)
     for name, password in (("nobody", "falsch"), ("Alice", "falsch"), ("nobody", "Alice-secret")):
         with pytest.raises(LoginFailed):
             await made.login(helpers.attempt(name, password))
@@ -191,7 +202,9 @@ async def test_empty_subject(module: Make, monkeypatch: pytest.MonkeyPatch) -> N
         ({**LOCAL, "keyStoreAlias": "alice"}, False, False),
     ],
 )
-async def test_who_authenticates(module: Make, options, authenticates: bool, needs_credentials: bool) -> None:
+async def test_who_authenticates(
+    module: Make, options: dict[str, str], authenticates: bool, needs_credentials: bool
+) -> None:
     """Where both passwords are in files, nothing of the request is checked, and so nobody gets in by that alone."""
     made = module(**options)
     assert made.authenticates is authenticates
@@ -203,7 +216,7 @@ async def test_local_login(module: Make) -> None:
     """With both passwords in files the module adds principal and key, for no credentials or any."""
     made = module(**LOCAL, keyStoreAlias="alice")
     for attempt in (helpers.attempt(), helpers.attempt("mallory", "whatever")):
-        assert (await made.login(attempt)).principals == (X500Principal(ALICE),)
+        assert (await granted(made, attempt)).principals == (X500Principal(ALICE),)
     with pytest.raises(LoginFailed, match="no user name"):
         await module(**LOCAL).login(helpers.attempt())
 
