@@ -31,11 +31,11 @@ class SlowToOpen(LoginModule):
 class CannotOpen(LoginModule):
     """A back end that must be there at the start, and is not."""
 
-    async def login(self, attempt: LoginAttempt) -> None:
-        return None
-
     async def open(self) -> None:
         raise OSError("no directory answers")
+
+    async def login(self, attempt: LoginAttempt) -> Grant:
+        raise LoginFailed("never opened")
 
 
 async def hello(request: Request) -> PlainTextResponse:
