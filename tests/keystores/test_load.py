@@ -4,7 +4,7 @@ import os
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Never
+from typing import Any
 
 import pytest
 
@@ -24,7 +24,7 @@ class Settings:
 
 
 @pytest.fixture
-def password_file(tmp_path: Path) -> Path:
+def password_file(tmp_path: Path) -> Any:
     file = tmp_path / "keystore.pw"
     file.write_text(PASSWORD + "\n")
     file.chmod(0o600)
@@ -33,7 +33,7 @@ def password_file(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize(("suffix", "found"), FORMATS)
 @pytest.mark.parametrize("named", [True, False])
-def test_type_by_content(suffix: str, found: str, named: bool) -> None:
+def test_type_by_content(suffix: Any, found: Any, named: Any) -> None:
     """A keystore is opened whether its type is given or not, and says its type."""
     store = load_keystore(STORES / f"server.{suffix}", PASSWORD, found if named else None)
     assert store.type == found
@@ -42,7 +42,7 @@ def test_type_by_content(suffix: str, found: str, named: bool) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "found"), FORMATS)
-def test_type_mismatch(suffix: str, found: str) -> None:
+def test_type_mismatch(suffix: Any, found: Any) -> None:
     """A keystore of another type than the configured one is an error that names both."""
     other = "JKS" if found != "JKS" else "PKCS12"
     with pytest.raises(ConfigError, match=f"is {found}, not {other}.*leave the type out"):
@@ -51,7 +51,7 @@ def test_type_mismatch(suffix: str, found: str) -> None:
 
 @pytest.mark.parametrize(("suffix", "found"), FORMATS)
 @pytest.mark.parametrize("password", ["falsch", "", "changeit ", "pässword", "\ud800"])
-def test_wrong_password(suffix: str, found: str, password: str) -> None:
+def test_wrong_password(suffix: Any, found: Any, password: str) -> None:
     """A wrong password, an empty one too, is an error of its own kind that does not repeat it."""
     with pytest.raises(WrongPassword, match="password is wrong") as caught:
         load_keystore(STORES / f"server.{suffix}", password)
@@ -72,7 +72,7 @@ def test_truncated(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "found"), FORMATS)
-def test_changed(suffix: str, found: str, tmp_path: Path) -> None:
+def test_changed(suffix: Any, found: Any, tmp_path: Path) -> None:
     """No keystore with a changed byte is opened as if nothing had happened."""
     data = bytearray((STORES / f"truststore.{suffix}").read_bytes())
     file = tmp_path / "changed"
@@ -97,7 +97,7 @@ def test_changed(suffix: str, found: str, tmp_path: Path) -> None:
         (b"x" * (16 * 1024 * 1024 + 1), "larger than"),
     ],
 )
-def test_no_keystore(content: bytes, message: str, tmp_path: Path) -> None:
+def test_no_keystore(content: Any, message: str, tmp_path: Path) -> None:
     """A file that is no keystore is an error that says what it looks like."""
     file = tmp_path / "keystore.db"
     file.write_bytes(content)
@@ -123,7 +123,7 @@ def test_not_there(tmp_path: Path) -> None:
 def test_unreadable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A file that the user may not read is an error that says so."""
 
-    def refuse(self: Path, mode: str) -> Never:
+    def refuse(self: Path, mode: str) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "open", refuse)
@@ -145,7 +145,7 @@ def test_pem_with_key() -> None:
 
 
 @pytest.mark.parametrize("library", ["cryptography", "javaobj", "pyasn1_modules"])
-def test_missing_extra(library: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra(library: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the libraries the error names the extra to install; a PEM truststore needs none of them."""
     for module in [name for name in sys.modules if name.partition(".")[0] == library]:
         monkeypatch.delitem(sys.modules, module)
@@ -184,7 +184,7 @@ def test_password_file(password_file: Path) -> None:
         (b"x" * 5000, "larger than"),
     ],
 )
-def test_bad_password_file(content: bytes, message: str, password_file: Path) -> None:
+def test_bad_password_file(content: Any, message: str, password_file: Path) -> None:
     """An empty, long, binary or many-lined password file is an error that names it and not its content."""
     password_file.write_bytes(content)
     with pytest.raises(ConfigError, match=f"password file .*{message}") as caught:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ DAY = 86_400.0
 
 
 @pytest.fixture(scope="module")
-def hosts() -> KeyStore:
+def hosts() -> Any:
     return load_keystore(STORES / "hosts.p12", PASSWORD)
 
 
@@ -27,7 +28,7 @@ def test_aliases_and_chain() -> None:
     assert len(store.chain("Alice")) == 1
 
 
-def test_unknown_alias(hosts: KeyStore) -> None:
+def test_unknown_alias(hosts: Any) -> None:
     """An unknown alias is an error that lists those that are there."""
     with pytest.raises(ConfigError, match=r"no entry 'absent'.*'exact'"):
         hosts.chain("absent")
@@ -76,7 +77,7 @@ def test_damaged_certificate() -> None:
         ("renewed.example.net", "renewed"),
     ],
 )
-def test_server_identity(hosts: KeyStore, host: str, alias: str) -> None:
+def test_server_identity(hosts: Any, host: str, alias: str) -> None:
     """The key for a host has it in its certificate; an exact name goes before a star, a valid one before an expired."""
     identity = hosts.server_identity(host, NOW)
     assert identity.alias == alias
@@ -93,7 +94,7 @@ def test_server_identity(hosts: KeyStore, host: str, alias: str) -> None:
         ("dsa.example.net", "'dsa' of a kind that TLS no longer uses"),
     ],
 )
-def test_no_server_identity(hosts: KeyStore, host: str, message: str) -> None:
+def test_no_server_identity(hosts: Any, host: str, message: str) -> None:
     """A host without a key, and one whose certificate or key cannot serve, are errors that say what there is."""
     with pytest.raises(ConfigError, match=message):
         hosts.server_identity(host, NOW)
@@ -120,7 +121,7 @@ def test_key_with_other_password() -> None:
         store.credential("bob", "wrong")
 
 
-def test_problems(hosts: KeyStore) -> None:
+def test_problems(hosts: Any) -> None:
     """The problems of a store name each expired and each future certificate, and nothing else."""
     problems = hosts.problems(NOW)
     assert len(problems) == 3
@@ -151,7 +152,7 @@ def test_validity() -> None:
     assert "expired on" in (validity_problem(certificate, last + 1) or "")
 
 
-def test_no_secret_is_shown(hosts: KeyStore) -> None:
+def test_no_secret_is_shown(hosts: Any) -> None:
     """Neither a store nor its entries show a password or a key."""
     store = load_keystore(STORES / "users.jks", "changeit")
     shown = f"{store!r} {store} {hosts.credential('exact')!r} {store._keys!r}"

@@ -7,7 +7,7 @@ import logging
 import os
 import threading
 from pathlib import Path
-from typing import Any, Never
+from typing import Any
 
 import anyio
 import pytest
@@ -17,9 +17,10 @@ from asgi_gateway._runtime import polling
 from asgi_gateway.errors import ConfigError, LoginFailed
 from asgi_gateway.model import Grant, Principal, RolePrincipal, UserPrincipal
 from asgi_gateway.modules.file import FileLoginModule, FileOptions
+from asgi_gateway.modules.file import module as file_module
 from asgi_gateway.modules.file.readers import read_users_file
 from asgi_gateway.passwords import PasswordHash
-from tests.helpers import Context, attempt, context
+from tests.helpers import attempt, context
 
 pytestmark = pytest.mark.anyio
 
@@ -34,9 +35,7 @@ roles:
 JOE = Grant.user("joe", ["ADMINISTRATOR", "AUTHORIZED"])
 
 
-def module(
-    tmp_path: Path, text: str = USERS, name: str = "users.yaml", **options: Any
-) -> tuple[FileLoginModule, Context]:
+def module(tmp_path: Path, text: str = USERS, name: str = "users.yaml", **options: Any) -> Any:
     """A module over a file of this text, and its context."""
     (tmp_path / name).write_text(text, encoding="utf-8")
     (tmp_path / name).chmod(0o600)
@@ -51,7 +50,7 @@ def rewrite(tmp_path: Path, text: str, name: str = "users.yaml") -> None:
 
 
 async def refused(
-    login_module: FileLoginModule, username: str | None, password: str | None, match: str | None = None, **kw: Any
+    login_module: Any, username: str | None, password: str | None, match: str | None = None, **kw: Any
 ) -> str:
     with pytest.raises(LoginFailed, match=match) as caught:
         await login_module.login(attempt(username, password, **kw))
@@ -110,14 +109,14 @@ async def test_no_credentials(tmp_path: Path) -> None:
 )
 async def test_equal_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, password: str) -> None:
     """Right password, wrong password and unknown user each cost one verification of one scheme and cost."""
-    verified: list[tuple[object, object]] = []
+    verified: list[tuple[str, str]] = []
     verify = PasswordHash.verify
 
-    def counted(self: PasswordHash, password: str) -> bool:
+    def spy(self: PasswordHash, tried: str) -> bool:
         verified.append((self.scheme, self.cost))
-        return verify(self, password)
+        return verify(self, tried)
 
-    monkeypatch.setattr(PasswordHash, "verify", counted)
+    monkeypatch.setattr(PasswordHash, "verify", spy)
     login_module, _ = module(
         tmp_path, f"joe:{CHEAP}\nann:{CHEAP}\nbob:{{PLAIN}}plain\n", name="htpasswd", file="htpasswd"
     )
@@ -174,7 +173,7 @@ async def test_first_pass(tmp_path: Path) -> None:
         {"file": "a", "lookupOnly": "true", "useFirstPass": "true"},
     ],
 )
-async def test_bad_options(options: dict[str, str]) -> None:
+async def test_bad_options(options: Any) -> None:
     """Options that are missing, doubled, unknown, contradictory, or neither true nor false are errors."""
     with pytest.raises(ValidationError):
         FileOptions(**options)
@@ -282,7 +281,7 @@ async def test_reload_while_written(tmp_path: Path, monkeypatch: pytest.MonkeyPa
             if text := next(texts, ""):
                 rewrite(tmp_path, text)
 
-    monkeypatch.setattr("asgi_gateway.modules.file.module.read_users_file", read_and_write)
+    monkeypatch.setattr(file_module, "read_users_file", read_and_write)
     assert login_module.reload()
     assert set(login_module._users.value.by_name) == {"ann", "jürgen"}
 
@@ -358,7 +357,7 @@ async def test_watcher_survives(
     login_module, _ = module(tmp_path)
     twice, calls = threading.Event(), list[None]()
 
-    def broken() -> Never:
+    def broken() -> None:
         calls.append(None)
         if len(calls) == 2:
             twice.set()

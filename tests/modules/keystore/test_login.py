@@ -7,36 +7,27 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
-from asgi_gateway.keystores import X500PrivateCredential
-from asgi_gateway.keystores.load import load_keystore
-from asgi_gateway.keystores.store import KeyStore
-from asgi_gateway.model import Grant, Subject, UserPrincipal
-from asgi_gateway.modules.keystore import KeyStoreLoginModule, X500Principal
+from asgi_gateway.keystores import X500PrivateCredential, load_keystore
+from asgi_gateway.model import Subject, UserPrincipal
+from asgi_gateway.modules import keystore
+from asgi_gateway.modules.keystore import X500Principal
 from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD
 from tests import helpers
 from tests.keystores import PASSWORD
 from tests.modules.keystore import ALICE, LOCAL, OWN_KEYS
-from tests.modules.keystore.conftest import Make
 
 pytestmark = pytest.mark.anyio
-
-
-async def granted(module: KeyStoreLoginModule, attempt: helpers.Attempt) -> Grant:
-    """Log in where that must succeed."""
-    grant = await module.login(attempt)
-    assert grant is not None
-    return grant
 
 
 # ------------------------------------------------------------------------------------------------------------- success
 
 
 @pytest.mark.parametrize("store", ["users.jks", "users.jceks"])
-async def test_own_key(module: Make, store: str) -> None:
+async def test_own_key(module: Any, store: str) -> None:
     """With the store's password in a file, the request's password opens the key of the request's user."""
     made = module(**OWN_KEYS | {"keyStoreURL": f"file:{store}"})
     attempt = helpers.attempt("Alice", "Alice-secret")
-    grant = await granted(made, attempt)
+    grant = await made.login(attempt)
     assert grant.principals == (X500Principal(ALICE),)
     (chain,) = grant.public_credentials
     (credential,) = grant.private_credentials
@@ -47,13 +38,13 @@ async def test_own_key(module: Make, store: str) -> None:
     assert len(attempt.blocking_calls) == 1
 
 
-async def test_one_password_for_all(module: Make) -> None:
+async def test_one_password_for_all(module: Any) -> None:
     """Without password files the request's password opens both the store and the key."""
-    grant = await granted(module(), helpers.attempt("bob", PASSWORD))
+    grant = await module().login(helpers.attempt("bob", PASSWORD))
     assert grant.principals == (X500Principal("CN=Bob"),)
 
 
-async def test_store_password_of_the_request(module: Make) -> None:
+async def test_store_password_of_the_request(module: Any) -> None:
     """With the key's password in a file, the request's password opens the store."""
     made = module(keyStoreURL="file:users.jks", privateKeyPasswordURL="file:alice.pw")
     assert await made.login(helpers.attempt("Alice", PASSWORD))
@@ -61,16 +52,16 @@ async def test_store_password_of_the_request(module: Make) -> None:
         await made.login(helpers.attempt("Alice", "falsch"))
 
 
-async def test_alias_option(module: Make) -> None:
+async def test_alias_option(module: Any) -> None:
     """keyStoreAlias says whose key is opened; the request's user name does not matter then."""
     made = module(keyStoreAlias="BOB")
     for name in ("alice", "anybody", None):
-        assert (await granted(made, helpers.attempt(name, PASSWORD))).principals == (X500Principal("CN=Bob"),)
+        assert (await made.login(helpers.attempt(name, PASSWORD))).principals == (X500Principal("CN=Bob"),)
 
 
-async def test_principal(module: Make) -> None:
+async def test_principal(module: Any) -> None:
     """The subject's name is the distinguished name of the certificate, which is no role."""
-    grant = await granted(module(), helpers.attempt("bob", PASSWORD))
+    grant = await module().login(helpers.attempt("bob", PASSWORD))
     subject = Subject(grant.principals, grant.public_credentials, grant.private_credentials)
     assert subject.name == "CN=Bob"
     assert subject.roles == frozenset()
@@ -79,7 +70,7 @@ async def test_principal(module: Make) -> None:
     assert "private_key" not in repr(subject).lower()
 
 
-async def test_socket_ends_with_the_certificate(module: Make, context: helpers.Context) -> None:
+async def test_socket_ends_with_the_certificate(module: Any, context: Any) -> None:
     """A WebSocket lives no longer than the certificate that its user logged in with."""
     made = module()
     attempt = helpers.attempt("bob", PASSWORD)
@@ -110,7 +101,7 @@ async def test_socket_ends_with_the_certificate(module: Make, context: helpers.C
         ("a" * 10_000, "x"),
     ],
 )
-async def test_refused(module: Make, store: str, name: str, password: str) -> None:
+async def test_refused(module: Any, store: str, name: str, password: str) -> None:
     """A wrong password, another's password, and an alias that is absent or no private key, all fail alike."""
     made = module(**OWN_KEYS | {"keyStoreURL": f"file:{store}"})
     with pytest.raises(LoginFailed) as caught:
@@ -120,7 +111,7 @@ async def test_refused(module: Make, store: str, name: str, password: str) -> No
 
 
 @pytest.mark.parametrize(("name", "password"), [("alice", ""), ("alice", None), (None, PASSWORD), ("", PASSWORD)])
-async def test_nothing_to_check(module: Make, name: str | None, password: str | None) -> None:
+async def test_nothing_to_check(module: Any, name: str, password: str) -> None:
     """An empty or missing password, and a missing user name, are refused before any file is read."""
     attempt = helpers.attempt(name, password)
     with pytest.raises(LoginFailed):
@@ -128,7 +119,7 @@ async def test_nothing_to_check(module: Make, name: str | None, password: str | 
     assert attempt.blocking_calls == []
 
 
-async def test_shared_state_is_not_used(module: Make) -> None:
+async def test_shared_state_is_not_used(module: Any) -> None:
     """A password that an earlier module left in the shared state opens nothing: the option set has no first pass."""
     attempt = helpers.attempt("alice", "falsch", shared_state={SHARED_NAME: "alice", SHARED_PASSWORD: PASSWORD})
     with pytest.raises(LoginFailed):
@@ -136,7 +127,7 @@ async def test_shared_state_is_not_used(module: Make) -> None:
 
 
 @pytest.mark.parametrize(("alias", "password"), [("expired", "expired-secret"), ("future", "future-secret")])
-async def test_validity(module: Make, context: helpers.Context, alias: str, password: str) -> None:
+async def test_validity(module: Any, context: Any, alias: str, password: str) -> None:
     """A certificate that has expired or is not yet valid is refused, by the gateway's clock."""
     made = module(**OWN_KEYS)
     with pytest.raises(LoginFailed, match=r"the certificate (expired|is not valid before)"):
@@ -146,16 +137,16 @@ async def test_validity(module: Make, context: helpers.Context, alias: str, pass
     assert await made.login(helpers.attempt(alias, password))
 
 
-async def test_unknown_alias_costs_the_same(module: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_unknown_alias_costs_the_same(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """For an unknown alias a key is tried all the same, so that time does not tell which aliases there are."""
     opened: list[str] = []
     original = load_keystore
 
-    def load(*args: Any) -> KeyStore:
+    def load(*args: Any) -> Any:
         store = original(*args)
         credential = store.credential
 
-        def spy(alias: str, password: str | None) -> X500PrivateCredential:
+        def spy(alias: str, password: str) -> Any:
             opened.append(alias)
             return credential(alias, password)
 
@@ -163,14 +154,14 @@ async def test_unknown_alias_costs_the_same(module: Make, monkeypatch: pytest.Mo
         return store
 
     made = module(**OWN_KEYS)
-    monkeypatch.setattr("asgi_gateway.modules.keystore.load_keystore", load)
+    monkeypatch.setattr(keystore, "load_keystore", load)
     for name, password in (("nobody", "falsch"), ("Alice", "falsch"), ("nobody", "Alice-secret")):
         with pytest.raises(LoginFailed):
             await made.login(helpers.attempt(name, password))
     assert len(opened) == 3
 
 
-async def test_empty_subject(module: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_empty_subject(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that names nobody is refused."""
     made = module()
     credential = made._open("bob", PASSWORD)
@@ -202,9 +193,7 @@ async def test_empty_subject(module: Make, monkeypatch: pytest.MonkeyPatch) -> N
         ({**LOCAL, "keyStoreAlias": "alice"}, False, False),
     ],
 )
-async def test_who_authenticates(
-    module: Make, options: dict[str, str], authenticates: bool, needs_credentials: bool
-) -> None:
+async def test_who_authenticates(module: Any, options: Any, authenticates: Any, needs_credentials: Any) -> None:
     """Where both passwords are in files, nothing of the request is checked, and so nobody gets in by that alone."""
     made = module(**options)
     assert made.authenticates is authenticates
@@ -212,16 +201,16 @@ async def test_who_authenticates(
     assert made.cacheable
 
 
-async def test_local_login(module: Make) -> None:
+async def test_local_login(module: Any) -> None:
     """With both passwords in files the module adds principal and key, for no credentials or any."""
     made = module(**LOCAL, keyStoreAlias="alice")
     for attempt in (helpers.attempt(), helpers.attempt("mallory", "whatever")):
-        assert (await granted(made, attempt)).principals == (X500Principal(ALICE),)
+        assert (await made.login(attempt)).principals == (X500Principal(ALICE),)
     with pytest.raises(LoginFailed, match="no user name"):
         await module(**LOCAL).login(helpers.attempt())
 
 
-async def test_store_without_mac(module: Make) -> None:
+async def test_store_without_mac(module: Any) -> None:
     """The request's password never counts as checked by a store that has nothing to check it with."""
     made = module(keyStoreURL="file:no-mac.p12", privateKeyPasswordURL="file:store.pw")
     with pytest.raises(LoginUnavailable, match="no MAC"):
@@ -232,7 +221,7 @@ async def test_store_without_mac(module: Make) -> None:
         await made.login(helpers.attempt("bob", "falsch"))
 
 
-async def test_debug(module: Make, caplog: pytest.LogCaptureFixture) -> None:
+async def test_debug(module: Any, caplog: pytest.LogCaptureFixture) -> None:
     """debug says who logged in and never a password."""
     with caplog.at_level("INFO"):
         await module(debug=True).login(helpers.attempt("bob", PASSWORD))
