@@ -12,7 +12,7 @@ from pathlib import Path
 import gssapi
 import pytest
 
-from asgi_gateway.errors import ConfigError, LoginFailed, StateUnavailable
+from asgi_gateway.errors import ConfigError, LoginFailed, LoginUnavailable, StateUnavailable
 from asgi_gateway.model import Grant
 from asgi_gateway.modules.kerberos.gss import GssLoginModule
 from asgi_gateway.modules.kerberos.kerberos5 import Kerberos5LoginModule
@@ -125,7 +125,7 @@ async def test_replay_store_down(kerberos5: Kerberos5LoginModule, gss: GssLoginM
         raise StateUnavailable("down")
 
     gss.context.state.put_if_absent = down  # type: ignore[method-assign]
-    with pytest.raises(StateUnavailable):
+    with pytest.raises(LoginUnavailable, match="cannot check for token replay: down"):
         await login(kerberos5, gss, Client(alice).token())
 
 
