@@ -68,6 +68,9 @@ class ReplayGuard:
     async def state_of(self, key: str) -> str | None:
         """Return what ExpiringState holds under a key, or None.
 
+        Args:
+            key: the key of the token, or of what revokes it.
+
         Raises:
             LoginUnavailable: the state cannot be asked, so the login must be refused.
         """

@@ -467,6 +467,7 @@ def test_a_warning_once_for_each_file(tmp_path: Path) -> None:
     """A users file that several realms use has its warning once; two files have one each."""
     for name in ("a.yaml", "b.yaml"):
         (tmp_path / name).write_text("users: [{name: joe, password: joe-pw}]")
+        (tmp_path / name).chmod(0o600)
 
     def chain(file: str) -> list[Any]:
         return [{"type": "file", "success": "required", "options": {"file": str(tmp_path / file)}}]
