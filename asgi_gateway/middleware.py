@@ -26,7 +26,7 @@ from asgi_gateway.services.origins import without_cors
 from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.remote_user import with_remote_user
 from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
-from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST
+from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.websockets.live import CloseReason, LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
 from asgi_gateway.websockets.pending import PendingLogins
@@ -88,6 +88,7 @@ class GatewayMiddleware:
         """The gateway that decides."""
         self._endpoints = Endpoints(self.gateway)
         self._pending_logins = PendingLogins()
+        self._hinted = False
         path = self.gateway.browser_client
         self._browser_client = BrowserClient(path) if path is not None else None
         self._cached_decision = self.gateway.cached_decision if path is None else self._cached_decision_beside_client
@@ -136,7 +137,18 @@ class GatewayMiddleware:
         decision = await self._guarded(request, self.gateway.decide)
         if isinstance(decision, Allow):
             return _Entry(scope=scope, receive=receive, send=send, allow=decision, revocation_epoch=epoch)
+        self._hint_at_extended_handshake(scope)
         return response_to(decision)
+
+    def _hint_at_extended_handshake(self, scope: Scope) -> None:
+        """Warn once if a refused client wanted to log in inside its WebSocket, which is not configured."""
+        if not self._hinted and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ()):
+            self._hinted = True
+            logger.warning(
+                "a WebSocket was refused whose client logs in inside it (subprotocol %s): if clients need that, add"
+                " extended-handshake: true to the configuration",
+                HANDSHAKE_PROTOCOL,
+            )
 
     async def _own_response(self, request: AuthRequest) -> Response | None:
         """Return the response to an HTTP request that the gateway answers itself; None if it does not."""

@@ -9,6 +9,7 @@ by one, other containers and hosts, and systems without ``flock``.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 import os
@@ -18,8 +19,6 @@ import tempfile
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-
-import anyio
 
 from asgi_gateway.errors import ConfigError, Problem
 
@@ -84,7 +83,7 @@ class SingleWorkerLock:
                 return
             if attempt == 0:
                 logger.warning("another worker of this server has the same configuration: waiting for it to end")
-            await anyio.sleep(_POLL)
+            await asyncio.sleep(_POLL)
         message = f"{'; '.join(needs)}: several workers must share this, and the memory store is each worker's own"
         raise ConfigError(Problem(message, hint=SHARED_STATE_HINT))
 

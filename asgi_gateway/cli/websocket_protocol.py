@@ -1,8 +1,8 @@
 """uvicorn's WebSocket protocol for configurations with the extended handshake.
 
 The extended handshake accepts a socket before its client has logged in. The server would inflate and collect messages
-of such a client before the gateway can look at their length. So these sockets never negotiate compression, and until the
-login has succeeded their messages are bounded.
+of such a client before the gateway can look at their length. So these sockets never negotiate compression, and until
+the login has succeeded their messages are bounded.
 """
 
 from __future__ import annotations

@@ -82,8 +82,14 @@ class Route:
         return self.deny(request, self.service.refusal or "the service is not served")
 
     def refuse_origin(self, request: AuthRequest) -> Forbid | None:
-        """Return the refusal of a page whose origin may not use the service; None if it may."""
+        """Return the refusal of a page whose origin may not use the service; None if it may.
+
+        A service that is not served refuses every page. What happens before a decision, such as the accept of a
+        WebSocket in which its client logs in, asks here.
+        """
         service = self.service
+        if service.refusal:
+            return self.deny(request, service.refusal)
         try:
             reason = service.origins.refusal(request, protected=bool(service.realms))
             if reason is None:

@@ -1,7 +1,7 @@
-"""The gateway's own tokens: signed, expiring, for one audience and one realm, to be used once or many times.
+"""Issue and read the gateway's own tokens: signed, expiring, for one audience and one realm, single-use or not.
 
-A token says who its bearer is, so that a service that knows a user can send them to another, and a page can trade a
-login for a ticket to open one WebSocket with. Its content can be read by everybody who holds it.
+A token names its bearer. A service that knows a user can send them to another one with it, and a page can trade a login
+for a ticket that opens one WebSocket. Its content is not encrypted.
 """
 
 from __future__ import annotations
@@ -22,22 +22,23 @@ MAX_LIFE = 366 * 86400.0
 """The longest life of a token in seconds."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """What a token says.
+    """The claims of a token.
 
     Args:
-        user: who its bearer is.
+        user: the name of its bearer.
         roles: the roles it grants.
-        audience: which application it is for.
-        realm: which realm it is for.
-        issued: when, in seconds since the epoch.
-        expires: when it ceases to be good, in seconds since the epoch.
-        id: what tells it from all others.
-        single_use: whether it is good for one login only.
-        until: when what was opened with it has to end, if that is not ``expires``.
+        audience: the application it is for.
+        realm: the realm it is for.
+        issued: when it was issued, in seconds since the epoch.
+        expires: when it expires, in seconds since the epoch.
+        id: its unique id.
+        single_use: whether it is valid for one login only.
+        until: when what was opened with it has to end, in seconds since the epoch, if that is not ``expires``.
         service: the only service it is for; empty for all that its realm protects.
-        revocation_keys: what may end the login that it was issued for; for a user also what the store said of them.
+        revocation_keys: the revocations that end the login that it was issued for; for a user with the user's
+            generation in the store.
     """
 
     user: str
@@ -54,11 +55,11 @@ class Token:
 
 
 class TokenIssuer:
-    """Makes and reads tokens.
+    """Issues and reads tokens.
 
     Args:
         keys: the first signs, all verify; 32 bytes at least.
-        audience: which application the tokens are for.
+        audience: the application that the tokens are for.
 
     Raises:
         ConfigError: a key is too short, or there is none.
@@ -84,23 +85,23 @@ class TokenIssuer:
         service: str = "",
         revocation_keys: Iterable[tuple[RevocationKey, str]] = (),
     ) -> str:
-        """A new token.
+        """Return a new token.
 
         Args:
-            user: who its bearer will be.
+            user: the name of its bearer.
             realm: the realm's name.
             now: the time in seconds since the epoch.
             life: seconds until it expires.
             roles: the roles it grants.
-            single_use: whether it is good for one login only.
-            until: when what is opened with it has to end, in seconds since the epoch; ``None``: when it expires, or
-                never for one that can be used once.
+            single_use: whether it is valid for one login only.
+            until: when what is opened with it has to end, in seconds since the epoch; by default when it expires, or
+                never for a single-use token.
             service: the only service it is for; empty for all that its realm protects.
-            revocation_keys: what ends the login that it is issued for, and so what is opened with it; for a user
-                also what ExpiringState says of them now.
+            revocation_keys: the revocations that end the login that it is issued for, and so what is opened with it;
+                for a user with the user's generation in the store.
 
         Raises:
-            ValueError: an argument makes no sense.
+            ValueError: an argument is empty or out of range.
         """
         roles = tuple(roles)
         if not user or not realm or not all(roles):
@@ -127,16 +128,16 @@ class TokenIssuer:
         return self._signer.sign(data)
 
     def read(self, text: str, *, realm: str, now: float, leeway: float) -> Token:
-        """A token that is good now.
+        """Read a token, and check that it is valid now.
 
         Args:
             text: the token.
             realm: the realm it has to be for.
             now: the time in seconds since the epoch.
-            leeway: how many seconds the clocks of issuer and reader may differ.
+            leeway: seconds by which the clocks of issuer and reader may differ.
 
         Raises:
-            LoginFailed: it is not, for a reason that holds nothing of the token.
+            LoginFailed: it is invalid; the reason shows nothing of the token.
         """
         data = self._signer.read(text)
         if data is None:
@@ -154,7 +155,7 @@ class TokenIssuer:
 
 
 def _token(data: dict[str, Any]) -> Token:
-    """The token of a signed object; checked all the same, since other programs may hold the key."""
+    """Return the token of a signed object. Check it all the same, since other programs may have the key."""
     roles = data.get("roles")
     texts = [data.get(name) for name in ("sub", "aud", "realm", "jti")]
     times = [data.get("iat"), data.get("exp"), data.get("until", 0.0)]
@@ -171,22 +172,22 @@ def _token(data: dict[str, Any]) -> Token:
         raise LoginFailed("the token is signed, but is not one of the gateway's")
     user, audience, realm, identity = map(str, texts)
     return Token(
-        user,
-        tuple(roles),
-        audience,
-        realm,
-        times[0],
-        times[1],
-        identity,
-        data.get("once", False),
-        data.get("until"),
-        data.get("service", ""),
-        tuple((RevocationKey(*each[:3]), each[3]) for each in data.get("ends", ())),
+        user=user,
+        roles=tuple(roles),
+        audience=audience,
+        realm=realm,
+        issued=times[0],
+        expires=times[1],
+        id=identity,
+        single_use=data.get("once", False),
+        until=data.get("until"),
+        service=data.get("service", ""),
+        revocation_keys=tuple((RevocationKey(*each[:3]), each[3]) for each in data.get("ends", ())),
     )
 
 
 def _are_revocations(ends: Any) -> bool:
-    """Whether something is a list of revocations, each with what the store said."""
+    """Return whether something is a list of revocation keys, each with a generation."""
     return isinstance(ends, list) and all(
         isinstance(each, list)
         and len(each) == 4

@@ -10,9 +10,11 @@ import pytest
 from asgi_gateway.config import load, load_config, loads
 from asgi_gateway.config.build import build
 from asgi_gateway.config.convert import to_xml, to_yaml
+from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.model import Allow, Challenge, Forbid
+from tests.asgi import get
 from tests.config.helpers import DATA, document, loaded, problems, service
-from tests.gateways import basic, request
+from tests.gateways import App, basic, request, scope
 from tests.helpers import ManualClock
 
 PORTAL = DATA / "kaazing" / "portal.xml"
@@ -198,3 +200,40 @@ def test_what_two_equal_paths_differ_by(first: str, second: str, words: str) -> 
     assert words in mixed
     assert "match-host" in both
     assert "match-host" not in mixed
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("cors", ["gateway", "application"])
+async def test_no_request_of_any_form_enters(cors: str, users: None) -> None:
+    """No method, preflight, endpoint or handshake of a refused service reaches the application."""
+    app = App()
+    refused: dict[str, Any] = {"type": "proxy", "accept": "/x", "cors": cors}
+    refused["cross-site-constraint"] = {"allow-origin": "*"}
+    config = document(refused, service())
+    config["extended-handshake"] = True
+    wrapped = GatewayMiddleware(app, config)
+    cross = (("origin", "https://a.example"), ("access-control-request-method", "PUT"))
+    for path in ("/x", "/x/", "/x/y", "/x/;o", "/x/;t", "/x/;a", "/x/;e/cookies", "/x/y/;o"):
+        for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "TRACE"):
+            for headers in ((), cross, cross[:1]):
+                answer = await get(wrapped, path, method=method, headers=headers, basic=("ada", "ada-pw"))
+                assert answer.status not in (200, 204, 401), (path, method, headers, answer.status)
+        for subprotocols in ([], ["x-kaazing-handshake"], ["chat"]):
+            for lines in ((), ((b"origin", b"https://a.example"),)):
+                sent = await _open_socket(wrapped, path, subprotocols, lines)
+                assert sent[0] in ("websocket.http.response.start", "websocket.close"), (path, subprotocols, sent)
+    assert app.scopes == []
+    assert (await get(wrapped, "/one", basic=("ada", "ada-pw"))).status == 200
+
+
+async def _open_socket(app: Any, path: str, subprotocols: list[str], headers: Any) -> list[str]:
+    sent: list[str] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "websocket.connect"} if not sent else {"type": "websocket.disconnect", "code": 1006}
+
+    async def send(message: Any) -> None:
+        sent.append(message["type"])
+
+    await app(scope(path, *headers, kind="websocket", subprotocols=subprotocols), receive, send)
+    return sent

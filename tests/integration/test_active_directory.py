@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import subprocess
 import uuid
@@ -12,7 +13,7 @@ import pytest
 
 from asgi_gateway import Gateway, load_config
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
-from asgi_gateway.model import Allow, AuthRequest, Grant, RolePrincipal, Subject, UserPrincipal
+from asgi_gateway.model import Allow, AuthRequest, Challenge, Grant, RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapPrincipal
 from tests.helpers import attempt
 from tests.integration.process import LOOPBACK, free_port
@@ -143,6 +144,29 @@ async def test_unknown_user(samba: SambaDomain) -> None:
     """An unknown user is refused, also where the domain's root brings references to other partitions."""
     with pytest.raises(LoginFailed, match="no entry matches"):
         await log_in(samba.module(), "stranger")
+
+
+@pytest.mark.parametrize(
+    ("username", "words"),
+    [("disabled", "account disabled"), ("mustchange", "password must be changed"), ("expired", "account expired")],
+)
+async def test_reasons_in_the_decision(samba: SambaDomain, username: str, words: str) -> None:
+    """A client is asked for credentials again and told nothing; the reason for the log has the words."""
+    options = samba.module().options.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    modules = [{"type": "ldap", "success": "required", "options": options | ACCOUNT}]
+    authentication = {"http-challenge-scheme": "Basic", "login-modules": modules}
+    gateway = load_config(
+        {
+            "security": {"realms": [{"name": "demo", "authentication": authentication}]},
+            "services": [{"name": "site", "accept": "/", "realm-name": "demo"}],
+        }
+    )
+    credentials = b"Basic " + base64.b64encode(f"{username}:{PASSWORD}".encode())
+    decision = await gateway.decide(AuthRequest("http", "GET", "/", headers=[(b"authorization", credentials)]))
+    await gateway.close()
+    assert isinstance(decision, Challenge), decision
+    assert words in decision.reason
+    assert words not in str(decision.headers)
 
 
 # -------------------------------------------------------------------------------------------------------------- groups

@@ -6,13 +6,14 @@ import json
 import os
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from tests.integration.process import LOOPBACK, Process, free_port, running
 from tests.integration.servers import ROOT, basic
@@ -46,9 +47,10 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         yield process
 
 
-def opened(server: Process, *protocols: str, **more: object) -> ClientConnection:
-    url = f"ws://{LOOPBACK}:{server.port}/echo"
-    return connect(url, subprotocols=list(protocols) or None, proxy=None, max_size=None, **more)  # type: ignore[arg-type]
+def opened(server: Process, *protocols: str, headers: Mapping[str, str] | None = None) -> ClientConnection:
+    """Open a WebSocket to the application."""
+    url, offers = f"ws://{LOOPBACK}:{server.port}/echo", [Subprotocol(each) for each in protocols]
+    return connect(url, subprotocols=offers or None, proxy=None, max_size=None, additional_headers=headers)
 
 
 def ask(socket: ClientConnection, *lines: str) -> str:
@@ -69,7 +71,7 @@ def test_no_compression(server: Process) -> None:
     for protocols in (("x-kaazing-handshake",), ("x-kaazing-handshake", "chat"), ("chat", "x-kaazing-handshake")):
         with opened(server, *protocols) as socket:
             assert extensions(socket) is None
-    with opened(server, additional_headers=basic("joe", "open-sesame")) as socket:
+    with opened(server, headers=basic("joe", "open-sesame")) as socket:
         assert "permessage-deflate" in (extensions(socket) or "")
         socket.send("x" * 100_000)
         assert socket.recv(timeout=5) == "joe: " + "x" * 100_000
@@ -112,7 +114,7 @@ def test_sockets_without_a_login(server: Process) -> None:
             pass
         assert refused.value.response.status_code == 503
         assert "Retry-After" in refused.value.response.headers
-        plain = stack.enter_context(opened(server, additional_headers=basic("joe", "open-sesame")))
+        plain = stack.enter_context(opened(server, headers=basic("joe", "open-sesame")))
         plain.send("hi")  # a login of another kind goes on
         assert plain.recv(timeout=5) == "joe: hi"
         assert ask(held[0], LOGIN).startswith("HTTP/1.1 101 ")

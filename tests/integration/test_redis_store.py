@@ -503,8 +503,13 @@ async def test_cluster(tmp_path: Path) -> None:
     bus = free_port()
     with RedisServer(tmp_path, ["--cluster-enabled", "yes", "--cluster-port", str(bus)]).running() as server:
         server.ask("CLUSTER", "ADDSLOTSRANGE", "0", "16383")
-        state = RedisState(server.url, cluster=True)
+        state = RedisState(server.url, cluster=True, max_entries=3)
         await _recovers(state)
+        sessions = state.partition(Partition.SESSIONS)
+        for number in range(9):
+            assert await sessions.put_if_absent(f"key{number}", "value", 60 + number) is None
+        assert [number for number in range(9) if await sessions.get(f"key{number}")] == [6, 7, 8]
+        assert await sessions.replace("key8", "value", "new", 60) is True
         assert await state.put_if_absent("key", "value", 60) is None
         assert await state.put_if_absent("key", "other", 60) == "value"
         assert await state.remove("key", "value") is True

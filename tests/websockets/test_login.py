@@ -534,3 +534,15 @@ async def test_logins_under_way_are_bounded(make: Make, echo: Echo) -> None:
     await held[2].closed()
     await opening("192.0.2.1").opened()
     assert len(app._pending_logins) == 3
+
+
+@pytest.mark.anyio
+async def test_a_hint_where_it_is_off(make: Make, echo: Echo, caplog: pytest.LogCaptureFixture) -> None:
+    """The first refused client that wants to log in inside its socket is a warning that names the setting."""
+    app = make(echo, **{"extended-handshake": False})
+    for protocols in ((), ("chat",), ("x-kaazing-handshake",), ("x-kaazing-handshake", "chat")):
+        socket = Socket(app, protocols=protocols)
+        assert (await socket.next())["status"] == 401
+        await asyncio.wait_for(socket.task, 5)
+    hints = [record.getMessage() for record in caplog.records if "extended-handshake: true" in record.getMessage()]
+    assert len(hints) == 1

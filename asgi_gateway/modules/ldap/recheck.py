@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from asgi_gateway.modules.ldap.client.names import canonical_dn
@@ -33,7 +33,14 @@ class LoginRecord:
 
     def data(self) -> dict[str, Any]:
         """Return the record as JSON values."""
-        return asdict(self)
+        return {
+            "values": self.values,
+            "dn": self.dn,
+            "ids": self.ids,
+            "password": self.password,
+            "complete": self.complete,
+            "roles": self.roles,
+        }
 
     @classmethod
     def parsed(cls, data: Any) -> LoginRecord | None:

@@ -81,6 +81,7 @@ app = GatewayMiddleware(
     ),
     {
         "browser-client": "/asgi-gateway-client.js",
+        "extended-handshake": True,
         "security": {
             "realms": [
                 _realm("demo", "Application Basic", _FILE),

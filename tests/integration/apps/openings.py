@@ -37,6 +37,9 @@ class CannotOpen(LoginModule):
     async def open(self) -> None:
         raise OSError("no directory answers")
 
+    async def login(self, attempt: LoginAttempt) -> Grant:
+        raise LoginFailed("never opened")
+
 
 async def hello(request: Request) -> PlainTextResponse:
     return PlainTextResponse(request.user.display_name)

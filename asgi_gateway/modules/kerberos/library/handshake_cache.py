@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Generic, TypeVar
 
+from asgi_gateway._runtime.bounded_cache import BoundedCache
 from asgi_gateway.plugins.clock import Clock
 
 __all__ = ["HandshakeCache"]
@@ -30,29 +31,18 @@ class HandshakeCache(Generic[T]):
     """
 
     def __init__(self, clock: Clock, ttl: float = 30.0, limit: int = 1000) -> None:
-        self._clock = clock
-        self._ttl = ttl
-        self._limit = limit
-        self._waiting: dict[Connection, tuple[float, T]] = {}  # the oldest first, since all have the same ttl
+        self._waiting: BoundedCache[Connection, T] = BoundedCache(limit, ttl=ttl, monotonic=clock.monotonic)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
     def put(self, connection: Connection, handshake: T) -> None:
         """Add a handshake, in place of an older one of the same connection."""
-        now = self._clock.monotonic()
-        self._waiting.pop(connection, None)
-        while self._waiting:
-            oldest = next(iter(self._waiting))
-            if len(self._waiting) < self._limit and self._waiting[oldest][0] > now:
-                break
-            del self._waiting[oldest]
-        self._waiting[connection] = (now + self._ttl, handshake)
+        self._waiting.put(connection, handshake)
 
     def take(self, connection: Connection) -> T | None:
         """Remove and return a connection's handshake; None if it has none or it expired."""
-        expires, handshake = self._waiting.pop(connection, (0.0, None))
-        return handshake if expires > self._clock.monotonic() else None
+        return self._waiting.pop(connection)
 
     def clear(self) -> None:
         """Remove all handshakes."""

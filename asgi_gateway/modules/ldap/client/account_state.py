@@ -55,6 +55,11 @@ STATE_ATTRIBUTES = (
 )
 """The attributes to read."""
 
+_SAYS_UNUSABLE = frozenset(
+    name.lower()
+    for name in ("userAccountControl", "accountExpires", "pwdAccountLockedTime", "shadowExpire", *_SWITCHES, *_ENDS)
+)
+
 
 def unusable_by_entry(entry: Entry, now: float) -> str | None:
     """Return why an account may not be used by what its entry says; None if the entry says nothing against it.
@@ -68,42 +73,48 @@ def unusable_by_entry(entry: Entry, now: float) -> str | None:
     Raises:
         LoginUnavailable: a value cannot be read.
     """
-    if (
-        _number(entry, "userAccountControl") & _DISABLED
-        or entry.text("pwdAccountLockedTime") == _LOCKED_BY_ADMINISTRATOR
-    ):
+    if entry.attributes.keys().isdisjoint(_SAYS_UNUSABLE):
+        return None
+    return _disabled(entry) or ("account expired" if _expired(entry, now) else None)
+
+
+def _disabled(entry: Entry) -> str | None:
+    locked = entry.text("pwdAccountLockedTime") == _LOCKED_BY_ADMINISTRATOR
+    if locked or _number(entry, "userAccountControl") & _DISABLED:
         return "account disabled"
-    for attribute, reason in _SWITCHES.items():
-        if (entry.text(attribute) or "").strip().lower() == "true":
-            return reason
+    on = (reason for name, reason in _SWITCHES.items() if (entry.text(name) or "").strip().lower() == "true")
+    return next(on, None)
+
+
+def _expired(entry: Entry, now: float) -> bool:
     expires = _number(entry, "accountExpires")
     if expires not in _NEVER and expires / 10_000_000 - _FILETIME_EPOCH <= now:
-        return "account expired"
-    if entry.text("shadowExpire") is not None and (days := _number(entry, "shadowExpire")) >= 0 and days * _DAY <= now:
-        return "account expired"
-    if any(entry.text(attribute) is not None and _time(entry, attribute) <= now for attribute in _ENDS):
-        return "account expired"
-    return None
+        return True
+    days = _number(entry, "shadowExpire", absent=-1)
+    if days >= 0 and days * _DAY <= now:
+        return True
+    return any(entry.text(attribute) is not None and _time(entry, attribute) <= now for attribute in _ENDS)
 
 
 def password_times(entry: Entry) -> dict[str, str]:
     """Return when the password last changed, by attribute as the entry shows it."""
-    return _shown(_PASSWORD_TIMES, lambda attribute: entry.text(attribute))
+    return _shown(_PASSWORD_TIMES, entry, bytes.decode)
 
 
 def unique_ids(entry: Entry) -> dict[str, str]:
     """Return the identifiers that an entry keeps when it is renamed, and that a later entry of its name lacks."""
-    return _shown(_IDS, lambda attribute: next((value.hex() for value in entry.values(attribute)), None))
+    return _shown(_IDS, entry, bytes.hex)
 
 
-def _shown(attributes: tuple[str, ...], read: Callable[[str], str | None]) -> dict[str, str]:
-    return {attribute: value for attribute in attributes if (value := read(attribute)) is not None}
+def _shown(attributes: tuple[str, ...], entry: Entry, text: Callable[[bytes], str]) -> dict[str, str]:
+    found = entry.attributes
+    return {name: text(found[lower][0]) for name in attributes if found.get(lower := name.lower())}
 
 
-def _number(entry: Entry, attribute: str) -> int:
+def _number(entry: Entry, attribute: str, absent: int = 0) -> int:
     text = entry.text(attribute)
     try:
-        return int(text) if text is not None else 0
+        return int(text) if text is not None else absent
     except ValueError:
         raise LoginUnavailable(f"invalid {attribute} in the entry {entry.dn}: not a number") from None
 

@@ -123,6 +123,7 @@ class LdapConnection:
         self._ldap = imports.load_ldap()
         self._settings = settings
         self._controls = control_classes()
+        self._bind_controls = [policy_control()]
         self._partial = (self._ldap.RES_SEARCH_ENTRY, self._ldap.RES_SEARCH_REFERENCE)
         self._raw = self._prepare(deadline)
         self.idle = True
@@ -194,7 +195,7 @@ class LdapConnection:
             raise BindRefused("a bind needs a name and a password")
         seconds = deadline.left(self._settings.read_timeout)
         try:
-            answer = await self._ask(seconds, 0, self._raw.simple_bind, dn, password, [policy_control()])
+            answer = await self._ask(seconds, 0, self._raw.simple_bind, dn, password, self._bind_controls)
         except self._ldap.LDAPError as error:
             raise self._translated(error, "bind") from None
         if reason := unusable_account(answer.controls):

@@ -136,12 +136,11 @@ def name_from_entry(entry: Entry, patterns: list[NamePattern], typed: str) -> st
     Raises:
         LoginUnavailable: the entry shows none of the attributes.
     """
-    rdn = rdn_values(entry.dn)
-    in_rdn = [canonical_attribute(attribute) for attribute, _ in rdn]
-    if not patterns:
-        patterns = [NamePattern(attribute) for attribute, _ in rdn[:1]]
-    ordered = sorted(patterns, key=lambda pattern: canonical_attribute(pattern.attribute) not in in_rdn)
-    for pattern in ordered:
+    if len(patterns) != 1:
+        in_rdn = [attribute for attribute, _ in rdn_values(entry.dn)]
+        patterns = sorted(patterns, key=lambda pattern: _position(pattern.attribute, in_rdn))
+        patterns = patterns or [NamePattern(attribute) for attribute in in_rdn[:1]]
+    for pattern in patterns:
         if (name := best_value(entry, pattern, typed)) is not None:
             return name
     wanted = ", ".join(pattern.attribute for pattern in patterns)
@@ -158,13 +157,20 @@ def best_value(entry: Entry, pattern: NamePattern, typed: str) -> str | None:
         pattern: the attribute.
         typed: the name by which the entry was found.
     """
+    names = sorted(pattern.names(entry))
+    if len(names) == 1:
+        return names[0]
     attribute = canonical_attribute(pattern.attribute)
     in_rdn = [
         name
         for found, value in rdn_values(entry.dn)
         if canonical_attribute(found) == attribute and (name := pattern.name(value))
     ]
-    names = sorted(pattern.names(entry)) or in_rdn
     as_typed = [name for name in names if prepared(name) == prepared(typed)]
     exact = [name for name in as_typed if name == typed]
     return next(iter([*exact, *as_typed, *in_rdn, *names]), None)
+
+
+def _position(attribute: str, in_rdn: list[str]) -> bool:
+    """Return what sorts an attribute of the RDN before others."""
+    return canonical_attribute(attribute) not in map(canonical_attribute, in_rdn)

@@ -7,7 +7,7 @@ names. Source: RFC 4512 section 2.5 (attribute descriptions), RFC 4517 and RFC 4
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from asgi_gateway.modules.ldap.client import imports
@@ -60,6 +60,11 @@ _ALIASES = (
 _NAMES: dict[str, tuple[str, ...]] = {name: names for names in _ALIASES for name in names}
 
 
+@cache
+def _library() -> Any:
+    return imports.load_ldap()
+
+
 def attribute_aliases(name: str) -> tuple[str, ...]:
     """Return all names of an attribute in lower case, itself included."""
     return _NAMES.get(name.lower(), (name.lower(),))
@@ -76,6 +81,8 @@ def prepared(value: str) -> str:
     Invisible characters count, unlike in RFC 4518: OpenLDAP tells values with them apart, and where two names could be
     one the stricter rule gives no role to the other.
     """
+    if value.isascii():
+        return " ".join(value.lower().split())
     composed = unicodedata.normalize("NFKC", value)
     # one character for one, as OpenLDAP does it: str.lower() looks at the neighbours of a Greek sigma
     lowered = "".join(low if len(low := character.lower()) == 1 else character for character in composed)
@@ -93,7 +100,7 @@ def canonical_dn(dn: str) -> str:
         ValueError: it is not a DN.
     """
     rdns = [sorted([canonical_attribute(name), prepared(value), 1] for name, value in rdn) for rdn in parse_dn(dn)]
-    return str(imports.load_ldap().dn.dn2str(rdns))
+    return str(_library().dn.dn2str(rdns))
 
 
 @lru_cache(maxsize=4096)
@@ -104,7 +111,7 @@ def written_dn(dn: str) -> str:
         ValueError: it is not a DN.
     """
     rdns = [sorted([canonical_attribute(name), value, 1] for name, value in rdn) for rdn in parse_dn(dn)]
-    return str(imports.load_ldap().dn.dn2str(rdns))
+    return str(_library().dn.dn2str(rdns))
 
 
 def rdn_values(dn: str) -> list[tuple[str, str]]:
@@ -135,7 +142,7 @@ def parse_dn(dn: str) -> list[list[tuple[str, str]]]:
     Raises:
         ValueError: it is not a DN.
     """
-    ldap: Any = imports.load_ldap()
+    ldap = _library()
     try:
         return [[(name, value) for name, value, _ in rdn] for rdn in ldap.dn.str2dn(dn)]
     except (ldap.DECODING_ERROR, UnicodeError):
