@@ -98,9 +98,9 @@ async def test_own_realm_in_any_case(tmp_path: Path, username: str) -> None:
         ("locked", "pw", "the account is locked or disabled"),
         ("alice", "", "invalid password"),
         ("alice", "alicepw\0x", "NUL"),
-        ("alice\0x", "alicepw", "control characters"),
+        ("alice\0x", "alicepw", "control character"),
         ("a\\@b", "alicepw", "escaped"),
-        ("", "alicepw", "invalid principal"),
+        ("", "alicepw", "the user name is empty"),
         ("alice@", "alicepw", "invalid principal"),
         ("alice@EXAMPLE.COM@EXAMPLE.COM", "alicepw", "invalid principal"),
         ("WELLKNOWN/ANONYMOUS", "x", "anonymous"),
@@ -204,6 +204,17 @@ def test_nothing_to_prove_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(ConfigError, match=rf"verifyKDC=false\): cannot read keytab {tmp_path}/none.keytab: No such"):
         initiator(tmp_path)
     initiator(tmp_path, verifyKDC=False)
+
+
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o644, True), (0o602, True)])
+def test_keytab_of_others(kdc: Kdc, tmp_path: Path, mode: int, warned: bool) -> None:
+    """A keytab that other users can read or write is a warning, as every file with a secret is."""
+    keytab = tmp_path / "own.keytab"
+    keytab.write_bytes(kdc.keytab.read_bytes())
+    keytab.chmod(mode)
+    made = helpers.context(tmp_path)
+    Kerberos5LoginModule(Kerberos5LoginModule.Options.model_validate({"verifyKeyTab": str(keytab)}), made.context)
+    assert [f"run chmod {mode & 0o700:03o} {keytab}" in str(warning) for warning in made.warnings] == [True] * warned
 
 
 def test_no_default_realm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
