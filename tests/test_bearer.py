@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import jwt
@@ -15,7 +17,7 @@ from starlette.routing import Route
 from asgi_gateway import GatewayMiddleware
 from asgi_gateway.plugins.clock import SystemClock
 from asgi_gateway.sessions.tokens import TokenIssuer
-from tests.asgi import get
+from tests.asgi import get, started
 from tests.modules.jwt.issuer import RSA, jwk, key_set
 
 pytestmark = pytest.mark.anyio
@@ -50,13 +52,16 @@ async def _who(request: Request) -> Response:
     return PlainTextResponse(request.user.display_name)
 
 
-def _app(folder: Path, scheme: str) -> GatewayMiddleware:
+@asynccontextmanager
+async def _site(folder: Path, scheme: str) -> AsyncIterator[GatewayMiddleware]:
     (folder / "keys").write_text(KEY)
     (folder / "keys").chmod(0o600)
     (folder / "jwks.json").write_text(key_set(jwk(RSA, "RS256", kid="one")))
     (folder / "gateway.yaml").write_text(CONFIG.replace("SCHEME", scheme))
     routes = [Route("/any", _who), Route("/admin", _who)]
-    return GatewayMiddleware(Starlette(routes=routes), config=folder / "gateway.yaml")
+    app = GatewayMiddleware(Starlette(routes=routes), config=folder / "gateway.yaml")
+    async with started(app):
+        yield app
 
 
 def _tokens(*roles: str) -> list[str]:
@@ -70,37 +75,37 @@ def _tokens(*roles: str) -> list[str]:
 @pytest.mark.parametrize("scheme", ["Bearer", "Application Bearer", "bearer"])
 async def test_answers(tmp_path: Path, scheme: str) -> None:
     """No token is a bare challenge, a wrong one error="invalid_token", a missing role 403 with insufficient_scope."""
-    app = _app(tmp_path, scheme)
-    name = "Application Bearer" if "Application" in scheme else "Bearer"
-    answer = await get(app, "/any")
-    assert (answer.status, answer.header("www-authenticate")) == (401, [f'{name} realm="demo"'])
-    for wrong in ("Bearer x", "Bearer a.b.c", "Bearer", "bearer " + _tokens()[1][:-4] + "AAAA"):
-        answer = await get(app, "/any", headers=[("authorization", wrong)])
-        assert answer.status == 401
-        expected = f'{name} realm="demo", error="invalid_token"' if len(wrong) > 6 else f'{name} realm="demo"'
-        assert answer.header("www-authenticate") == [expected]
-    for token in _tokens():
-        answer = await get(app, "/any", headers=[("authorization", f"Bearer {token}")])
-        assert (answer.status, answer.body) == (200, b"joe")
-        answer = await get(app, "/admin", headers=[("authorization", f"Bearer {token}")])
-        assert answer.status == 403
-        assert answer.header("www-authenticate") == [f'{name} realm="demo", error="insufficient_scope"']
-    for token in _tokens("ADMIN"):
-        answer = await get(app, "/admin", headers=[("authorization", f"bearer  {token}")])
-        assert (answer.status, answer.body) == (200, b"joe")
+    async with _site(tmp_path, scheme) as app:
+        name = "Application Bearer" if "Application" in scheme else "Bearer"
+        answer = await get(app, "/any")
+        assert (answer.status, answer.header("www-authenticate")) == (401, [f'{name} realm="demo"'])
+        for wrong in ("Bearer x", "Bearer a.b.c", "Bearer", "bearer " + _tokens()[1][:-4] + "AAAA"):
+            answer = await get(app, "/any", headers=[("authorization", wrong)])
+            assert answer.status == 401
+            expected = f'{name} realm="demo", error="invalid_token"' if len(wrong) > 6 else f'{name} realm="demo"'
+            assert answer.header("www-authenticate") == [expected]
+        for token in _tokens():
+            answer = await get(app, "/any", headers=[("authorization", f"Bearer {token}")])
+            assert (answer.status, answer.body) == (200, b"joe")
+            answer = await get(app, "/admin", headers=[("authorization", f"Bearer {token}")])
+            assert answer.status == 403
+            assert answer.header("www-authenticate") == [f'{name} realm="demo", error="insufficient_scope"']
+        for token in _tokens("ADMIN"):
+            answer = await get(app, "/admin", headers=[("authorization", f"bearer  {token}")])
+            assert (answer.status, answer.body) == (200, b"joe")
 
 
 async def test_other_schemes_stay(tmp_path: Path) -> None:
     """With Application Token the word is Token, as before; with both, either word is taken."""
-    app = _app(tmp_path, "Application Token")
-    for token in _tokens():
-        assert (await get(app, "/any", headers=[("authorization", f"Token {token}")])).status == 200
-        assert (await get(app, "/any", headers=[("authorization", f"Bearer {token}")])).status == 401
-    app = _app(tmp_path, json.dumps(["Bearer", "Application Token"]))
-    for token in _tokens():
-        for word in ("Token", "Bearer"):
-            assert (await get(app, "/any", headers=[("authorization", f"{word} {token}")])).status == 200
-        answer = await get(app, "/any", headers=[("authorization", f"Token {token}x")])
-        assert answer.status == 403
-    answer = await get(app, "/any")
-    assert answer.header("www-authenticate") == ['Bearer realm="demo"', "Application Token"]
+    async with _site(tmp_path, "Application Token") as app:
+        for token in _tokens():
+            assert (await get(app, "/any", headers=[("authorization", f"Token {token}")])).status == 200
+            assert (await get(app, "/any", headers=[("authorization", f"Bearer {token}")])).status == 401
+    async with _site(tmp_path, json.dumps(["Bearer", "Application Token"])) as app:
+        for token in _tokens():
+            for word in ("Token", "Bearer"):
+                assert (await get(app, "/any", headers=[("authorization", f"{word} {token}")])).status == 200
+            answer = await get(app, "/any", headers=[("authorization", f"Token {token}x")])
+            assert answer.status == 403
+        answer = await get(app, "/any")
+        assert answer.header("www-authenticate") == ['Bearer realm="demo"', "Application Token"]

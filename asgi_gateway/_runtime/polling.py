@@ -75,8 +75,8 @@ class FilePoller:
 class PolledFile(Generic[T]):
     """A value that is read from files, and read again when they change.
 
-    A new version that cannot be used changes nothing: the last good version stays, and the log says so once. That
-    holds for errors that nobody foresaw, too.
+    A new version that cannot be used changes nothing: the last good version stays, and the log says so once. This
+    holds for unforeseen errors, too.
 
     Args:
         paths: the files; the first names the value in the log. None is a file that is not used.
@@ -113,7 +113,7 @@ class PolledFile(Generic[T]):
         self._value, self._version = self._read()
 
     def start(self) -> None:
-        """Check for changes in the background, for values that hold while nobody asks for them."""
+        """Check for changes in the background, for values that hold without anyone calling ``current``."""
         self._poller.start()
 
     async def stop(self) -> None:

@@ -68,7 +68,7 @@ def read_secret_text(file: Path, warn: Callable[[str], None] = ignore_warning, w
     """
     data, status = _read(file, what)
     if (problem := permission_problem(status.st_mode, file, what)) is not None:
-        warn(f"{problem.message}: {problem.hint}")
+        warn(f"the {what} {file} {problem.message.removeprefix(f'the {what} ')}: {problem.hint}")
     try:
         text = data.decode()
     except UnicodeDecodeError:
@@ -92,9 +92,9 @@ def permission_problem(mode: int, file: Path, what: str, forbidden: int = _SECRE
         return None
     actions = [verb for verb, bits in (("read", 0o044), ("written", 0o022), ("executed", 0o011)) if wide & bits]
     users = "every user of this machine" if wide & stat.S_IRWXO else "other users of its group"
-    message = f"the {what} {file} can be {' and '.join(actions)} by {users}"
+    message = f"the {what} can be {' and '.join(actions)} by {users}"
     hint = f"run chmod {stat.S_IMODE(mode) & ~forbidden:03o} {file}"
-    return Problem(message, hint=hint, severity="warning")
+    return Problem(message, file, hint=hint, severity="warning")
 
 
 def _read(file: Path, what: str) -> tuple[bytes, os.stat_result]:

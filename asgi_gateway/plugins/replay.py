@@ -69,7 +69,7 @@ class ReplayGuard:
         """Return what ExpiringState holds under a key, or None.
 
         Args:
-            key: the key.
+            key: the key of the token, or of what revokes it.
 
         Raises:
             LoginUnavailable: the state cannot be asked, so the login must be refused.

@@ -15,7 +15,7 @@ _REASONS = {
     "controls": "a control character",
     "has_compat": "a compatibility character, which looks like another one",
     "middle_dot": "a middle dot outside of Catalan",
-    "other": "a character that is no valid Unicode text",
+    "other": "a character that is not valid Unicode text",
     "precis_ignorable_properties": "an invisible character",
     "punctuation": "punctuation beyond ASCII",
     "spaces": "a space other than U+0020",

@@ -206,6 +206,17 @@ def test_nothing_to_prove_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     initiator(tmp_path, verifyKDC=False)
 
 
+@pytest.mark.parametrize(("mode", "warned"), [(0o600, False), (0o640, True), (0o644, True), (0o602, True)])
+def test_keytab_of_others(kdc: Kdc, tmp_path: Path, mode: int, warned: bool) -> None:
+    """A keytab that other users can read or write is a warning, as every file with a secret is."""
+    keytab = tmp_path / "own.keytab"
+    keytab.write_bytes(kdc.keytab.read_bytes())
+    keytab.chmod(mode)
+    made = helpers.context(tmp_path)
+    Kerberos5LoginModule(Kerberos5LoginModule.Options.model_validate({"verifyKeyTab": str(keytab)}), made.context)
+    assert [f"run chmod {mode & 0o700:03o} {keytab}" in str(warning) for warning in made.warnings] == [True] * warned
+
+
 def test_no_default_realm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Passwords without a default realm are a configuration error."""
     (tmp_path / "krb5.conf").write_text("[libdefaults]\n dns_lookup_realm = false\n")

@@ -27,7 +27,7 @@ REFUSED = {
     "a\u00a0b": "compatibility character", "Ⅳ": "compatibility character", "½": "compatibility character",
     "so\u00adft": "invisible character", "a\u2060b": "invisible character", "a\ufeffb": "invisible character",
     "a\u200db": "joiner", "a\u200cb": "joiner", "\u200c": "joiner", "a\u202eb": "invisible|control|other",
-    "O\u2019Brien": "punctuation", "😀": "symbol or an emoji", "\ud800": "no valid Unicode text",
+    "O\u2019Brien": "punctuation", "😀": "symbol or an emoji", "\ud800": "not valid Unicode text",
     "אb": "both directions", "·l": "middle dot", "\u115fa": "",
 }  # fmt: skip
 

@@ -74,3 +74,17 @@ def test_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_shared() -> None:
     """The Redis store says that other processes see its data."""
     assert RedisState.shared is True
+
+
+@pytest.mark.parametrize(
+    ("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o644, True), (0o602, True)]
+)
+def test_key_file_of_others(tmp_path: Path, caplog: pytest.LogCaptureFixture, mode: int, warned: bool) -> None:
+    """A private key for TLS that other users can read or write is a warning."""
+    file = tmp_path / "key.pem"
+    file.write_text("key")
+    file.chmod(mode)
+    RedisState("rediss://localhost", key_file=file)
+    assert [f"run chmod {mode & 0o700:03o} {file}" in record.getMessage() for record in caplog.records] == [
+        True
+    ] * warned

@@ -63,7 +63,7 @@ class FileLoginModule(PasswordLoginModule):
     """Checks users, passwords and roles against a file that is read again when it changes.
 
     A version that cannot be used changes nothing: the last good version stays, and the log says so once. With
-    ``lookupOnly`` the module authenticates nobody; it gives roles to an established user, such as Kerberos's
+    ``lookupOnly`` the module does not authenticate; it gives roles to an established user, such as Kerberos's
     ``user@REALM``.
     """
 

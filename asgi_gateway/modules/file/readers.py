@@ -244,7 +244,7 @@ def _htpasswd(data: bytes, path: Path, groups: Path | None) -> UsersFile:
     ]
     known = {name.text for name, _ in entries}
     for user in [user for user in members if user not in known]:
-        # a warning, since a user removed from one file must be out at once, whatever the other file says
+        # a warning, since a user removed from one file must be out at once, even if the other file still lists them
         message = f"the role {members[user][0].text!r} lists the unknown user {user!r}: not in {path.name}"
         found.problems.append(members[user][0].mark.problem(message, severity="warning"))
     return found

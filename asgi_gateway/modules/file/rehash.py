@@ -1,4 +1,4 @@
-"""Replace the hash of one user in a users file, whatever its format, and nothing else in it."""
+"""Replace the hash of one user in a users file of any format, and nothing else in it."""
 
 from __future__ import annotations
 

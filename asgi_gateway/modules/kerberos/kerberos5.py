@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import anyio.to_thread
 from pydantic import field_validator, model_validator
 
+from asgi_gateway._runtime.secret_files import permission_problem
 from asgi_gateway.errors import ConfigError, LoginError, LoginFailed
 from asgi_gateway.model import Grant, UserPrincipal
 from asgi_gateway.modules.kerberos.library import libkrb5
@@ -256,8 +257,11 @@ class Kerberos5LoginModule(PasswordLoginModule):
         return None if principal == "*" else principal
 
     def _keytab(self, option: str | None) -> Keytab:
-        path: Path = keytab_path(option if option is not None else libkrb5.default_keytab_name())
-        return read_keytab(self.context.path(path))
+        path: Path = self.context.path(keytab_path(option if option is not None else libkrb5.default_keytab_name()))
+        keytab = read_keytab(path)
+        if (problem := permission_problem(path.stat().st_mode, path, "keytab")) is not None:
+            self.context.warn(problem)
+        return keytab
 
     def _debug(self, message: str, *values: object) -> None:
         if self.options.debug:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
-from asgi_gateway._runtime.secret_files import read_secret
+from asgi_gateway._runtime.secret_files import permission_problem, read_secret
 from asgi_gateway.errors import ConfigError
 
 __all__ = ["PORT", "TlsFiles", "options_of", "parse"]
@@ -76,10 +76,17 @@ def options_of(url: SplitResult, password_file: str | Path | None, tls: TlsFiles
     given = {name: Path(file) for name, file in files.items() if file is not None}
     if given and url.scheme != "rediss":
         raise ConfigError("certificates are for TLS: the URL must begin with rediss://")
-    for file in given.values():
-        if not file.is_file():
-            raise ConfigError(f"{file} is missing")
+    _check_files(given)
     if url.scheme == "rediss":
         options |= {"ssl": True, "ssl_check_hostname": True, "ssl_cert_reqs": "required"}
         options |= {name: str(file) for name, file in given.items()}
     return options
+
+
+def _check_files(files: Mapping[str, Path]) -> None:
+    for file in files.values():
+        if not file.is_file():
+            raise ConfigError(f"{file} is missing")
+    key = files.get("ssl_keyfile")
+    if key is not None and (problem := permission_problem(key.stat().st_mode, key, "key file")) is not None:
+        _logger.warning("%s", problem)
