@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -116,7 +118,7 @@ class GatewayMiddleware:
             return await self.app(application_scope(scope, allow.additions), receive, send)
         if scope["type"] not in _PROTOCOLS:
             return await self._other(scope, receive, send)
-        outcome = await self._decide(scope, receive, send)
+        outcome = await self._decide_or_refuse(scope, receive, send)
         if outcome is None:
             return None
         if isinstance(outcome, Response):
@@ -124,6 +126,17 @@ class GatewayMiddleware:
         running = self._enter(outcome)
         del outcome  # an open socket holds neither the decision nor what led to it
         return await running
+
+    async def _decide_or_refuse(self, scope: Scope, receive: Receive, send: Send) -> Response | _Entry | None:
+        """Return what ``_decide`` returns; on a stop answer 503 first, where the server would answer 500."""
+        try:
+            return await self._decide(scope, receive, send)
+        except asyncio.CancelledError:
+            if scope["type"] == "http":
+                with suppress(Exception):  # the client may be gone
+                    reason = self.gateway.unavailable(request_of(scope), "the server stopped during the login")
+                    await send_response(scope, receive, send, response_to(reason))
+            raise
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> Response | _Entry | None:
         """Return the response to a request, or its entry into the application; None if its client is gone."""

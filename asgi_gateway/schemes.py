@@ -31,15 +31,24 @@ class BasicScheme(ChallengeScheme):
 
     The challenge asks for UTF-8 (RFC 7617 section 2.1), after the realm, where the clients look for it that know no
     other parameter.
+
+    Args:
+        latin1_fallback: read credentials that are not UTF-8 as ISO-8859-1, for clients that do not know ``charset``.
     """
 
     name = "Basic"
     wire_name = "basic"
     _parameters = ', charset="UTF-8"'
 
+    def __init__(self, *, latin1_fallback: bool = False) -> None:
+        self._latin1_fallback = latin1_fallback
+
     def read(self, token: AuthenticationToken) -> UserNamePassword | None:
         first = token.get()
-        return None if first is None else UserNamePassword(*basic_credentials(first))
+        return None if first is None else UserNamePassword(*self._credentials(first))
+
+    def _credentials(self, text: str) -> tuple[str, str]:
+        return basic_credentials(text, latin1_fallback=self._latin1_fallback)
 
     def challenge(self, realm: str, data: Iterable[str] = ()) -> str:
         return " ".join((f"{self.name} realm={quoted(realm)}{self._parameters}", *data))

@@ -40,6 +40,7 @@ from asgi_gateway.model import Protocol
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
+from asgi_gateway.schemes import BasicScheme
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
@@ -291,6 +292,8 @@ class _Builder:
             scheme = self._scheme(name, (*path, "http-challenge-scheme", index))
             if scheme is None:
                 continue
+            if authentication.basic_charset_fallback and isinstance(scheme, BasicScheme):
+                scheme = type(scheme)(latin1_fallback=True)
             schemes.append(scheme)
             if authentication.authorization_mode == "recycle" and not scheme.recycles:
                 message = f"the scheme {name!r} does not support authorization-mode recycle"
@@ -351,7 +354,9 @@ class _Builder:
         self, found: type[LoginModule], options: Any, context: ModuleContext, name: str, path: ConfigPath
     ) -> LoginModule | None:
         try:
-            return found(options, context)
+            module = found(options, context)
+            registry.check_attributes(module, f"login module {name}")
+            return module
         except ConfigError as error:
             self._report.adopt(error, (*path, "options"))
         except Exception as error:

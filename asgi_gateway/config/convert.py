@@ -24,7 +24,7 @@ __all__ = ["to_xml", "to_yaml"]
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DASHES = re.compile(r"-(?=-)")  # two in a row would end an XML comment
 _NATIVE = (
-    *("allow-encoded-slash", "credential-cache", "extended-handshake", "life", "match-host"),
+    *("allow-encoded-slash", "basic-charset-fallback", "credential-cache", "extended-handshake", "life", "match-host"),
     *("max-authentication-attempts", "recheck", "require-valid-user", "same-user"),
     *("sessions-per-client", "sessions-per-user", "time-limit"),
 )

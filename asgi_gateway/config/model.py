@@ -118,7 +118,11 @@ class LoginModuleConfig(ConfigElement):
 
 
 class Authentication(ConfigElement):
-    """``authentication``. ``websocket-subprotocol`` is ours: ``bearer`` reads ``Sec-WebSocket-Protocol: bearer.…``."""
+    """``authentication``. Two of its elements are ours.
+
+    ``websocket-subprotocol``: ``bearer`` reads ``Sec-WebSocket-Protocol: bearer.…``. ``basic-charset-fallback``: read
+    Basic credentials that are not UTF-8 as ISO-8859-1.
+    """
 
     http_challenge_scheme: tuple[NonEmpty, ...] = Field(min_length=1)
     http_header: tuple[NonEmpty, ...] = ()
@@ -128,6 +132,7 @@ class Authentication(ConfigElement):
     authorization_mode: Mode = "challenge"
     authorization_timeout: Duration | None = None
     session_timeout: Duration | None = None
+    basic_charset_fallback: Boolean = False
     login_modules: tuple[LoginModuleConfig, ...] = ()
 
 

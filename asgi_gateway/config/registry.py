@@ -20,7 +20,15 @@ from asgi_gateway.plugins.password_login import PasswordLoginModule
 from asgi_gateway.plugins.scheme import ChallengeScheme
 from asgi_gateway.plugins.state_store import StateStore
 
-__all__ = ["login_module", "login_module_names", "scheme", "scheme_names", "state_store", "state_store_names"]
+__all__ = [
+    "check_attributes",
+    "login_module",
+    "login_module_names",
+    "scheme",
+    "scheme_names",
+    "state_store",
+    "state_store_names",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,9 +112,27 @@ def scheme(name: str) -> ChallengeScheme:
     canonical = next((known for known in scheme_names() if known.lower() == folded), name)
     found: type[ChallengeScheme] = _find(_SCHEMES, canonical, None)
     try:
-        return found()
+        made = found()
     except Exception as error:
         raise _error(f"challenge scheme {name}: {type(error).__name__}: {error}") from error
+    check_attributes(made, f"challenge scheme {name}")
+    return made
+
+
+def check_attributes(plugin: LoginModule | ChallengeScheme, name: str) -> None:
+    """Refuse a plugin that sets an attribute of an earlier release: it would silently lose what the attribute did.
+
+    Args:
+        plugin: the login module or the challenge scheme.
+        name: what messages call it.
+
+    Raises:
+        ConfigError: it sets such an attribute; the hint names the new one.
+    """
+    for old, new in _RENAMED.items():
+        if hasattr(plugin, old):
+            hint = f"rename it to {new}" if new else "remove it: it has no effect any more"
+            raise _error(f"{name}: unknown attribute {old}", hint)
 
 
 def state_store(name: str) -> type[StateStore]:
@@ -132,6 +158,16 @@ def state_store_names() -> list[str]:
 def scheme_names() -> list[str]:
     """Return every name of a challenge scheme."""
     return _names(_SCHEMES)
+
+
+_RENAMED = {
+    "needs_user": "requires_subject",
+    "forbids": "rejects_with_403",
+    "waits": "",
+    "ends_within": "",
+    "strength": "",
+}
+"""Attributes of plugins in earlier releases, and their names now; empty for those that are gone."""
 
 
 def _names(kind: PluginKind) -> list[str]:

@@ -83,7 +83,11 @@ class PasswordLoginModule(LoginModule):
     async def _authenticate(self, attempt: LoginAttempt, username: str, password: str) -> Grant | None:
         if (reason := user_name_problem(username)) is not None:
             raise LoginFailed(reason)
-        grant = await self.authenticate(attempt, username, password)
+        try:
+            grant = await self.authenticate(attempt, username, password)
+        except LoginFailed:
+            self._clear(attempt)  # as the JDK's modules do: a module that failed is not asked to commit
+            raise
         state = attempt.shared_state
         if grant is not None and self.options.storePass and SHARED_NAME not in state and SHARED_PASSWORD not in state:
             state[SHARED_NAME], state[SHARED_PASSWORD] = username, password

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from asgi_gateway.config import registry
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.modules.file import FileLoginModule
 from asgi_gateway.plugins.login_module import LoginModule
-from asgi_gateway.schemes import ApplicationBasicScheme
+from asgi_gateway.schemes import ApplicationBasicScheme, BasicScheme
 from asgi_gateway.stores.memory import MemoryState
 
 Install = Callable[..., None]
@@ -158,3 +159,30 @@ def test_schemes_and_stores(install: Install) -> None:
     assert "unknown challenge scheme 'Digest'" in refused(registry.scheme, "Digest")
     assert "TypeError" in refused(registry.scheme, "bad")
     assert "unknown state store" in refused(registry.state_store, "mongo")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "hint"),
+    [("needs_user", "requires_subject"), ("waits", "no effect"), ("ends_within", "no effect")],
+)
+@pytest.mark.parametrize("on_instance", [False, True])
+def test_attributes_of_earlier_releases(attribute: str, hint: str, on_instance: bool) -> None:
+    """A login module that sets an attribute by its old name is an error that names the new one, not silence."""
+
+    class Old(LoginModule):
+        async def login(self, attempt: Any) -> None:
+            return None
+
+    module = Old(None, None)  # type: ignore[arg-type]
+    setattr(module if on_instance else Old, attribute, True)
+    with pytest.raises(ConfigError, match=rf"unknown attribute {attribute}.*{hint}"):
+        registry.check_attributes(module, "login module old")
+
+
+@pytest.mark.parametrize(("attribute", "hint"), [("forbids", "rejects_with_403"), ("strength", "no effect")])
+def test_scheme_attributes_of_earlier_releases(attribute: str, hint: str) -> None:
+    """A challenge scheme that sets an attribute by its old name is an error that names the new one."""
+    old = type("Old", (BasicScheme,), {attribute: True})
+    with pytest.raises(ConfigError, match=rf"unknown attribute {attribute}.*{hint}"):
+        registry.check_attributes(old(), "challenge scheme old")
+    registry.check_attributes(BasicScheme(), "challenge scheme Basic")

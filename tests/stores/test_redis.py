@@ -76,6 +76,7 @@ def test_shared() -> None:
     assert RedisState.shared is True
 
 
+@pytest.mark.integration  # needs redis-py, though no server
 @pytest.mark.parametrize(
     ("mode", "warned"), [(0o600, False), (0o400, False), (0o640, True), (0o644, True), (0o602, True)]
 )
