@@ -10,6 +10,7 @@ import pytest
 
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.stores.redis import RedisState
+from asgi_gateway.stores.redis.urls import TlsFiles, options_of, parse
 
 URL = "redis://localhost"
 
@@ -85,7 +86,7 @@ def test_key_file_of_others(tmp_path: Path, caplog: pytest.LogCaptureFixture, mo
     file = tmp_path / "key.pem"
     file.write_text("key")
     file.chmod(mode)
-    RedisState("rediss://localhost", key_file=file)
+    options_of(parse(["rediss://localhost"])[0], None, TlsFiles(key=file), False)
     assert [f"run chmod {mode & 0o700:03o} {file}" in record.getMessage() for record in caplog.records] == [
         True
     ] * warned
