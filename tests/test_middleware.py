@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import copy
 from typing import Any
 
@@ -322,3 +323,23 @@ async def test_unknown_scopes(world: World, kind: str) -> None:
     with pytest.raises(ValueError, match="is refused"):
         await app(scope("/public", kind="http") | {"type": kind}, server.receive, server.send)
     assert (inner.scopes, server.sent) == ([], [])
+
+
+async def test_a_stop_during_a_login_is_503(world: World) -> None:
+    """A login that the server cancels when it stops is answered 503, and goes on being cancelled."""
+    entered = asyncio.Event()
+
+    async def slow(attempt: Any) -> Grant:
+        entered.set()
+        await asyncio.Event().wait()
+        return Grant.user("joe")
+
+    app, inside = wrapped(world.gateway(service("a", "/a", world.realm(Module(slow)))))
+    server = Server({"type": "http.request", "body": b"", "more_body": False})
+    running = asyncio.create_task(app(scope("/a", basic("joe")), server.receive, server.send))
+    await entered.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert [message.get("status") for message in server.sent] == [503, None]
+    assert inside.scopes == []

@@ -263,6 +263,8 @@ class _Builder:
                 "the chain grants access without authentication: it succeeds if every module that authenticates fails",
                 "make a module that authenticates required or requisite",
             )
+        if authentication.authorization_mode == "recycle" and config.recheck:
+            self._warn_of_unchecked_logins(config, chain, path)
         realm = Realm(
             config.name,
             schemes,
@@ -285,6 +287,17 @@ class _Builder:
         )
         invalidations.append(realm)
         return realm
+
+    def _warn_of_unchecked_logins(self, config: RealmConfig, chain: Chain, path: ConfigPath) -> None:
+        for index, entry in enumerate(chain.entries):
+            if not entry.module.recheckable:
+                self._report.problem(
+                    (*path, "login-modules", index),
+                    f"sessions end after {config.recheck:g} seconds (recheck): {entry.name} has no bind account with "
+                    "which to check their users",
+                    "add java.naming.security.principal and .credentials, or set the realm's recheck",
+                    severity="warning",
+                )
 
     def _schemes(self, authentication: Authentication, path: ConfigPath) -> list[ChallengeScheme]:
         schemes = []

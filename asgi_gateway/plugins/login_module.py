@@ -220,6 +220,8 @@ class LoginModule:
     """True: fails unless an earlier module established a user, so it never opens a chain (``lookupOnly``)."""
     cacheable: bool = False
     """True: the outcome depends on the credentials alone and may be cached."""
+    recheckable: bool = True
+    """False: cannot check a login later without its password, so its sessions end after the realm's ``recheck``."""
     replay_protected: bool = False
     """True: needs an ExpiringState that all workers share."""
 

@@ -11,6 +11,8 @@ from asgi_gateway.config import load_config
 from asgi_gateway.config.load import loads
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.gateway import Gateway
+from asgi_gateway.model import Grant
+from asgi_gateway.plugins.login_module import LoginModule
 from asgi_gateway.stores.memory import MemoryState
 from asgi_gateway.stores.sqlite import SqliteState
 
@@ -134,3 +136,24 @@ security:
         login-modules: [{type: file, success: required, options: {file: users.yaml}}]
 """
     assert loads(xml, "xml").config == loads(yaml, "yaml").config
+
+
+class Unchecked(LoginModule):
+    """A login module that cannot check a login without its password."""
+
+    recheckable = False
+
+    async def login(self, attempt: Any) -> Grant:
+        return Grant.user("joe")
+
+
+@pytest.mark.parametrize(
+    ("mode", "recheck", "warned"), [("recycle", 300, True), ("recycle", 0, False), ("challenge", 300, False)]
+)
+def test_sessions_whose_logins_cannot_be_checked(mode: str, recheck: int, warned: bool) -> None:
+    """A warning says where sessions end after recheck because a module cannot check a login without its password."""
+    modules = [{"type": f"class:{__name__}.Unchecked", "success": "required"}]
+    authentication = {"http-challenge-scheme": "Basic", "authorization-mode": mode, "login-modules": modules}
+    realm = {"name": "demo", "recheck": recheck, "authentication": authentication}
+    found = [str(each) for each in load_config({"security": {"realms": [realm]}}).problems]
+    assert any("sessions end after 300 seconds (recheck)" in each for each in found) is warned

@@ -77,6 +77,7 @@ class JndiLoginModule(PasswordLoginModule):
 
     def __init__(self, options: JndiOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
+        self.recheckable = options.bindPrincipal is not None
         self._users = _directory("user.provider.url", options.userProvider, options, context)
         self._groups = _directory("group.provider.url", options.groupProvider, options, context)
         self._hashes: deque[PasswordHash] = deque(maxlen=_REMEMBERED_HASHES)

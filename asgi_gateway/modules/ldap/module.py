@@ -110,6 +110,7 @@ class LdapLoginModule(PasswordLoginModule):
 
     def __init__(self, options: LdapOptions, context: ModuleContext) -> None:
         super().__init__(options, context)
+        self.recheckable = options.bindPrincipal is not None
         self._directory = Directory(options.userProvider, options, context, "userProvider")
         self._user: UserRules = user_rules(options, context)
         self._groups = group_rules(options, context)
