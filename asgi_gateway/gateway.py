@@ -230,6 +230,9 @@ class Gateway:
         Raises:
             HeaderError: services match the host, and the Host header is a duplicate.
         """
+        known = self._routes_by_path[request.protocol].get(request.path)
+        if known is not None and (request.raw_path is None or b"%" not in request.raw_path):
+            return known  # its path was found to be canonical
         if (reason := ambiguity(request.path, request.raw_path)) is None:
             return self._match(request, request.path) or "no service accepts this path"
         return self._match_encoded_slash(request) or f"ambiguous path: {reason}"

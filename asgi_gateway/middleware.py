@@ -8,7 +8,6 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,15 +23,14 @@ from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, LoginCheck, Refusal, Response, Unavailable
 from asgi_gateway.services.identity import SCOPE_KEY, application_scope
 from asgi_gateway.services.inspection import application_roots
-from asgi_gateway.services.origins import without_cors
 from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.remote_user import with_remote_user
 from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
-from asgi_gateway.websockets.live import CloseReason, LiveSocket, SocketOwner
+from asgi_gateway.websockets.live import LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
 from asgi_gateway.websockets.pending import PendingLogins
-from asgi_gateway.websockets.stream import LiveStream
+from asgi_gateway.websockets.stream import LiveStream, LiveStreams, adding_headers
 
 __all__ = ["GatewayMiddleware"]
 
@@ -46,7 +44,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 logger = logging.getLogger("asgi_gateway.middleware")
 
 _PROTOCOLS = ("http", "websocket")
-_OPENING = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
 _NO_STORE = (b"cache-control", b"no-store")
 _BODILESS = (204, 304)
 """Responses without a Content-Length (RFC 9110 section 8.6)."""
@@ -95,6 +92,7 @@ class GatewayMiddleware:
         self._browser_client = BrowserClient(path) if path is not None else None
         self._cached_decision = self.gateway.cached_decision if path is None else self._cached_decision_beside_client
         self._open = False
+        self._streams = LiveStreams(self.gateway.sockets, self.gateway.monitor, self.gateway.clock)
         self._root_path = RootPath(self.gateway.root_path, application_roots(app))
         self._settles_every_root = self._root_path.concerns_every_scope
         for warning in self._root_path.warnings:
@@ -111,10 +109,11 @@ class GatewayMiddleware:
                 return await send_response(scope, receive, send, response_to(refusal))
         allow = self._cached_decision(scope)
         if allow is not None:
-            if allow.headers:
-                send = _adding(send, allow.headers)
             if allow.ends:
-                receive, send = self._stream(receive, send, allow, self.gateway.sockets.revocation_epoch)
+                stream = LiveStream(self._streams, receive, send, allow, self.gateway.sockets.revocation_epoch)
+                receive, send = stream.receive, stream.send
+            elif allow.headers:
+                send = adding_headers(send, allow.headers)
             return await self.app(application_scope(scope, allow.additions), receive, send)
         if scope["type"] not in _PROTOCOLS:
             return await self._other(scope, receive, send)
@@ -202,31 +201,12 @@ class GatewayMiddleware:
                 socket = self._live_socket(scope, entry.receive, entry.send, allow)
                 return self._live(scope, socket, entry.revocation_epoch, allow.checks)
         receive, send = entry.receive, entry.send
-        if allow.headers:
-            send = _adding(send, allow.headers)
         if allow.ends and scope["type"] == "http":
-            receive, send = self._stream(receive, send, allow, entry.revocation_epoch)
+            stream = LiveStream(self._streams, receive, send, allow, entry.revocation_epoch)
+            receive, send = stream.receive, stream.send
+        elif allow.headers:
+            send = adding_headers(send, allow.headers)
         return self.app(scope, receive, send)
-
-    def _stream(self, receive: Receive, send: Send, allow: Allow, epoch: int) -> tuple[Receive, Send]:
-        """Return the application's ``receive`` and ``send`` for a response that ends with its login."""
-        stream = LiveStream(receive, send, allow, partial(self._add_stream, epoch), self._discard_stream)
-        return stream.receive, stream.send
-
-    def _add_stream(self, epoch: int, stream: LiveStream) -> None:
-        allow = stream.allow
-        if allow.session_timeout is not None:
-            stream.set_timer(allow.session_timeout, CloseReason.SESSION_TIMEOUT)
-        if allow.expires is not None:
-            stream.set_timer(allow.expires - self.gateway.clock.time(), CloseReason.TOKEN_EXPIRED)
-        self.gateway.sockets.add(stream, epoch)
-        for check in allow.checks:
-            self.gateway.monitor.add(stream, check)
-
-    def _discard_stream(self, stream: LiveStream) -> None:
-        self.gateway.sockets.discard(stream)
-        for check in stream.allow.checks:
-            self.gateway.monitor.discard(stream, check)
 
     async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send) -> Response | _Entry | None:
         """Hold the extended handshake; each request inside it is decided on like a plain one."""
@@ -459,19 +439,3 @@ def _joined(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     for name, value in headers:
         lines[name] = lines[name] + b", " + value if name in lines else value
     return list(lines.items())
-
-
-def _adding(send: Send, headers: Headers) -> Send:
-    """Return a ``send`` that adds headers to the application's response, or to its answer to the handshake.
-
-    The gateway's headers of CORS replace the application's: browsers refuse a response that has both.
-    """
-    cors = any(name == b"access-control-allow-origin" for name, _ in headers)
-
-    def adding(message: Message) -> Awaitable[None]:
-        if message["type"] in _OPENING:
-            given = message.get("headers", ())
-            message = {**message, "headers": [*(without_cors(given) if cors else given), *headers]}
-        return send(message)
-
-    return adding

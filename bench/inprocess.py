@@ -122,6 +122,7 @@ def behind_gateway(
                     }
                 ]
             },
+            "extended-handshake": True,
             "services": [
                 {"name": "public", "accept": "/public"},
                 *(

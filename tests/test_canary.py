@@ -102,5 +102,14 @@ async def test_canary(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for record in caplog.records:
         assert CANARY not in formatter.format(record) + repr(record.args)
     (realm,) = gateway.realms
-    shown = [app, gateway, gateway.services, realm, realm.reader, realm.cache, realm.cache._entries, gateway.problems]
+    shown = [
+        app,
+        gateway,
+        gateway.services,
+        realm,
+        realm.reader,
+        realm.cache,
+        realm.cache._cache._entries,
+        gateway.problems,
+    ]
     assert CANARY not in "".join(map(repr, shown))

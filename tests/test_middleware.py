@@ -264,10 +264,10 @@ async def test_success_headers(world: World, kind: str) -> None:
 
 async def test_other_messages_pass() -> None:
     """Only the start of a response and the accept get headers; an application's own denial of a socket, too."""
-    from asgi_gateway.middleware import _adding
+    from asgi_gateway.websockets.stream import adding_headers
 
     server = Server()
-    send = _adding(server.send, ((b"x", b"1"),))
+    send = adding_headers(server.send, ((b"x", b"1"),))
     for kind in ("http.response.start", "websocket.accept", "websocket.http.response.start"):
         await send({"type": kind})
         assert server.sent.pop() == {"type": kind, "headers": [(b"x", b"1")]}

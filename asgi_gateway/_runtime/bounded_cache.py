@@ -58,7 +58,10 @@ class BoundedCache(Generic[K, V]):
     def get(self, key: K) -> V | None:
         """Return the value of a key; None if it is missing or expired."""
         entry = self._entries.get(key)
-        return None if entry is None or self._monotonic() >= entry[0] else entry[1]
+        if entry is None:
+            return None
+        until, value = entry
+        return value if until is _NEVER or self._monotonic() < until else None
 
     def put(self, key: K, value: V, *, ttl: float | None = None, generation: int | None = None) -> None:
         """Store a value as the youngest entry.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
 from collections.abc import Collection, Iterable
 from typing import Generic, TypeVar
 
+from asgi_gateway._runtime.bounded_cache import BoundedCache
 from asgi_gateway.http.headers import cookie_values, parse_authorization, query_values, single_header, store_once
 from asgi_gateway.http.subprotocols import PROTOCOL, subprotocol_values
 from asgi_gateway.model import AuthenticationToken
@@ -121,15 +121,16 @@ class CredentialCache(Generic[V]):
     """
 
     def __init__(self, clock: Clock, ttl: float, bound: int = 10_000) -> None:
-        self._monotonic = clock.monotonic
-        self._ttl = ttl
-        self._bound = bound
-        self._entries: dict[bytes, tuple[float, V]] = {}  # until when, what; oldest first
+        self._cache: BoundedCache[bytes, V] = BoundedCache(bound, ttl=ttl, monotonic=clock.monotonic)
+        self._entry = self._cache.get
         key = secrets.token_bytes(32)
         self._copy = hashlib.blake2b(digest_size=16, key=key).copy
         self._copy_several = hashlib.blake2b(digest_size=16, key=key, person=b"several").copy
-        self.generation = 0
-        self._lock = threading.Lock()  # a module's thread may clear; get needs no lock, it reads one entry
+
+    @property
+    def generation(self) -> int:
+        """The number of times that the cache was cleared; see ``put``."""
+        return self._cache.generation
 
     def key(self, raw: RawCredentials) -> bytes:
         """Return the digest that stands for credentials in this process."""
@@ -144,10 +145,7 @@ class CredentialCache(Generic[V]):
 
     def get(self, raw: RawCredentials) -> V | None:
         """Return the value for these credentials, unless it expired."""
-        entry = self._entries.get(self.key(raw))
-        if entry is None or self._monotonic() >= entry[0]:
-            return None
-        return entry[1]
+        return self._entry(self.key(raw))
 
     def put(self, raw: RawCredentials, value: V, *, generation: int) -> None:
         """Add a value.
@@ -158,19 +156,8 @@ class CredentialCache(Generic[V]):
             generation: the cache's generation when the login began. If the cache was cleared since, the login may rest
                 on old data, and nothing is added.
         """
-        if self._ttl <= 0:
-            return
-        key = self.key(raw)
-        with self._lock:
-            if generation != self.generation:
-                return
-            self._entries.pop(key, None)  # so that it becomes the youngest
-            while len(self._entries) >= self._bound:
-                del self._entries[next(iter(self._entries))]
-            self._entries[key] = (self._monotonic() + self._ttl, value)
+        self._cache.put(self.key(raw), value, generation=generation)
 
     def clear(self) -> None:
         """Remove every entry. May be called from any thread."""
-        with self._lock:
-            self.generation += 1
-            self._entries.clear()
+        self._cache.clear()

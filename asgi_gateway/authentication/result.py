@@ -39,16 +39,17 @@ class AuthenticationResult:
     recheck_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     checks: tuple[LoginCheck, ...] = ()
     from_session: bool = False
-    _decisions: dict[object, Allow] = field(default_factory=dict, init=False, compare=False, repr=False)
+    decisions: dict[object, Allow] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """The decisions that routes took on this login, by route; written by ``remember_decision``."""
     _sessions_started: int = field(default=0, init=False, compare=False, repr=False)
 
     def decision(self, route: object) -> Allow | None:
         """Return the decision that a route took on this login; None if it took none yet."""
-        return self._decisions.get(route)
+        return self.decisions.get(route)
 
     def remember_decision(self, route: object, allow: Allow) -> None:
         """Keep a route's decision for the next request with the same login."""
-        self._decisions[route] = allow
+        self.decisions[route] = allow
 
     def may_start_session(self, limit: int) -> bool:
         """Return whether fewer than ``limit`` sessions were started with these credentials while they were cached."""

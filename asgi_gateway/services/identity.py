@@ -120,5 +120,5 @@ def application_scope(scope: Mapping[str, Any], additions: Mapping[str, Any]) ->
         additions: The entries that ``scope_additions`` made for the decision.
     """
     entered = {**scope, **additions}
-    entered["user"] = GatewayUser(additions[SCOPE_KEY].subject)
+    entered["user"] = GatewayUser(entered[SCOPE_KEY].subject)
     return entered

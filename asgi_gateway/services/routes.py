@@ -226,7 +226,7 @@ class SingleRealmRoute(ProtectedRoute):
             )
         except HeaderError:
             return None
-        return None if result is None else result.decision(self)
+        return None if result is None else result.decisions.get(self)
 
 
 def compile_route(service: Service, protocol: Protocol, services: RouteServices) -> Route:

@@ -191,7 +191,12 @@ class Sessions(Generic[V]):
                 if authorization is not None:
                     return None
                 authorization = value
-        return None if cookie is None else self._remembered(cookie, self._candidates(secure))
+        if cookie is None:
+            return None
+        for candidate in self._candidates(secure):
+            if (verified := candidate.verified.get(cookie)) is not None:
+                return verified.value
+        return None
 
     async def load(self, cookie: bytes, *, secure: bool | None) -> V | None:
         """Return the session of a request's cookie, or None. This counts as a use of the session.

@@ -10,17 +10,54 @@ import asyncio
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from asgi_gateway.model import Allow, RevocationKey
+from asgi_gateway.model import Allow, Headers, RevocationKey
+from asgi_gateway.plugins.clock import Clock
+from asgi_gateway.services.origins import without_cors
 from asgi_gateway.websockets.closable import ConnectionEnded
-from asgi_gateway.websockets.live import CloseReason
+from asgi_gateway.websockets.live import CloseReason, LiveSockets
+from asgi_gateway.websockets.monitor import LoginMonitor
 
-__all__ = ["LiveStream"]
+__all__ = ["LiveStream", "LiveStreams", "adding_headers"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 _DISCONNECT = "http.disconnect"
+_OPENING = frozenset(("http.response.start", "websocket.accept", "websocket.http.response.start"))
+_ALLOW_ORIGIN = b"access-control-allow-origin"
+
+
+class LiveStreams:
+    """Answers for the long responses of one gateway.
+
+    Args:
+        sockets: what revocations close.
+        monitor: checks the logins that responses rest on.
+        clock: the time.
+    """
+
+    def __init__(self, sockets: LiveSockets, monitor: LoginMonitor, clock: Clock) -> None:
+        self._sockets = sockets
+        self._monitor = monitor
+        self._clock = clock
+
+    def add(self, stream: LiveStream) -> None:
+        """Answer for a response from now on; end it at once if its login ended since the decision on it."""
+        allow = stream.allow
+        if allow.session_timeout is not None:
+            stream.set_timer(allow.session_timeout, CloseReason.SESSION_TIMEOUT)
+        if allow.expires is not None:
+            stream.set_timer(allow.expires - self._clock.time(), CloseReason.TOKEN_EXPIRED)
+        self._sockets.add(stream, stream.revocation_epoch)
+        for check in allow.checks:
+            self._monitor.add(stream, check)
+
+    def discard(self, stream: LiveStream) -> None:
+        """Forget a response that is complete or whose application ended."""
+        self._sockets.discard(stream)
+        for check in stream.allow.checks:
+            self._monitor.discard(stream, check)
 
 
 class LiveStream:
@@ -30,48 +67,28 @@ class LiveStream:
     ASGI specification has it for a client that is gone. The server cuts the body off.
 
     Args:
+        streams: answers for the response from its second body message on.
         receive: the server's ``receive``.
-        send: the ``send`` that the application would get.
-        allow: the decision on the request.
-        register: called at the second body message; it answers for the stream from then on.
-        discard: called when the response is complete or its task ends.
+        send: the server's ``send``.
+        allow: the decision on the request; its headers go with the response.
+        revocation_epoch: the number of revocations before the decision began.
     """
 
-    __slots__ = (
-        "_bodies",
-        "_discard",
-        "_ended",
-        "_live",
-        "_receive",
-        "_received",
-        "_register",
-        "_send",
-        "_timer",
-        "allow",
-        "loop",
-        "reason",
-    )
+    # Set on the class, because most responses need no value of their own: one is made for each request.
+    reason: CloseReason | None = None
+    loop: asyncio.AbstractEventLoop
+    _bodies = 0
+    _live = False
+    _received = False
+    _ended: asyncio.Event | None = None
+    _timers: tuple[asyncio.TimerHandle, ...] = ()
 
-    def __init__(
-        self,
-        receive: Receive,
-        send: Send,
-        allow: Allow,
-        register: Callable[[LiveStream], None],
-        discard: Callable[[LiveStream], None],
-    ) -> None:
-        self.allow = allow
-        self.loop = asyncio.get_running_loop()
-        self.reason: CloseReason | None = None
+    def __init__(self, streams: LiveStreams, receive: Receive, send: Send, allow: Allow, revocation_epoch: int) -> None:
+        self._streams = streams
         self._receive = receive
         self._send = send
-        self._register = register
-        self._discard = discard
-        self._bodies = 0
-        self._live = False
-        self._received = False
-        self._ended: asyncio.Event | None = None
-        self._timer: asyncio.TimerHandle | None = None
+        self.allow = allow
+        self.revocation_epoch = revocation_epoch
 
     @property
     def name(self) -> str:
@@ -91,7 +108,10 @@ class LiveStream:
         """
         if self.reason is not None:
             raise ConnectionEnded(self.reason.reason)
-        if message["type"] == "http.response.body":
+        kind = message["type"]
+        if kind == "http.response.start":
+            return self._send(with_headers(message, self.allow.headers))
+        if kind == "http.response.body":
             self._bodies += 1
             if not message.get("more_body", False):
                 self._finish()
@@ -131,19 +151,40 @@ class LiveStream:
 
     def set_timer(self, seconds: float, reason: CloseReason) -> None:
         """End the response after some seconds, unless it ends before."""
-        self._timer = self.loop.call_later(max(0.0, seconds), self.close, reason)
+        self._timers = (*self._timers, self.loop.call_later(max(0.0, seconds), self.close, reason))
 
     def _begin(self) -> None:
         self._live = True
+        self.loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         if task is not None:  # however the application ends, the stream is discarded
             task.add_done_callback(lambda _: self._finish())
-        self._register(self)
+        self._streams.add(self)
 
     def _finish(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        for timer in self._timers:
+            timer.cancel()
+        self._timers = ()
         if self._live:
             self._live = False
-            self._discard(self)
+            self._streams.discard(self)
+
+
+def with_headers(message: Message, headers: Headers) -> Message:
+    """Return the first message of a response, or of the answer to a handshake, with headers of the gateway's.
+
+    The gateway's headers of CORS replace the application's: browsers refuse a response that has both.
+    """
+    given = message.get("headers", ())
+    if _ALLOW_ORIGIN in [name for name, _ in headers]:
+        given = without_cors(given)
+    return {**message, "headers": [*given, *headers]}
+
+
+def adding_headers(send: Send, headers: Headers) -> Send:
+    """Return a ``send`` that adds headers to the application's response, or to its answer to the handshake."""
+
+    def adding(message: Message) -> Awaitable[None]:
+        return send(with_headers(message, headers) if message["type"] in _OPENING else message)
+
+    return adding

@@ -188,8 +188,8 @@ def test_no_secret_is_kept() -> None:
     one, other = cache()[0], cache()[0]
     for each in (one, other):
         each.put((b"s3cret",), "joe", generation=0)
-    assert not set(one._entries) & set(other._entries)
-    assert b"s3cret" not in repr(one._entries).encode()
+    assert not set(one._cache._entries) & set(other._cache._entries)
+    assert b"s3cret" not in repr(one._cache._entries).encode()
 
 
 def test_cleared_from_threads() -> None:
