@@ -17,7 +17,8 @@ from asgi_gateway._runtime.lifecycle import Lifecycle
 from asgi_gateway._runtime.single_worker import SingleWorkerLock
 from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.multi_realm import MultiRealmAuthenticator
-from asgi_gateway.authentication.realm import LoginOptions, Realm
+from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.errors import ConfigError, HeaderError, Problem
 from asgi_gateway.http.http1 import HANDSHAKE_PROTOCOL
 from asgi_gateway.keystores import KeyStore

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asgi_gateway.authentication.realm import LoginOptions
+from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.config import load_config
 from asgi_gateway.config.unusable import unusable_gateway
 from asgi_gateway.endpoints.browser_client import BrowserClient

@@ -12,8 +12,9 @@ import anyio
 from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.authentication.realm import SESSION_LIFE, Realm, RealmServices, RealmSettings
+from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import result_from_session
+from asgi_gateway.authentication.settings import SESSION_LIFE, RealmServices, RealmSettings
 from asgi_gateway.errors import LoginFailed
 from asgi_gateway.gateway import Gateway, GatewayServices
 from asgi_gateway.middleware import GatewayMiddleware

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from asgi_gateway.authentication.realm import LoginOptions
+from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.errors import LoginUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import request_of

@@ -17,8 +17,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from asgi_gateway.authentication.realm import LoginOptions, Realm
+from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import AuthenticationResult
+from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.model import (
     AuthRequest,

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
-from typing import Any, TypeAlias
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from asgi_gateway._runtime.bounded_cache import BoundedCache
-from asgi_gateway._runtime.threads import ThreadPools
-from asgi_gateway.authentication.attempt import Attempt, LoginContext, Step
+from asgi_gateway.authentication.attempt import Attempt, LoginContext
 from asgi_gateway.authentication.chain import Chain
 from asgi_gateway.authentication.credentials import CredentialCache, CredentialReader, RawCredentials
+from asgi_gateway.authentication.recheck import LoginRechecks
 from asgi_gateway.authentication.result import AuthenticationResult
+from asgi_gateway.authentication.settings import LoginOptions, RealmServices, RealmSettings
 from asgi_gateway.authentication.single_flight import SingleFlight
 from asgi_gateway.errors import HeaderError, LoginError, LoginUnavailable, StateError
 from asgi_gateway.http.headers import cookie_header, single_header
@@ -27,88 +24,22 @@ from asgi_gateway.model import (
     LoginCheck,
     Refusal,
     RevocationKey,
-    Subject,
     Unavailable,
 )
-from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
 from asgi_gateway.sessions.cookies import DEPENDS_ON_COOKIE, Sessions
 from asgi_gateway.sessions.revocation import Revocations
-from asgi_gateway.telemetry.audit import Audit
-from asgi_gateway.telemetry.outages import Outages
 
-__all__ = ["SESSION_LIFE", "LoginOptions", "Realm", "RealmServices", "RealmSettings", "Trace"]
+__all__ = ["Realm"]
 
-SESSION_LIFE = 12 * 3600.0
-"""Seconds that a session lives at most if the realm says nothing."""
-RECHECK = 300.0
-"""Seconds between two checks of a login that a session rests on if the realm says nothing."""
 _CHALLENGES = 256
 """Challenges that are kept; clients choose none of what they are made of but a scheme's name."""
-_CHECKED = 10_000
-"""Sessions of which a worker remembers that their logins were checked."""
 _SESSIONS = 16
 """Sessions that cached credentials may begin: for several browsers. A client that keeps no cookies fills no store."""
 _TLS = ("https", "wss")
 
 _NAMED = ("basic", "bearer", "digest", "negotiate", "ntlm", "token")
 """Schemes whose names are logged where they are not offered. Other first words may be a secret sent without one."""
-
-Trace: TypeAlias = Callable[["Realm", Sequence[Step]], None]
-"""Receives what each module of a realm did, for ``asgi-gateway explain``."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealmServices:
-    """What all realms of a gateway share.
-
-    Args:
-        pools: run blocking work.
-        clock: the time.
-        audit: takes events.
-    """
-
-    pools: ThreadPools
-    clock: Clock
-    audit: Audit
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RealmSettings:
-    """The settings of one realm.
-
-    Args:
-        description: shown in challenges; the realm's name if empty.
-        session_timeout: seconds a WebSocket may live, or None.
-        authorization_timeout: seconds after which a client must authenticate again, or None.
-        cache_ttl: seconds that a verified credential is cached, if the chain allows it; 0 for never.
-        recheck: seconds after which a login that a session, WebSocket or stream rests on is checked again; 0 for never.
-    """
-
-    description: str = ""
-    session_timeout: float | None = None
-    authorization_timeout: float | None = None
-    cache_ttl: float = 30.0
-    recheck: float = RECHECK
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoginOptions:
-    """How one request is authenticated where it differs from the first and only realm of a service.
-
-    Args:
-        subjects_by_realm: subjects that the service's earlier realms established for this request.
-        without_authorization: read the configured places only: the Authorization header was another realm's.
-        bypass_caches: credentials count alone, and are verified now: no session, no cached login.
-        begin_session: whether a login begins a session; False where further realms follow.
-        trace: receives what each module did.
-    """
-
-    subjects_by_realm: Mapping[str, Subject] = field(default_factory=dict)
-    without_authorization: bool = False
-    bypass_caches: bool = False
-    begin_session: bool = True
-    trace: Trace | None = None
 
 
 _DEFAULT = LoginOptions()
@@ -154,7 +85,7 @@ class Realm:
         reader: CredentialReader,
         chain: Chain,
         services: RealmServices,
-        settings: RealmSettings = RealmSettings(),
+        settings: RealmSettings = RealmSettings(),  # noqa: B008 (it is frozen)
         sessions: Sessions[AuthenticationResult] | None = None,
     ) -> None:
         self.name = name
@@ -171,10 +102,7 @@ class Realm:
         self._audit = services.audit
         self._challenge_headers = self.challenge_headers()
         self._challenges: BoundedCache[tuple[str, str], Challenge] = BoundedCache(_CHALLENGES)
-        self._checked: BoundedCache[str, bool] = BoundedCache(
-            _CHECKED, ttl=settings.recheck, monotonic=services.clock.monotonic
-        )
-        self._outages = Outages(services.clock)
+        self._rechecks = LoginRechecks(name, chain, settings.recheck, services.clock)
         self._invalidation_handlers: list[Callable[[str], object]] = []
 
     def challenge_headers(self, data: Sequence[str] = (), scheme: ChallengeScheme | None = None) -> Headers:
@@ -409,7 +337,7 @@ class Realm:
         May be called from any thread.
         """
         self.cache.clear()
-        self._checked.clear()
+        self._rechecks.clear()
         if self.sessions is not None:
             self.sessions.invalidate(None)
         for handler in self._invalidation_handlers:
@@ -421,43 +349,17 @@ class Realm:
 
     def login_checks(self, result: AuthenticationResult) -> tuple[LoginCheck, ...]:
         """Return how a login is checked while it lives; nothing if no module can check it."""
-        if not (result.recheck_data and self.settings.recheck):
-            return ()
-        key = json.dumps([result.subject.name, dict(result.recheck_data)], sort_keys=True, default=str)
-        holds = partial(self.holds, result.subject, result.recheck_data)
-        return (LoginCheck(realm=self.name, key=key, interval=self.settings.recheck, holds=holds),)
-
-    async def holds(self, subject: Subject, recheck_data: Mapping[str, Any]) -> bool:
-        """Return whether a login still holds, by the modules that granted it.
-
-        A module that cannot check a login of its own, such as a directory without a bind account, ends it. A back end
-        that cannot be asked ends none.
-        """
-        for index, data in recheck_data.items():
-            entry = self.chain.entries[int(index)] if int(index) < len(self.chain.entries) else None
-            if entry is None:
-                return False  # the chain was changed since
-            try:
-                async with asyncio.timeout(entry.time_limit):
-                    if not await entry.module.recheck(subject, data):
-                        return False
-            except (LoginUnavailable, StateError, TimeoutError) as error:
-                self._outages.report(f"cannot check logins with {entry.name}: {error}", f"realm {self.name}")
-        return True
+        return self._rechecks.checks_of(result)
 
     async def _still_holds(self, request: AuthRequest, service: str, result: AuthenticationResult) -> bool:
         """Return whether the login of a session still holds; end the session if not."""
-        identity = next((key.name for key in result.revocation_keys if key.kind == "session"), None)
-        if identity is None or self.sessions is None or not (result.recheck_data and self.settings.recheck):
-            return True
-        if self._checked.get(identity):
-            return True
-        if await self.holds(result.subject, result.recheck_data):
-            self._checked.put(identity, True)
+        if self.sessions is None or await self._rechecks.session_holds(result):
             return True
         fields = self._fields(service, "the login behind the session no longer holds")
         self._audit.event("logout", request, principal=result.subject.name, **fields)
-        await self.sessions.end(identity)
+        for key in result.revocation_keys:
+            if key.kind == "session":
+                await self.sessions.end(key.name)
         return False
 
     async def log_out(self, request: AuthRequest, service: str, revocations: Revocations) -> Headers:

@@ -11,7 +11,8 @@ from urllib.parse import unquote
 import anyio
 
 from asgi_gateway.authentication.attempt import Step
-from asgi_gateway.authentication.realm import LoginOptions, Realm
+from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.cli.definitions import definitions
 from asgi_gateway.cli.output import Output
 from asgi_gateway.cli.passwords import ask_password

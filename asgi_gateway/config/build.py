@@ -14,8 +14,9 @@ from typing import Any
 from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.authentication.realm import SESSION_LIFE, Realm, RealmServices, RealmSettings
+from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
+from asgi_gateway.authentication.settings import SESSION_LIFE, RealmServices, RealmSettings
 from asgi_gateway.config import registry
 from asgi_gateway.config.accept import AcceptURL
 from asgi_gateway.config.diagnostics import Report

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 
-from asgi_gateway.authentication.realm import LoginOptions
+from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import Allow, AuthRequest, Headers, Refusal, Response, RevocationKey

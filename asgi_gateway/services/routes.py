@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from asgi_gateway.authentication.multi_realm import MultiRealmAuthenticator
-from asgi_gateway.authentication.realm import LoginOptions
 from asgi_gateway.authentication.result import AuthenticationResult
+from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.model import (
     Allow,

@@ -9,7 +9,7 @@ import pytest
 
 from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.authentication.multi_realm import CHALLENGE_IDENTITY_TTL, IDENTITY_HEADER, MAX_ATTEMPTS
-from asgi_gateway.authentication.realm import LoginOptions
+from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.errors import LoginFailed, LoginUnavailable, StateUnavailable
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import (

@@ -9,8 +9,9 @@ import anyio
 import pytest
 
 from asgi_gateway.authentication.credentials import CredentialReader
-from asgi_gateway.authentication.realm import LoginOptions, Realm
+from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import AuthenticationResult
+from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.errors import HeaderError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Challenge, Forbid, Grant, Headers, Subject, Unavailable
 from asgi_gateway.plugins.scheme import ChallengeScheme
