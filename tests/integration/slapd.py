@@ -16,6 +16,7 @@ from pathlib import Path
 from string import Template
 from typing import Any
 
+import anyio
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -171,6 +172,16 @@ class Slapd:
         for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
             _, local, _, state, *_ = line.split()
             count += state == "01" and int(local.split(":")[1], 16) in (self.port, self.tls_port)
+        return count
+
+    async def settled_connections(self) -> int:
+        """How many client connections are open, once the number has stayed the same for some tenths of a second."""
+        same, count = 0, self.open_connections()
+        with anyio.fail_after(10):
+            while same < 3:
+                await anyio.sleep(0.1)
+                now = self.open_connections()
+                same, count = (same + 1 if now == count else 0), now
         return count
 
     def modify(self, ldif: str) -> None:

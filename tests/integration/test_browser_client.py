@@ -178,6 +178,7 @@ def test_the_server_goes_away(browser: Browser, tmp_path: Any) -> None:
         page.context.close()
 
 
+@pytest.mark.timing
 def test_the_timer_stands_still_while_the_handler_is_asked(page: Page) -> None:
     """A login handler that takes longer than the timeout does not time out; a server that says nothing does."""
     script = """

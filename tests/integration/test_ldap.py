@@ -219,7 +219,7 @@ def test_truststore_file_goes_with_its_owner(directory: Slapd, tmp_path: Path, m
 async def test_connections_are_pooled(directory: Slapd) -> None:
     """Logins one after the other use the same two connections, and close gives them back."""
     gc.collect()  # connections of the other tests' modules
-    before = directory.open_connections()
+    before = await directory.settled_connections()
     module = ldap_module(directory)
     for _ in range(20):
         await log_in(module, "alice", "alice-pw")
@@ -227,7 +227,7 @@ async def test_connections_are_pooled(directory: Slapd) -> None:
             await log_in(module, "bob", "alice-pw")
     assert directory.open_connections() == before + 2
     await module.close()
-    assert directory.open_connections() == before
+    assert await directory.settled_connections() == before
 
 
 async def test_first_pass(directory: Slapd) -> None:

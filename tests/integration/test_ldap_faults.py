@@ -349,7 +349,7 @@ async def test_outage(directory: Slapd, how: str) -> None:
 async def test_client_that_goes_away(directory: Slapd) -> None:
     """A login that is given up in mid-search ends by its timeout, and no connection is left open behind it."""
     gc.collect()
-    before = directory.open_connections()
+    before = await directory.settled_connections()
     module = ldap_module(directory, **SHORT)
     assert await module.login(attempt("alice", "alice-pw")) is not None
     directory.freeze()
@@ -364,4 +364,4 @@ async def test_client_that_goes_away(directory: Slapd) -> None:
         directory.thaw()
     assert await module.login(attempt("alice", "alice-pw")) is not None
     await module.close()
-    assert directory.open_connections() == before
+    assert await directory.settled_connections() == before
