@@ -27,6 +27,7 @@ from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.services.model import Service
 from asgi_gateway.services.paths import ambiguity, path_below_root, with_encoded_slashes
+from asgi_gateway.services.resource_metadata import ResourceMetadata
 from asgi_gateway.services.routes import Route, RouteServices, compile_route
 from asgi_gateway.services.table import ServiceTable, unshared
 from asgi_gateway.sessions.revocation import Revocations
@@ -71,6 +72,7 @@ class Gateway:
         identity: tells this configuration from others on the same host, such as its file.
         keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
         browser_client: the path at which the client for browsers is served, or None.
+        resources: metadata of protected resources, which is served.
         root_path: ``root-path``, the root of every request whatever the server says, empty for none; or None.
         extended_handshake: whether clients may log in inside a WebSocket, which is accepted before.
 
@@ -87,6 +89,7 @@ class Gateway:
         identity: str = "",
         keystore: KeyStore | None = None,
         browser_client: str | None = None,
+        resources: Iterable[ResourceMetadata] = (),
         root_path: str | None = None,
         extended_handshake: bool = False,
     ) -> None:
@@ -94,6 +97,7 @@ class Gateway:
         self.state, self.clock = runtime.state, runtime.clock
         self.problems = tuple(problems)
         self.browser_client = browser_client
+        self.resources = tuple(resources)
         self.identity = identity
         self.root_path = root_path
         self.extended_handshake = extended_handshake

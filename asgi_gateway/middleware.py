@@ -25,6 +25,7 @@ from asgi_gateway.services.identity import SCOPE_KEY, application_scope
 from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.remote_user import with_remote_user
+from asgi_gateway.services.resource_metadata import ResourceMetadata
 from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.websockets.live import LiveSocket, SocketOwner
@@ -89,8 +90,9 @@ class GatewayMiddleware:
         self._pending_logins = PendingLogins()
         self._hinted = False
         path = self.gateway.browser_client
-        self._browser_client = BrowserClient(path) if path is not None else None
-        self._cached_decision = self.gateway.cached_decision if path is None else self._cached_decision_beside_client
+        files: list[BrowserClient | ResourceMetadata] = [BrowserClient(path)] if path is not None else []
+        self._files = {each.path: each for each in (*files, *self.gateway.resources)}
+        self._cached_decision = self._cached_decision_beside_files if self._files else self.gateway.cached_decision
         self._open = False
         self._streams = LiveStreams(self.gateway.sockets, self.gateway.monitor, self.gateway.clock)
         self._root_path = RootPath(self.gateway.root_path, application_roots(app))
@@ -166,9 +168,8 @@ class GatewayMiddleware:
         """Return the response to an HTTP request that the gateway answers itself; None if it does not."""
         if (preflight := self.gateway.preflight(request)) is not None:
             return Response(status=204, headers=preflight)
-        client = self._browser_client
-        if client is not None and request.path == client.path:
-            return client.answer(request)
+        if (file := self._files.get(request.path)) is not None:
+            return file.answer(request)
         if "/;" not in request.path:
             return None
         if request.path.endswith(COOKIE_REQUEST) and self._serves_sockets(request):
@@ -176,8 +177,8 @@ class GatewayMiddleware:
         answer = await self._guarded(request, self._endpoints.answer)
         return answer if answer is None or isinstance(answer, Response) else response_to(answer)
 
-    def _cached_decision_beside_client(self, scope: Scope) -> Allow | None:
-        own = scope["type"] == "http" and path_below_root(scope) == self.gateway.browser_client
+    def _cached_decision_beside_files(self, scope: Scope) -> Allow | None:
+        own = scope["type"] == "http" and path_below_root(scope) in self._files
         return None if own else self.gateway.cached_decision(scope)
 
     async def _guarded(self, request: AuthRequest, decide: Callable[[AuthRequest], Awaitable[T]]) -> T | Unavailable:

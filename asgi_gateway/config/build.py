@@ -25,6 +25,7 @@ from asgi_gateway.config.model import (
     Authentication,
     CrossSiteConstraint,
     LoginModuleConfig,
+    ProtectedResource,
     RealmConfig,
     ServiceConfig,
     StoreConfig,
@@ -41,10 +42,11 @@ from asgi_gateway.model import Protocol
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
-from asgi_gateway.schemes import BasicScheme
+from asgi_gateway.schemes import BasicScheme, BearerScheme
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
+from asgi_gateway.services.resource_metadata import ResourceMetadata
 from asgi_gateway.sessions.cookies import COOKIE, Sessions, SessionSettings
 from asgi_gateway.stores.trial import TrialState
 from asgi_gateway.telemetry.audit import Audit
@@ -94,6 +96,7 @@ class _Builder:
         state = build_state(loaded, clock, self._report)
         self._state = TrialState(state) if trial else state
         self._session_keys: tuple[bytes, ...] | None = None
+        self._resources: list[ResourceMetadata] = []
         self._keystore = self._store(self._security.keystore, "keystore")
         self._truststore = self._store(self._security.truststore, "truststore")
 
@@ -115,6 +118,7 @@ class _Builder:
                 identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
+                resources=self._resources,
                 extended_handshake=self._loaded.config.extended_handshake,
                 root_path=self._loaded.config.root_path,
             )
@@ -308,12 +312,33 @@ class _Builder:
                 continue
             if authentication.basic_charset_fallback and isinstance(scheme, BasicScheme):
                 scheme = type(scheme)(latin1_fallback=True)
+            if authentication.protected_resource is not None and isinstance(scheme, BearerScheme):
+                scheme = self._bearer(type(scheme), authentication.protected_resource, path)
             schemes.append(scheme)
             if authentication.authorization_mode == "recycle" and not scheme.recycles:
                 message = f"the scheme {name!r} does not support authorization-mode recycle"
                 hint = "recycle goes with Basic and Negotiate; use challenge"
                 self._report.problem((*path, "authorization-mode"), message, hint)
         return schemes
+
+    def _bearer(self, scheme: type[BearerScheme], config: ProtectedResource, path: ConfigPath) -> BearerScheme:
+        """Return a Bearer scheme whose challenges point to the metadata of the realm's resource (RFC 9728)."""
+        metadata = ResourceMetadata(
+            path=config.path,
+            resource=config.resource,
+            authorization_servers=config.authorization_server,
+            scopes=config.scope,
+        )
+        here = (*path, "protected-resource")
+        if any(other.path == metadata.path and other != metadata for other in self._resources):
+            self._report.problem((*here, "path"), f"duplicate path {metadata.path}", "give each resource its own path")
+        elif metadata not in self._resources:
+            self._resources.append(metadata)
+        try:
+            return scheme(metadata.url, config.scope)
+        except ValueError as error:
+            self._report.problem((*here, "scope"), str(error))
+            return scheme()
 
     def _scheme(self, name: str, path: ConfigPath) -> ChallengeScheme | None:
         try:

@@ -117,11 +117,32 @@ class LoginModuleConfig(ConfigElement):
     time_limit: Duration = 30.0
 
 
+def _https(url: str) -> str:
+    if re.fullmatch(r"https?://[!#-\[\]-~]+", url) is None:
+        raise ValueError("invalid URL; write https://host/path")
+    return url
+
+
+def _metadata_path(path: str) -> str:
+    if re.fullmatch(r"/\.well-known(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+", path) is None:
+        raise ValueError("invalid path; write /.well-known/oauth-protected-resource, or a path below it")
+    return path
+
+
+class ProtectedResource(ConfigElement):
+    """``protected-resource``, ours: the metadata that challenges of Bearer point to (RFC 9728)."""
+
+    resource: Annotated[str, AfterValidator(_https)]
+    authorization_server: tuple[Annotated[str, AfterValidator(_https)], ...] = Field(min_length=1)
+    scope: tuple[NonEmpty, ...] = ()
+    path: Annotated[str, AfterValidator(_metadata_path)] = "/.well-known/oauth-protected-resource"
+
+
 class Authentication(ConfigElement):
-    """``authentication``. Two of its elements are ours.
+    """``authentication``. Three of its elements are ours.
 
     ``websocket-subprotocol``: ``bearer`` reads ``Sec-WebSocket-Protocol: bearer.…``. ``basic-charset-fallback``: read
-    Basic credentials that are not UTF-8 as ISO-8859-1.
+    Basic credentials that are not UTF-8 as ISO-8859-1. ``protected-resource``: for the scheme Bearer.
     """
 
     http_challenge_scheme: tuple[NonEmpty, ...] = Field(min_length=1)
@@ -133,6 +154,7 @@ class Authentication(ConfigElement):
     authorization_timeout: Duration | None = None
     session_timeout: Duration | None = None
     basic_charset_fallback: Boolean = False
+    protected_resource: ProtectedResource | None = None
     login_modules: tuple[LoginModuleConfig, ...] = ()
 
 
