@@ -327,9 +327,9 @@ class LoginCheck:
     """
 
     realm: str
-    key: str
+    key: str = field(repr=False)  # made of what modules keep for their rechecks, such as a digest of a stored password
     interval: float
-    holds: Callable[[], Awaitable[bool]] = field(compare=False)
+    holds: Callable[[], Awaitable[bool]] = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -214,3 +214,15 @@ async def test_short_responses_are_not_registered() -> None:
     await GatewayMiddleware(app, site.gateway)(scope("/a", await site.cookie()), client.receive, client.send)
     assert seen == [0, 0]
     assert [message["type"] for message in client.sent] == ["http.response.start"] + ["http.response.body"] * 2
+
+
+async def test_what_modules_keep_for_their_checks_is_not_printed() -> None:
+    """No repr of a decision, or of how its login is checked, shows what a module keeps for its rechecks."""
+    site = Site(Directory({"user": "joe", "password": "c4nary"}))
+    allow = await site.gateway.decide(request("/a", basic("joe")))
+    assert isinstance(allow, Allow)
+    (check,) = allow.checks
+    result = await site.realm.authenticate(request("/", basic("joe")))
+    assert "c4nary" in check.key
+    for shown in (allow, check, result):
+        assert "c4nary" not in repr(shown)
