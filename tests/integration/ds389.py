@@ -89,6 +89,22 @@ class DirectoryServer389:
         values |= {"userPassword": f"{uid}-pw"} | attributes
         self.add(f"uid={uid},{PEOPLE}", uid=uid, **values)
 
+    def wait_for_password_time(self, uid: str) -> None:
+        """Return once the server has noted that a user's password changed: it answers the change first.
+
+        Raises:
+            TimeoutError: it has not noted it within 20 s.
+        """
+        end = time.monotonic() + 20
+        while time.monotonic() < end:
+            [(_, found)] = self.connection().search_s(
+                f"uid={uid},{PEOPLE}", ldap.SCOPE_BASE, attrlist=["pwdUpdateTime"]
+            )
+            if found:
+                return
+            time.sleep(0.05)
+        raise TimeoutError(f"the time of {uid}'s last password change does not show")
+
     def fill(self) -> None:
         """Make the suffix, its policy, users and groups."""
         backend = "cn=userroot,cn=ldbm database,cn=plugins,cn=config"
