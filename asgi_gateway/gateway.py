@@ -25,18 +25,20 @@ from asgi_gateway.keystores import KeyStore
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Protocol, RevocationKey, Unavailable
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState
-from asgi_gateway.services.model import Service
+from asgi_gateway.services.backend import Backend
+from asgi_gateway.services.model import Listener, Service
 from asgi_gateway.services.paths import ambiguity, path_below_root, with_encoded_slashes
 from asgi_gateway.services.resource_metadata import ResourceMetadata
 from asgi_gateway.services.routes import Route, RouteServices, compile_route
 from asgi_gateway.services.table import ServiceTable, unshared
+from asgi_gateway.services.trusted_proxies import TrustedProxies
 from asgi_gateway.sessions.revocation import Revocations
 from asgi_gateway.telemetry.audit import Audit
 from asgi_gateway.websockets.live import LiveSockets
 from asgi_gateway.websockets.monitor import LoginMonitor
 from asgi_gateway.websockets.reauthorization import Reauthorizations
 
-__all__ = ["Gateway", "GatewayServices"]
+__all__ = ["Gateway", "GatewayServices", "local_port"]
 
 _KNOWN_PATHS = 4096
 """Paths whose route is cached. Clients choose paths, so the number and the length bound the memory."""
@@ -62,6 +64,28 @@ class GatewayServices:
     audit: Audit
 
 
+class _PortRoutes:
+    """The services that accept requests on one local port, and the routes of the paths that were asked for."""
+
+    __slots__ = ("known", "table")
+
+    def __init__(self, table: ServiceTable) -> None:
+        self.table = table
+        self.known: dict[str, BoundedCache[str, Route]] = {
+            protocol: BoundedCache(_KNOWN_PATHS) for protocol in _PROTOCOLS
+        }
+
+
+def local_port(scope: Mapping[str, Any]) -> int | None:
+    """Return the port of the server's own socket, on which a request came in; None if the server does not report it.
+
+    Args:
+        scope: the ASGI scope.
+    """
+    server = scope.get("server")
+    return server[1] if server else None
+
+
 class Gateway:
     """Decides on requests. ``load_config`` builds one from a configuration; the middleware uses it.
 
@@ -69,6 +93,8 @@ class Gateway:
         services: what is protected, and what is public.
         runtime: what it runs on.
         problems: warnings that the configuration left.
+        listeners: where ``asgi-gateway run`` listens unless it is told otherwise.
+        trusted_proxies: the peers whose headers about the client count.
         identity: tells this configuration from others on the same host, such as its file.
         keystore: ``security/keystore``, with which ``asgi-gateway run`` serves https and wss; or None.
         browser_client: the path at which the client for browsers is served, or None.
@@ -86,6 +112,8 @@ class Gateway:
         runtime: GatewayServices,
         *,
         problems: Iterable[Problem] = (),
+        listeners: Iterable[Listener] = (),
+        trusted_proxies: TrustedProxies | None = None,
         identity: str = "",
         keystore: KeyStore | None = None,
         browser_client: str | None = None,
@@ -96,6 +124,8 @@ class Gateway:
         self.services = tuple(services)
         self.state, self.clock = runtime.state, runtime.clock
         self.problems = tuple(problems)
+        self.listeners = tuple(listeners)
+        self.trusted_proxies = trusted_proxies or TrustedProxies()
         self.browser_client = browser_client
         self.resources = tuple(resources)
         self.identity = identity
@@ -105,15 +135,16 @@ class Gateway:
         self._runtime = runtime
         self._audit = runtime.audit
         self._logins = (*self.services, *(each.ticket.login for each in self.services if each.ticket is not None))
-        self._table = ServiceTable(self.services)
         shared = RouteServices(audit=self._audit, multi_realm=MultiRealmAuthenticator(self.state, self._audit))
         self._routes = {
             protocol: {service: compile_route(service, protocol, shared) for service in self._logins}
             for protocol in _PROTOCOLS
         }
-        self._routes_by_path: dict[str, BoundedCache[str, Route]] = {
-            protocol: BoundedCache(_KNOWN_PATHS) for protocol in _PROTOCOLS
+        ports = {mount.port for service in self.services for mount in service.mounts if mount.port is not None}
+        self._by_port: dict[int | None, _PortRoutes] = {
+            port: _PortRoutes(ServiceTable(self.services, port)) for port in sorted(ports)
         }
+        self._any_port = None if ports else _PortRoutes(ServiceTable(self.services))
         self.revocations = Revocations(self.state)
         self.sockets = LiveSockets()
         self.monitor = LoginMonitor()
@@ -130,6 +161,16 @@ class Gateway:
     def realms(self) -> tuple[Realm, ...]:
         """Every realm that a service uses, each once."""
         return tuple(dict.fromkeys(realm for service in self._logins for realm in service.realms))
+
+    @property
+    def backends(self) -> tuple[Backend, ...]:
+        """What stands behind services besides the wrapped application."""
+        return tuple(service.backend for service in self.services if service.backend is not None)
+
+    @property
+    def services_of_application(self) -> tuple[str, ...]:
+        """The names of the services whose requests the wrapped application answers."""
+        return tuple(each.name for each in self.services if each.backend is None and not each.refusal)
 
     def needs_shared_state(self) -> list[str]:
         """Return what several workers would have to share and do not, each as a few words; empty if all is shared."""
@@ -155,7 +196,7 @@ class Gateway:
             try:
                 if serving and (needs := self.needs_shared_state()):
                     await self._single_worker.acquire(needs)
-                await self._lifecycle.open((self.state, self.revocations, *modules, self.monitor))
+                await self._lifecycle.open((self.state, self.revocations, *modules, self.monitor, *self.backends))
                 await self.reauthorizations.open()
             except BaseException:
                 await self.close()
@@ -174,14 +215,14 @@ class Gateway:
             scope: the ASGI scope.
         """
         protocol = scope["type"]
-        known = self._routes_by_path.get(protocol)
-        if known is None:
+        routes = self._any_port or self._by_port.get(local_port(scope))
+        if routes is None or protocol not in routes.known:
             return None
         path = path_below_root(scope) if scope.get("root_path") else scope["path"]
         raw_path = scope.get("raw_path")
         if raw_path is not None and b"%" in raw_path and ambiguity(path, raw_path) is not None:
             return None
-        route = known.get(path) or self._learn(protocol, path)
+        route = routes.known[protocol].get(path) or self._learn(routes, protocol, path)
         if route is None or (self.extended_handshake and self.logs_in_inside(scope)):
             return None
         return route.cached_decision(scope)
@@ -198,16 +239,16 @@ class Gateway:
             and HANDSHAKE_PROTOCOL in scope.get("subprotocols", ())
         )
 
-    def _learn(self, protocol: Protocol, path: str) -> Route | None:
+    def _learn(self, routes: _PortRoutes, protocol: Protocol, path: str) -> Route | None:
         """Return the route of a canonical path, and cache it for the next request of the same path."""
-        if self._table.by_host or ambiguity(path) is not None:
+        if routes.table.by_host or ambiguity(path) is not None:
             return None
-        service = self._table.find(protocol, path)
+        service = routes.table.find(protocol, path)
         if service is None:
             return None
         route = self._routes[protocol][service]
         if len(path) <= _KNOWN_LENGTH:
-            self._routes_by_path[protocol].put(path, route)
+            routes.known[protocol].put(path, route)
         return route
 
     def route_of(self, service: Service, protocol: Protocol = "http") -> Route:
@@ -222,11 +263,17 @@ class Gateway:
         """
         return self._match(request, request.path)
 
+    def _port_routes(self, request: AuthRequest) -> _PortRoutes | None:
+        return self._any_port or self._by_port.get(request.local_port)
+
     def _match(self, request: AuthRequest, path: str) -> Route | None:
+        routes = self._port_routes(request)
+        if routes is None:
+            return None
         host = b""
-        if self._table.by_host:
+        if routes.table.by_host:
             host = request.header(b"host") or b""
-        service = self._table.find(request.protocol, path, host.decode("latin-1").lower())
+        service = routes.table.find(request.protocol, path, host.decode("latin-1").lower())
         return None if service is None else self._routes[request.protocol][service]
 
     def _route_or_reason(self, request: AuthRequest) -> Route | str:
@@ -235,7 +282,9 @@ class Gateway:
         Raises:
             HeaderError: services match the host, and the Host header is a duplicate.
         """
-        known = self._routes_by_path[request.protocol].get(request.path)
+        if (routes := self._port_routes(request)) is None:
+            return "no service accepts requests on this port"
+        known = routes.known[request.protocol].get(request.path)
         if known is not None and (request.raw_path is None or b"%" not in request.raw_path):
             return known  # its path was found to be canonical
         if (reason := ambiguity(request.path, request.raw_path)) is None:

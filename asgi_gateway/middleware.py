@@ -17,10 +17,10 @@ from asgi_gateway.config.unusable import unusable_gateway
 from asgi_gateway.endpoints.browser_client import BrowserClient
 from asgi_gateway.endpoints.responses import response_to
 from asgi_gateway.endpoints.service import Endpoints
-from asgi_gateway.errors import ConfigError, HeaderError
-from asgi_gateway.gateway import Gateway
+from asgi_gateway.errors import ConfigError, HeaderError, Problem
+from asgi_gateway.gateway import Gateway, local_port
 from asgi_gateway.http.subprotocols import without_credentials
-from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, LoginCheck, Refusal, Response, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Refusal, Response, Unavailable
 from asgi_gateway.services.identity import SCOPE_KEY, application_scope
 from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.paths import ambiguity, path_below_root
@@ -75,17 +75,20 @@ class GatewayMiddleware:
     """Puts the gateway in front of an ASGI application.
 
     Args:
-        app: the application, any ASGI 3 callable.
+        app: the application, any ASGI 3 callable; None where every service has a back end of its own.
         config: a file (``.yaml``, ``.yml``, ``.xml``), the YAML form as a mapping, or a Gateway.
 
     Raises:
         ConfigError: the configuration cannot be used; every problem of it is listed.
     """
 
-    def __init__(self, app: App, config: str | Path | Mapping[str, Any] | Gateway) -> None:
-        self.app: App = with_remote_user(app)
+    def __init__(self, app: App | None, config: str | Path | Mapping[str, Any] | Gateway) -> None:
+        self.app: App = with_remote_user(app) if app is not None else _no_application
         self.gateway = config if isinstance(config, Gateway) else _gateway_of(config)
         """The gateway that decides."""
+        if app is None and (names := self.gateway.services_of_application):
+            hint = "give connect and type, or name the application"
+            raise ConfigError(Problem(f"no application for the service {', '.join(names)}", hint=hint))
         self._endpoints = Endpoints(self.gateway)
         self._pending_logins = PendingLogins()
         self._hinted = False
@@ -116,7 +119,7 @@ class GatewayMiddleware:
                 receive, send = stream.receive, stream.send
             elif allow.headers:
                 send = adding_headers(send, allow.headers)
-            return await self.app(application_scope(scope, allow.additions), receive, send)
+            return await (allow.backend or self.app)(application_scope(scope, allow.additions), receive, send)
         if scope["type"] not in _PROTOCOLS:
             return await self._other(scope, receive, send)
         outcome = await self._decide_or_refuse(scope, receive, send)
@@ -200,14 +203,14 @@ class GatewayMiddleware:
                 scope.update(without_credentials(scope, allow.subprotocols))
             if allow.subject is not None:
                 socket = self._live_socket(scope, entry.receive, entry.send, allow)
-                return self._live(scope, socket, entry.revocation_epoch, allow.checks)
+                return self._live(scope, socket, entry.revocation_epoch, allow)
         receive, send = entry.receive, entry.send
         if allow.ends and scope["type"] == "http":
             stream = LiveStream(self._streams, receive, send, allow, entry.revocation_epoch)
             receive, send = stream.receive, stream.send
         elif allow.headers:
             send = adding_headers(send, allow.headers)
-        return self.app(scope, receive, send)
+        return (allow.backend or self.app)(scope, receive, send)
 
     async def _log_in_inside(self, scope: Scope, receive: Receive, send: Send) -> Response | _Entry | None:
         """Hold the extended handshake; each request inside it is decided on like a plain one."""
@@ -257,13 +260,15 @@ class GatewayMiddleware:
             return False
         return route is not None and not route.service.refusal
 
-    async def _live(self, scope: Scope, socket: LiveSocket, epoch: int, checks: tuple[LoginCheck, ...]) -> None:
+    async def _live(self, scope: Scope, socket: LiveSocket, epoch: int, allow: Allow) -> None:
         """Run the application until the socket or its login ends."""
+        app, checks = allow.backend or self.app, allow.checks
+        del allow  # an open socket does not hold the decision
         self.gateway.sockets.add(socket, epoch)
         for check in checks:
             self.gateway.monitor.add(socket, check)
         try:
-            await self.app(scope, socket.receive, socket.send)
+            await app(scope, socket.receive, socket.send)
         except OSError:
             if not socket.ended:
                 raise  # the application's own
@@ -299,6 +304,12 @@ class GatewayMiddleware:
     async def _close_gateway(self) -> None:
         self._open = False
         await self.gateway.close()
+
+
+async def _no_application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Stand for the application of a gateway whose services all have back ends: there is nothing to enter."""
+    if scope["type"] != "lifespan":
+        raise NotImplementedError("the gateway has no application")
 
 
 class _Lifespan:
@@ -396,6 +407,7 @@ def request_of(scope: Mapping[str, Any]) -> AuthRequest:
         remote_port=client[1] if client else None,
         scheme=scope.get("scheme", ""),
         raw_path=scope.get("raw_path"),
+        local_port=local_port(scope),
     )
 
 

@@ -190,12 +190,14 @@ class AuthRequest:
         remote_port: the peer's port as the server reports it, or None.
         scheme: ``http``, ``https``, ``ws`` or ``wss``; empty if the server does not report it.
         raw_path: the path as it was sent, if the server reports it.
+        local_port: the port of the server's own socket, or None.
         request_id: the audit log's id of the request; random if empty.
     """
 
     __slots__ = (
         "_id",
         "headers",
+        "local_port",
         "method",
         "path",
         "protocol",
@@ -218,6 +220,7 @@ class AuthRequest:
         remote_port: int | None = None,
         scheme: str = "http",
         raw_path: bytes | None = None,
+        local_port: int | None = None,
         request_id: str = "",
     ) -> None:
         self._id = request_id
@@ -230,6 +233,7 @@ class AuthRequest:
         self.remote_port = remote_port
         self.scheme = scheme
         self.raw_path = raw_path
+        self.local_port = local_port
 
     def replace(self, **changes: Any) -> AuthRequest:
         """Return the same request, with the same id, with some attributes changed."""
@@ -349,6 +353,7 @@ class Allow:
         subprotocols: names of credentials among the subprotocols, not to be shown to the application.
         checks: how the logins behind it are checked while a WebSocket or a long response lives.
         ends: whether a long HTTP response ends with the login: realms with sessions, credentials that expire.
+        backend: the ASGI application that answers; None for the wrapped application.
     """
 
     subject: Subject | None
@@ -363,6 +368,7 @@ class Allow:
     subprotocols: tuple[str, ...] = ()
     checks: tuple[LoginCheck, ...] = ()
     ends: bool = False
+    backend: Callable[[Any, Any, Any], Awaitable[None]] | None = field(default=None, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

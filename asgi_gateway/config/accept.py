@@ -32,14 +32,16 @@ class AcceptURL:
     Args:
         kinds: ``http``, ``websocket`` or both; none for a transport that has no requests, such as ``tcp``.
         path: a canonical path without a slash at its end; ``/`` for everything; empty for a transport without paths.
-        host: the URL's host in lower case, or None. It counts only with ``match-host``.
-        port: the URL's port, or None when it names none. It counts only with ``match-host``.
+        scheme: the URL's scheme in lower case; empty for a path alone.
+        host: the URL's host in lower case, or None. It counts with ``match-host``, and for where the server listens.
+        port: the URL's port, or None when it names none. Likewise.
         unsupported: the URL's scheme, if it is one of KAAZING Gateway's that this gateway does not serve.
     """
 
     kinds: frozenset[Protocol]
     path: str
     _: KW_ONLY
+    scheme: str = ""
     host: str | None = None
     port: int | None = None
     unsupported: str = ""
@@ -64,7 +66,7 @@ def parse_accept(text: str) -> AcceptURL:
         return AcceptURL(_BOTH, _path(text))
     scheme = text.partition("://")[0].lower() if "://" in text else ""
     if _OTHER.fullmatch(scheme):
-        return AcceptURL(frozenset(), "", unsupported=scheme)
+        return AcceptURL(frozenset(), "", scheme=scheme, unsupported=scheme)
     match = _URL.fullmatch(text)
     if match is None:
         hint = "write / for every path" if "*" in text else "write /path or ws://host:port/path"
@@ -79,6 +81,7 @@ def parse_accept(text: str) -> AcceptURL:
     return AcceptURL(
         kinds,
         _path(path or "/"),
+        scheme=scheme,
         host=host.lower(),
         port=int(port) if port else None,
         unsupported=scheme if over_http else "",

@@ -6,7 +6,7 @@ Every problem is collected with its position before anything is raised, so that 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
 from asgi_gateway.authentication.settings import SESSION_LIFE, RealmServices, RealmSettings
 from asgi_gateway.config import registry
-from asgi_gateway.config.accept import AcceptURL
+from asgi_gateway.config.backends import BackendContext, build_backend
 from asgi_gateway.config.diagnostics import Report
+from asgi_gateway.config.listeners import listener_of, merged
 from asgi_gateway.config.load import LoadedConfig, read
 from asgi_gateway.config.model import (
     Authentication,
@@ -31,6 +32,7 @@ from asgi_gateway.config.model import (
     StoreConfig,
 )
 from asgi_gateway.config.path import ConfigPath
+from asgi_gateway.config.places import Places
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.suggestions import did_you_mean
@@ -38,15 +40,15 @@ from asgi_gateway.config.tickets import build_ticket
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway, GatewayServices
 from asgi_gateway.keystores import KeyStore, open_store
-from asgi_gateway.model import Protocol
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
 from asgi_gateway.schemes import BasicScheme, BearerScheme
 from asgi_gateway.services.authorization import Authorization
-from asgi_gateway.services.model import Mount, Service
+from asgi_gateway.services.model import Listener, Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
 from asgi_gateway.services.resource_metadata import ResourceMetadata
+from asgi_gateway.services.trusted_proxies import TrustedProxies
 from asgi_gateway.sessions.cookies import COOKIE, Sessions, SessionSettings
 from asgi_gateway.stores.trial import TrialState
 from asgi_gateway.telemetry.audit import Audit
@@ -55,7 +57,11 @@ __all__ = ["build", "load_config"]
 
 
 def load_config(
-    source: str | Path | Mapping[str, Any], *, clock: Clock | None = None, properties: Mapping[str, str] | None = None
+    source: str | Path | Mapping[str, Any],
+    *,
+    clock: Clock | None = None,
+    properties: Mapping[str, str] | None = None,
+    by_port: bool = False,
 ) -> Gateway:
     """Load a configuration and build its Gateway. Nothing is opened or connected yet.
 
@@ -63,11 +69,13 @@ def load_config(
         source: a file (``.yaml``, ``.yml``, ``.xml``), or the YAML form as a mapping.
         clock: the source of time; the system's by default.
         properties: values for ``${name}``, before the environment and the file's own ``properties``.
+        by_port: whether services are told apart by the local port on which a request comes in, which a server that
+            listens at the file's accept URLs can do.
 
     Raises:
         ConfigError: the configuration cannot be used; every problem of it is listed.
     """
-    return build(read(source, properties=properties), clock=clock)
+    return build(read(source, properties=properties, by_port=by_port), clock=clock)
 
 
 def build(loaded: LoadedConfig, *, clock: Clock | None = None, trial: bool = False) -> Gateway:
@@ -115,6 +123,8 @@ class _Builder:
                 services,
                 GatewayServices(state=self._state, pools=self._pools, clock=self._clock, audit=self._audit),
                 problems=self._report.problems,
+                listeners=self._listeners(),
+                trusted_proxies=TrustedProxies(self._security.trusted_proxies),
                 identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
@@ -194,21 +204,38 @@ class _Builder:
         if configured is None:
             (only,) = realms.values()
             return [Service(name="default", mounts=(Mount(""),), realms=(only,))]
-        mounts = {index: _mounts(config) for index, config in enumerate(configured)}
-        taken = {
-            (mount.path, mount.host, protocol)
+        places = Places(configured, by_port=self._loaded.by_port)
+        return [
+            self._service(config, places.of(index), realms, ("services", index))
             for index, config in enumerate(configured)
-            if not config.refusal
-            for mount in mounts[index]
-            for protocol in mount.protocols
-        }
-        services = []
-        for index, config in enumerate(configured):
-            places = tuple(_left_over(mounts[index], taken)) if config.refusal else mounts[index]
-            taken |= {(mount.path, mount.host, protocol) for mount in places for protocol in mount.protocols}
-            if places or (config.refusal and mounts[index]):
-                services.append(self._service(config, places, realms, ("services", index)))
-        return services
+            if places.exist(index)
+        ]
+
+    def _listeners(self) -> list[Listener]:
+        """Return where ``run`` listens; nowhere in particular if no accept URL names a host."""
+        found = []
+        for index, config in enumerate(self._loaded.config.services or ()):
+            for position, accept in enumerate(() if config.refusal else config.accepts):
+                try:
+                    listener = listener_of(config, accept)
+                except ValueError as error:
+                    message, _, hint = str(error).partition("; ")
+                    self._report.problem(("services", index, "bind", f"{accept.scheme}.bind"), message, hint)
+                    continue
+                if listener is not None:
+                    found.append(listener)
+                    self._check_listener(listener, found, ("services", index, "accept", position))
+        self._stop_on_errors()
+        return merged(found)
+
+    def _check_listener(self, listener: Listener, others: list[Listener], path: ConfigPath) -> None:
+        if not self._loaded.by_port:
+            return
+        if any(other.port == listener.port and other.tls != listener.tls for other in others):
+            message = f"port {listener.port} is used with TLS and without"
+            self._report.problem(path, message, "give https and wss another port than http and ws")
+        elif listener.tls and self._keystore is None and self._security.keystore is None:
+            self._report.problem(path, "https and wss need a keystore", "add security/keystore")
 
     def _service(
         self, config: ServiceConfig, mounts: tuple[Mount, ...], realms: Mapping[str, Realm], path: ConfigPath
@@ -227,8 +254,26 @@ class _Builder:
             same_user=config.same_user,
         )
         self._check_roles(config, service, path)
+        backend = build_backend(config, self._backend_context(service), (*path,), self._report.problem)
+        service = replace(service, backend=backend)
         ticket = build_ticket(config.ticket, service, realms, (*path, "ticket"), self._report.problem)
         return replace(service, ticket=ticket)
+
+    def _backend_context(self, service: Service) -> BackendContext:
+        cookie = self._security.session_cookie or COOKIE
+        return BackendContext(
+            service=service,
+            directory=self._loaded.directory,
+            file=self._loaded.file,
+            web_root=self._loaded.config.web_root,
+            keystore=self._keystore,
+            truststore=self._truststore,
+            clock=self._clock,
+            audit=self._audit,
+            pools=self._pools,
+            trusted_proxies=TrustedProxies(self._security.trusted_proxies),
+            session_cookie=cookie,
+        )
 
     def _check_roles(self, config: ServiceConfig, service: Service, path: ConfigPath) -> None:
         """Warn of required roles that no login module of the service can grant, where all of them can tell."""
@@ -416,25 +461,6 @@ def _words(text: str | None) -> list[str]:
     return (text or "").replace(",", " ").split()
 
 
-def _mounts(config: ServiceConfig) -> tuple[Mount, ...]:
-    """Return where a service accepts requests; nothing for transports without paths."""
-    return tuple(
-        Mount(accept.path.rstrip("/"), accept.kinds, host)
-        for accept in config.accepts
-        if accept.path
-        for host in (_hosts(accept) if config.match_host else (None,))
-    )
-
-
-def _left_over(mounts: tuple[Mount, ...], taken: set[tuple[str, str | None, Protocol]]) -> Iterator[Mount]:
-    """Yield where a service refuses requests: both protocols, less those that a protected service accepts."""
-    protocols: tuple[Protocol, ...] = ("http", "websocket")
-    for place in dict.fromkeys((mount.path, mount.host) for mount in mounts):
-        left = frozenset(protocol for protocol in protocols if (*place, protocol) not in taken)
-        if left:
-            yield Mount(place[0], left, place[1])
-
-
 def _identity(loaded: LoadedConfig) -> str:
     """Return a text that distinguishes a configuration from others on the host.
 
@@ -447,13 +473,3 @@ def _identity(loaded: LoadedConfig) -> str:
 
 def _file_or_directory(loaded: LoadedConfig) -> str:
     return str(loaded.file.absolute() if loaded.file is not None else loaded.directory)
-
-
-def _hosts(accept: AcceptURL) -> tuple[str | None, ...]:
-    """Return the Host headers of an accept URL; a URL without a port accepts any."""
-    if accept.host is None:
-        return (None,)
-    if accept.port is None:
-        return (f"{accept.host}:*",)
-    explicit = f"{accept.host}:{accept.port}"
-    return (explicit, accept.host) if accept.port in (80, 443) else (explicit,)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Protocol
 
-from asgi_gateway.config.accept import AcceptURL
-from asgi_gateway.config.kaazing_compat import NOT_SUPPORTED
-from asgi_gateway.config.model import Authentication, Constraint, CrossSiteConstraint, RealmConfig, ServiceConfig
+from asgi_gateway.config.accept_checks import AddProblem, check_accepts, service_label
+from asgi_gateway.config.model import (
+    SERVICE_TYPES,
+    Authentication,
+    Constraint,
+    CrossSiteConstraint,
+    RealmConfig,
+    ServiceConfig,
+)
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.config.validate import ValidParts
 from asgi_gateway.services.origins import check_origin
 
-__all__ = ["check", "service_label"]
+__all__ = ["check"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _NAMES = {
@@ -25,34 +30,23 @@ _NAMES = {
 }
 
 
-class AddProblem(Protocol):
-    """Adds a problem at a path."""
-
-    def __call__(self, path: ConfigPath, message: str, hint: str = "", severity: str = "error") -> None: ...
-
-
-def check(parts: ValidParts, add_problem: AddProblem) -> None:
+def check(parts: ValidParts, add_problem: AddProblem, *, by_port: bool = False) -> None:
     """Check the parts that are valid by themselves.
 
     Args:
         parts: the valid parts.
         add_problem: called for each problem.
+        by_port: whether services are told apart by the local port on which a request comes in.
     """
     _realms(parts, add_problem)
     if parts.has_services:
         _services(parts, add_problem)
+        check_accepts(parts.services, add_problem, by_port=by_port)
     elif len(parts.names) != 1 and parts.config is not None:
         message = f"no services and {len(parts.names)} realms" if parts.names else "neither services nor realms"
         add_problem((), message, "without services, exactly one realm protects everything")
     elif 0 in parts.realms:
         _usable(parts.realms[0], 0, "it protects everything", add_problem)
-
-
-def service_label(service: ServiceConfig | None, index: int) -> str:
-    """Return a service's label for messages: its name, its first accept URL, or its number in the file."""
-    if service is not None and (name := service.name or next(iter(service.accept), "")):
-        return f"service {name!r}"
-    return f"service {index + 1} of the file"
 
 
 def _realms(parts: ValidParts, add_problem: AddProblem) -> None:
@@ -106,13 +100,9 @@ def _services(parts: ValidParts, add_problem: AddProblem) -> None:
             add_problem((*path, "name"), f"duplicate service name {service.name!r}", "rename one of them")
         _not_served(service, path, add_problem)
         _constraints(service, path, add_problem)
-        if service.max_authentication_attempts:
-            hint = "give it to the client that connects to the back end, as max_authentication_attempts"
-            add_problem((*path, "max-authentication-attempts"), NOT_SUPPORTED, hint, "ignored")
     for index, name in parts.names.items():
         if name not in used:
             add_problem(("security", "realms", index), f"unused realm {name!r}", severity="warning")
-    _accepts(parts.services, add_problem)
 
 
 def _paths(service: ServiceConfig) -> bool:
@@ -125,18 +115,19 @@ def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProble
     if not service.accept:
         add_problem(path, "ignored: the service has no accept, so it has no path", severity="ignored")
     elif service.refusal and _paths(service):
-        where = (*path, "type") if service.type else (*path, "accept")
-        hint = "add a realm-name if users who log in may reach the application here, or remove the service"
-        add_problem(where, f"every request is refused (403): {service.refusal}", hint, "warning")
-    elif service.type:
-        add_problem((*path, "type"), NOT_SUPPORTED, severity="ignored")
+        where = (*path, "type") if service.type not in ("", *SERVICE_TYPES) else (*path, "accept")
+        hint = "remove the service, or write a type that is served"
+        add_problem(where, f"not served: every request is refused (403): {service.refusal}", hint, "warning")
     for position, accept in enumerate(service.accepts):
+        here: ConfigPath = (*path, "accept", position)
         if accept.unsupported and not accept.path:
             message = f"ignored: the scheme {accept.unsupported} is not supported by asgi_gateway"
-            add_problem((*path, "accept", position), message, severity="ignored")
-        elif accept.unsupported and not service.refusal:
-            message = f"the scheme {accept.unsupported} is not supported: after a login, HTTP reaches the application"
-            add_problem((*path, "accept", position), message, severity="warning")
+            add_problem(here, message, severity="ignored")
+        elif not accept.unsupported and not accept.kinds:
+            takes = "WebSockets" if "websocket" in SERVICE_TYPES[service.kind] else "HTTP requests"
+            scheme = "ws" if takes == "WebSockets" else "http"
+            message = f"a service of type {service.kind} takes {takes} only"
+            add_problem(here, message, f"write a {scheme} or {scheme}s URL, or another type")
 
 
 def _realm_names(parts: ValidParts, add_problem: AddProblem) -> set[str]:
@@ -217,65 +208,3 @@ def _hosts(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) ->
         if accept.host and "*" in accept.host:
             message = "match-host compares the whole host, so wildcards are not supported"
             add_problem((*path, "accept", position), message, "write one accept for each host")
-
-
-# ------------------------------------------------------------------------------------------------------- equal accepts
-
-
-def _accepts(services: dict[int, ServiceConfig], add_problem: AddProblem) -> None:
-    """Report services that accept the same requests, since only the first of them would be asked.
-
-    A service that refuses every request may share its path with a protected one, which then takes the requests. It must
-    not share it with a public one, since that would open it.
-    """
-    served = {index: service for index, service in services.items() if not service.refusal}
-    taken: dict[tuple[object, ...], tuple[int, AcceptURL]] = {}
-    for index, service in served.items():
-        for position, accept in enumerate(service.accepts):
-            for key in _keys(service, accept):
-                other, other_accept = taken.setdefault(key, (index, accept))
-                if other != index:
-                    here: ConfigPath = ("services", index, "accept", position)
-                    _duplicate(here, accept, (service, services[other], other, other_accept), add_problem)
-                    break
-    for index, service in services.items():
-        for position, accept in enumerate(service.accepts if service.refusal else ()):
-            others = [taken[key][0] for key in _keys(service, accept) if key in taken]
-            if public := [other for other in others if not services[other].realm_name]:
-                label = service_label(services[public[0]], public[0])
-                message = (
-                    f"duplicate accept: {label} is public at the same path, where this service refuses all requests"
-                )
-                add_problem(("services", index, "accept", position), message, "change the path")
-
-
-def _keys(service: ServiceConfig, accept: AcceptURL) -> list[tuple[object, ...]]:
-    """Return a key for each kind of request of an accept URL; equal keys are the same requests."""
-    host = (accept.host, accept.port) if service.match_host else None
-    return [(kind, accept.path, host) for kind in sorted(accept.kinds)]
-
-
-def _duplicate(
-    path: ConfigPath,
-    accept: AcceptURL,
-    other: tuple[ServiceConfig, ServiceConfig, int, AcceptURL],
-    add_problem: AddProblem,
-) -> None:
-    service, first, index, first_accept = other
-    label = service_label(first, index)
-    differences = [
-        name
-        for name, mine, theirs in (
-            ("host", accept.host, first_accept.host),
-            ("port", accept.port, first_accept.port),
-        )
-        if mine != theirs
-    ]
-    if service.match_host or not differences:
-        add_problem(path, f"duplicate accept: {label} accepts the same requests", "change the path")
-        return
-    hint = "give them different paths"
-    if service.realm_name and first.realm_name:  # a client chooses its Host header: it must not lead to a public one
-        hint += ", or set match-host: true on both"
-    message = f"duplicate accept: it differs from {label} by its {' and '.join(differences)} alone"
-    add_problem(path, f"{message}, which is not compared", hint)

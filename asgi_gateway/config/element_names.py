@@ -16,14 +16,14 @@ __all__ = ["IGNORED", "Field", "FieldKind", "element_accepting", "fields", "igno
 IGNORED: dict[type[ConfigElement], frozenset[str]] = {
     GatewayConfig: frozenset(("cluster",)),
     ServiceConfig: frozenset(
-        ("balance", "connect", "mime-mapping", "notify", "notify-options", "properties"),
+        ("balance", "mime-mapping", "notify", "notify-options"),
     ),
 }
 """Elements of the original that are not supported and change nothing, by the element that they are in."""
 
 _OPTIONS = re.compile(
     r"(httpxe?|https|mcp|pipe|rtmps?|socks|sse|ssl|tcp|tls|udp|ws[enrsx]?)\.[a-z.-]+"
-    r"|http\.(bind|keepalive|keepalive\.connections|keepalive\.timeout|max\.redirects|maximum\.redirects"
+    r"|http\.(keepalive|keepalive\.connections|keepalive\.timeout|max\.redirects|maximum\.redirects"
     r"|server\.header|transport|user\.agent)"
 )
 
@@ -73,7 +73,9 @@ def names(element: type[ConfigElement]) -> dict[str, Field]:
     for field in fields(element).values():
         if field.kind in (FieldKind.TEXTS, FieldKind.ELEMENTS):
             one = singular(field.name) if field.kind is FieldKind.ELEMENTS else field.name
-            found[one] = found[one + ("es" if one.endswith("s") else "s")] = field
+            found[one] = field
+            if not one.endswith("ies"):
+                found[one + ("es" if one.endswith("s") else "s")] = field
     return found
 
 

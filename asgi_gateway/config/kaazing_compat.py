@@ -11,7 +11,7 @@ from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.documents import Mark, Node
 
-__all__ = ["NOT_SUPPORTED", "module_hint", "prepare_service"]
+__all__ = ["BINDS", "NOT_SUPPORTED", "module_hint", "prepare_service"]
 
 NOT_SUPPORTED = "ignored: not supported by asgi_gateway"
 """The message for elements and options of the original that change nothing."""
@@ -20,6 +20,8 @@ _OPTIONS = {
     "accept-options": ("http.realm", "realm-name"),
     "connect-options": ("http.max.authentication.attempts", "max-authentication-attempts"),
 }
+BINDS = ("http.bind", "https.bind", "ws.bind", "wss.bind", "tcp.bind")
+"""The accept options that say where the server listens instead of at the accept URL's host and port."""
 _VERIFY_CLIENT = re.compile(r"([a-z]+\.)?ssl\.verify-client")
 _JAVA_CLASS = re.compile(
     r"(?:class:)?\s*((?:com|de|edu|eu|fr|io|java|javax|net|nl|org|sun|uk)(?:\.\w+)+\.[A-Z][\w$]*)\s*"
@@ -101,9 +103,14 @@ def _options(
     wanted, name = _OPTIONS[key]
     if not node.is_mapping and node.value != "":
         add_problem(node.mark, (*path, key), f"expected names with values, found {node.kind}")
+    binds = {option: value for option, value in node.entries.items() if key == "accept-options" and option in BINDS}
+    if binds:
+        add("bind", node.keys[next(iter(binds))], Node(node.mark, binds, keys=node.keys))
     for option, value in node.entries.items():
         mark = node.keys[option]
         where = (*path, key, option[:80])
+        if option in binds:
+            continue
         if option == wanted:
             add(name, mark, _words(value) if name == "realm-name" else value)
         elif key == "accept-options" and _VERIFY_CLIENT.fullmatch(option) and not _is_optional(value):
@@ -113,7 +120,9 @@ def _options(
             add_problem(mark, where, NOT_SUPPORTED, severity="ignored")
         else:
             message = f"unknown option {option[:80]!r} in {key}"
-            add_problem(mark, where, message, did_you_mean(option, [wanted]))
+            add_problem(
+                mark, where, message, did_you_mean(option, [wanted, *(BINDS if key == "accept-options" else ())])
+            )
 
 
 def _is_optional(node: Node) -> bool:

@@ -36,6 +36,7 @@ class LoadedConfig:
         tree: the configuration before ``${}`` was expanded, by the model's names.
         values: the same after it, as dicts, lists and text.
         properties: the file's own properties, before expansion.
+        by_port: whether services are told apart by the local port on which a request comes in.
     """
 
     parts: ValidParts = field(repr=False)
@@ -46,6 +47,7 @@ class LoadedConfig:
     tree: Node = field(repr=False)
     values: Any = field(repr=False)
     properties: Mapping[str, Node] = field(repr=False)
+    by_port: bool = False
 
     @property
     def valid(self) -> bool:
@@ -127,7 +129,7 @@ def loads(
     """
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     definitions = _definitions(environment, properties)
-    return _checked(_read(data, form, None, directory or Path.cwd(), definitions))
+    return _checked(_read(data, form, _Origin(directory or Path.cwd(), None), definitions))
 
 
 def read(
@@ -135,6 +137,7 @@ def read(
     *,
     environment: Mapping[str, str] | None = None,
     properties: Mapping[str, str] | None = None,
+    by_port: bool = False,
 ) -> LoadedConfig:
     """Read a configuration as far as possible; errors of single elements are in its problems.
 
@@ -142,6 +145,7 @@ def read(
         source: as for ``load``.
         environment: as for ``load``.
         properties: as for ``load``.
+        by_port: whether services are told apart by the local port on which a request comes in.
 
     Raises:
         ConfigError: the file cannot be read, or is not well-formed.
@@ -149,13 +153,13 @@ def read(
     definitions = _definitions(environment, properties)
     if isinstance(source, Mapping):
         problems: list[Problem] = []
-        return _finish(from_mapping(source, problems), problems, Path.cwd(), None, definitions)
+        return _finish(from_mapping(source, problems), problems, _Origin(Path.cwd(), None, by_port), definitions)
     file = Path(source)
     form = _SUFFIXES.get(file.suffix.lower())
     if form is None:
         hint = "name it .xml, .yaml or .yml"
         raise ConfigError(Problem("the file's name does not say whether it is XML or YAML", file, hint=hint))
-    return _read(file, form, file, file.absolute().parent, definitions)
+    return _read(file, form, _Origin(file.absolute().parent, file, by_port), definitions)
 
 
 def _definitions(environment: Mapping[str, str] | None, properties: Mapping[str, str] | None) -> Definitions:
@@ -179,20 +183,27 @@ def _checked(loaded: LoadedConfig) -> LoadedConfig:
     return loaded
 
 
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where a configuration comes from: its directory, its file if it has one, and how it will be served."""
+
+    directory: Path
+    file: Path | None
+    by_port: bool = False
+
+
 def _read(
-    source: Path | bytes, form: Literal["xml", "yaml"], file: Path | None, directory: Path, definitions: Definitions
+    source: Path | bytes, form: Literal["xml", "yaml"], origin: _Origin, definitions: Definitions
 ) -> LoadedConfig:
     problems: list[Problem] = []
     if form == "xml":
         tree = from_xml(read_xml(source), problems)
     else:
         tree = from_yaml(read_yaml(source), problems)
-    return _finish(tree, problems, directory, file, definitions)
+    return _finish(tree, problems, origin, definitions)
 
 
-def _finish(
-    tree: Node, problems: list[Problem], directory: Path, file: Path | None, definitions: Definitions
-) -> LoadedConfig:
+def _finish(tree: Node, problems: list[Problem], origin: _Origin, definitions: Definitions) -> LoadedConfig:
     normalized = normalize(tree)
     normalized.problems[:0] = problems
     values, sources = expand(normalized, definitions)
@@ -202,13 +213,14 @@ def _finish(
         mark = _where(normalized.root, path)
         normalized.problems.append(mark.problem(message, path=path_text(path), hint=hint, severity=severity))
 
-    check(parts, add_problem)
+    check(parts, add_problem, by_port=origin.by_port)
     found = sorted(dict.fromkeys(normalized.problems), key=lambda problem: (problem.line, problem.column))
     return LoadedConfig(
         parts=parts,
         problems=tuple(found),
-        directory=directory,
-        file=file,
+        directory=origin.directory,
+        file=origin.file,
+        by_port=origin.by_port,
         sources=sources,
         tree=normalized.root,
         values=values,

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from asgi_gateway.config.accept import AcceptURL, parse_accept
+from asgi_gateway.model import Protocol
 from asgi_gateway.plugins.login_module import ControlFlag
-from asgi_gateway.plugins.option_types import parse_boolean, parse_duration
+from asgi_gateway.plugins.option_types import parse_boolean, parse_duration, parse_size
+from asgi_gateway.proxy.connect import ConnectURL, parse_connect
+from asgi_gateway.services.trusted_proxies import parse_trusted_proxy
 from asgi_gateway.sessions.limits import PER_CLIENT, PER_USER
 
 __all__ = [
+    "SERVICE_TYPES",
     "Authentication",
     "ConfigElement",
+    "ConnectLoginConfig",
     "Constraint",
     "CrossSiteConstraint",
+    "ForwardAuthConfig",
     "GatewayConfig",
+    "IdentityTokenConfig",
     "LoginModuleConfig",
     "RealmConfig",
     "SecurityConfig",
@@ -27,6 +35,7 @@ __all__ = [
     "StateConfig",
     "StoreConfig",
     "TicketConfig",
+    "TimeoutsConfig",
     "parse_flag",
 ]
 
@@ -39,6 +48,22 @@ def _file(value: object) -> object:
 
 def _accept(text: str) -> str:
     parse_accept(text)
+    return text
+
+
+def _connect(text: str) -> str:
+    parse_connect(text)
+    return text
+
+
+def _trusted_proxy(text: str) -> str:
+    parse_trusted_proxy(text)
+    return text
+
+
+def _header_name(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,63}", text) is None:
+        raise ValueError("invalid header name; write letters, digits and dashes")
     return text
 
 
@@ -55,7 +80,20 @@ def _mode(value: object) -> object:
     return "recycle" if value == "validate" else value  # one of the original's XSDs calls it that
 
 
+SERVICE_TYPES: dict[str, frozenset[Protocol]] = {
+    "http.proxy": frozenset(("http", "websocket")),
+    "proxy": frozenset(("websocket",)),
+    "directory": frozenset(("http",)),
+    "echo": frozenset(("http", "websocket")),
+    "http.redirect": frozenset(("http",)),
+}
+"""The service types that are served, and the requests that each answers."""
+
 NonEmpty = Annotated[str, Field(min_length=1)]
+ConnectURLText = Annotated[str, AfterValidator(_connect)]
+TrustedProxy = Annotated[str, AfterValidator(_trusted_proxy)]
+HeaderName = Annotated[str, AfterValidator(_header_name)]
+Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
 AcceptURLText = Annotated[str, AfterValidator(_accept)]
 File = Annotated[Path, BeforeValidator(_file)]
 Duration = Annotated[float, BeforeValidator(parse_duration), Field(gt=0)]
@@ -176,13 +214,18 @@ class RealmConfig(ConfigElement):
 
 
 class SecurityConfig(ConfigElement):
-    """``security``. ``session-cookie`` is ours: what the names of session cookies begin with."""
+    """``security``. Two of its elements are ours.
+
+    ``session-cookie``: what the names of session cookies begin with. ``trusted-proxies``: the addresses and networks of
+    the proxies whose headers about the client count.
+    """
 
     keystore: StoreConfig | None = None
     truststore: StoreConfig | None = None
     state: StateConfig | None = None
     session_keys: SessionKeysConfig | None = None
     session_cookie: Annotated[str, AfterValidator(_cookie_name)] | None = None
+    trusted_proxies: tuple[TrustedProxy, ...] = ()
     realms: tuple[RealmConfig, ...] = ()
 
 
@@ -209,21 +252,62 @@ class TicketConfig(ConfigElement):
     life: Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=3600)] = 30.0
 
 
+class TimeoutsConfig(ConfigElement):
+    """``timeouts``, which is ours: how long a back end may take.
+
+    ``connect``: until the connection stands. ``response``: from the end of the request to the first byte of the
+    response. ``idle``: between two pieces of a body, or without a byte in a tunnel.
+    """
+
+    connect: Duration = 10.0
+    response: Duration = 60.0
+    idle: Duration = 300.0
+
+
+class IdentityTokenConfig(ConfigElement):
+    """``identity-token``, which is ours: who the user is, for the back end, as a signed JSON Web Token."""
+
+    header: HeaderName = "X-Identity-Token"
+    key_file: File
+    audience: NonEmpty
+    life: Annotated[float, BeforeValidator(parse_duration), Field(gt=0, le=3600)] = 60.0
+
+
+class ConnectLoginConfig(ConfigElement):
+    """``connect-login``, which is ours: the credentials with which the gateway answers a back end's 401.
+
+    ``pass-basic``: the user's own name and password. ``kerberos``: the gateway's own principal, by its keytab.
+    ``delegate``: the user's, by constrained delegation (S4U2Proxy). ``plain-http``: credentials may travel unencrypted.
+    """
+
+    username: NonEmpty | None = None
+    password_file: File | None = None
+    token_file: File | None = None
+    pass_basic: Boolean = False
+    kerberos: NonEmpty | None = None
+    keytab: File | None = None
+    delegate: Boolean = False
+    plain_http: Boolean = False
+
+
 class ServiceConfig(ConfigElement):
     """``service``. Several realms (``accept-options/http.realm``) must all succeed, in order.
 
-    A service without ``accept`` is ignored. ``type`` and accepts of other transports are not served: without a realm
-    such a service refuses every request.
+    A service without ``accept`` is ignored. ``type`` and ``connect`` say what stands behind it; without either that is
+    the wrapped application. Types and accepts that are not served refuse every request.
 
     ``allow-encoded-slash`` is ours: whether a segment of its paths may hold a slash that was sent as ``%2F``.
     ``cors`` is ours: who answers preflights and sends the headers of CORS.
     ``same-user`` is ours: whether several realms must authenticate the same user.
+    Ours too is what follows ``bind``: how requests and messages are passed to a back end.
     """
 
     name: str = ""
     description: str = ""
     accept: tuple[AcceptURLText, ...] = ()
+    connect: tuple[ConnectURLText, ...] = ()
     type: str = ""
+    properties: dict[str, Any] = {}
     match_host: Boolean = False
     allow_encoded_slash: Boolean = False
     same_user: Boolean = True
@@ -233,25 +317,49 @@ class ServiceConfig(ConfigElement):
     cross_site_constraint: tuple[CrossSiteConstraint, ...] = ()
     ticket: TicketConfig | None = None
     max_authentication_attempts: int = Field(default=0, ge=0, le=100)
+    bind: dict[str, Any] = {}
+    preserve_host: Boolean = False
+    origin: Literal["preserve", "rewrite", "remove"] = "preserve"
+    pass_credentials: Boolean = False
+    identity_headers: dict[str, Any] = {}
+    identity_token: IdentityTokenConfig | None = None
+    connect_login: ConnectLoginConfig | None = None
+    client_certificate: NonEmpty | None = None
+    max_body: Size | None = None
+    max_connections: int = Field(default=100, ge=1, le=10_000)
+    message_type: Literal["binary", "text"] = "binary"
+    timeouts: TimeoutsConfig = TimeoutsConfig()
 
     @property
     def accepts(self) -> tuple[AcceptURL, ...]:
-        """The accept URLs, parsed."""
-        return tuple(map(parse_accept, self.accept))
+        """The accept URLs, parsed, with those kinds of requests that the service's type answers."""
+        answered = SERVICE_TYPES.get(self.kind)
+        parsed = map(parse_accept, self.accept)
+        return tuple(each if answered is None else replace(each, kinds=each.kinds & answered) for each in parsed)
+
+    @property
+    def connects(self) -> tuple[ConnectURL, ...]:
+        """The connect URLs, parsed."""
+        return tuple(map(parse_connect, self.connect))
+
+    @property
+    def kind(self) -> str:
+        """The type; where only ``connect`` is given, the type that goes with its URLs; empty for the application."""
+        if self.type or not self.connect:
+            return self.type
+        return "http.proxy" if all(each.scheme in ("http", "https") for each in self.connects) else "proxy"
 
     @property
     def refusal(self) -> str:
         """The reason why every request to the service is refused; empty if requests are decided on.
 
-        A service of KAAZING Gateway that redirects, balances, or speaks another protocol is not the application.
-        Without a realm it would be a public way into it.
+        A service of KAAZING Gateway that balances, or speaks another protocol, is not the application: it would be a
+        way into it.
         """
-        if self.realm_name:
-            return ""
-        if self.type:
-            return f"service type {self.type!r} is not supported, and the service has no realm"
+        if self.type and self.type not in SERVICE_TYPES:
+            return f"service type {self.type!r} is not supported"
         schemes = [accept.unsupported for accept in self.accepts if accept.unsupported]
-        return f"accept scheme {schemes[0]!r} is not supported, and the service has no realm" if schemes else ""
+        return f"accept scheme {schemes[0]!r} is not supported" if schemes else ""
 
 
 def _url_path(path: str) -> str:
@@ -266,6 +374,13 @@ def _root(text: str) -> str:
     return parse_accept(text).path.removesuffix("/")
 
 
+class ForwardAuthConfig(ConfigElement):
+    """``forward-auth``, which is ours: where another proxy asks for decisions, and which kind of proxy it is."""
+
+    accept: Annotated[str, AfterValidator(_url_path)]
+    kind: Literal["nginx", "traefik", "caddy", "haproxy", "envoy"]
+
+
 class GatewayConfig(ConfigElement):
     """The whole file. Without services, the one realm protects everything.
 
@@ -273,6 +388,8 @@ class GatewayConfig(ConfigElement):
     ``extended-handshake`` is ours: whether clients may log in inside a WebSocket, which is accepted before. An XML file
     whose root is in a namespace of the original has it on unless it says otherwise.
     ``root-path`` is ours: the part of each path below which the application is mounted, instead of the server's.
+    ``web-root`` is ours: the folder that holds the folders of ``directory`` services; by default ``web``.
+    ``forward-auth`` is ours: where other proxies ask for decisions.
     """
 
     security: SecurityConfig = SecurityConfig()
@@ -280,3 +397,5 @@ class GatewayConfig(ConfigElement):
     browser_client: Annotated[str, AfterValidator(_url_path)] | None = None
     root_path: Annotated[str, AfterValidator(_root)] | None = None
     extended_handshake: Boolean = False
+    web_root: File | None = None
+    forward_auth: ForwardAuthConfig | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from asgi_gateway.authentication.realm import Realm
-from asgi_gateway.config.checks import AddProblem
+from asgi_gateway.config.accept_checks import AddProblem
 from asgi_gateway.config.model import TicketConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.modules.token import TokenLoginModule

@@ -1,4 +1,4 @@
-"""Define the types of options that configuration files and login modules share: durations and booleans."""
+"""Define the types of options that configuration files and login modules share: durations, sizes and booleans."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-__all__ = ["Boolean", "ModuleOptions", "parse_boolean", "parse_duration"]
+__all__ = ["Boolean", "ModuleOptions", "parse_boolean", "parse_duration", "parse_size"]
 
 _UNITS = {
     1e-3: ("millisecond", "milliseconds", "ms"),
@@ -19,6 +19,13 @@ _UNITS = {
 }
 _SECONDS = {word: seconds for seconds, words in _UNITS.items() for word in words}
 _INTERVAL = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,15})?)\s*([a-z]*)", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15})\s*(|[kmg]i?b?|b)", re.ASCII | re.IGNORECASE)
+_BYTES: dict[str, int] = {
+    "": 1,
+    "b": 1,
+    **{f"{unit}{suffix}": 1024**power for power, unit in enumerate("kmg", 1) for suffix in ("", "i", "ib")},
+    **{f"{unit}b": 1000**power for power, unit in enumerate("kmg", 1)},
+}
 _SWITCH = {"true": True, "false": False}
 
 
@@ -43,6 +50,22 @@ def parse_duration(value: object) -> float:
             # division, because 500 * 0.001 is not the 0.5 that 500 ms are
             return float(number) / 1000 if seconds < 1 else float(number) * seconds
     raise ValueError("not a time interval; write a number and a unit, such as 30 seconds, 1.5 minutes, 8h or 500 ms")
+
+
+def parse_size(value: object) -> int:
+    """Return a size in bytes.
+
+    Args:
+        value: a number of bytes, or a number with an optional unit such as ``1024``, ``64 KiB``, ``10 MB``, ``2G``.
+
+    Raises:
+        ValueError: the value is neither.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    if isinstance(value, str) and (match := _SIZE.fullmatch(value.strip())):
+        return int(match[1]) * _BYTES[match[2].lower()]
+    raise ValueError("not a size; write a number and a unit, such as 64 KiB, 10 MB or 2 GiB")
 
 
 def parse_boolean(value: object) -> bool:

@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.model import Headers, Protocol
 from asgi_gateway.services.authorization import Authorization
+from asgi_gateway.services.backend import Backend
 from asgi_gateway.services.origins import OriginRules
 from asgi_gateway.sessions.tokens import TokenIssuer
 
-__all__ = ["Mount", "Service", "Ticket"]
+__all__ = ["Listener", "Mount", "Service", "Ticket"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +23,37 @@ class Mount:
         protocols: ``http``, ``websocket`` or both.
         host: what the Host header must say, in lower case: ``name``, ``name:port``, or ``name:*`` for any port; None
             if the Host header does not matter.
+        port: the local port on which requests come in, which no client chooses; None for every port.
     """
 
     path: str
     protocols: frozenset[Protocol] = frozenset(("http", "websocket"))
     host: str | None = None
+    port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A place where ``asgi-gateway run`` listens, from an accept URL or its ``*.bind`` option.
+
+    Args:
+        host: the host or address to bind.
+        port: the port.
+        tls: whether connections are encrypted.
+        names: the hosts of the accept URLs that lead here, for certificates.
+        option: the accept option that would name another address, such as ``http.bind``.
+    """
+
+    host: str
+    port: int
+    tls: bool
+    names: tuple[str, ...] = ()
+    option: str = ""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Service:
-    """A part of the application and who may use it. Without realms it is public.
+    """A part of the application, or a back end, and who may use it. Without realms it is public.
 
     Args:
         name: for logs and the application.
@@ -43,6 +65,7 @@ class Service:
         refusal: why every request to the service is refused; empty for a service that is served.
         same_user: whether all realms must authenticate the same user.
         allow_encoded_slash: whether a segment of its paths may hold a slash that was sent as ``%2F``.
+        backend: what answers its requests; None for the wrapped application.
     """
 
     name: str
@@ -54,6 +77,7 @@ class Service:
     refusal: str = field(default="", kw_only=True)
     same_user: bool = field(default=True, kw_only=True)
     allow_encoded_slash: bool = field(default=False, kw_only=True)
+    backend: Backend | None = field(default=None, kw_only=True)
 
     @property
     def credential_headers(self) -> frozenset[bytes]:

@@ -126,7 +126,7 @@ class PublicRoute(Route):
 
     def __init__(self, service: Service, services: RouteServices) -> None:
         super().__init__(service, services)
-        self._allow = Allow(subject=None, service=service.name, additions=scope_additions(service.name, "", None))
+        self._allow = _anonymous(service)
         self._cached = None if service.origins else self._allow
 
     def cached_decision(self, scope: Mapping[str, Any]) -> Allow | None:
@@ -147,9 +147,7 @@ class ProtectedRoute(Route):
         self._multi_realm = services.multi_realm
         self._has_sessions = any(realm.sessions is not None for realm in service.realms)
         self._cache_headers = service.cache_headers if protocol == "http" else ()
-        self._preflight_allow = Allow(
-            subject=None, service=service.name, additions=scope_additions(service.name, "", None)
-        )
+        self._preflight_allow = _anonymous(service)
         self._subprotocols = tuple(name for realm in service.realms for name in realm.reader.subprotocols)
 
     async def decide(self, request: AuthRequest, options: LoginOptions = _DEFAULT) -> Decision:
@@ -205,6 +203,7 @@ class ProtectedRoute(Route):
             subprotocols=self._subprotocols,
             checks=result.checks or (service.realms[0].login_checks(result) if len(service.realms) == 1 else ()),
             ends=self._has_sessions or result.expires is not None,
+            backend=service.backend,
         )
         result.remember_decision(self, allow)
         return allow
@@ -227,6 +226,11 @@ class SingleRealmRoute(ProtectedRoute):
         except HeaderError:
             return None
         return None if result is None else result.decisions.get(self)
+
+
+def _anonymous(service: Service) -> Allow:
+    additions = scope_additions(service.name, "", None)
+    return Allow(subject=None, service=service.name, additions=additions, backend=service.backend)
 
 
 def compile_route(service: Service, protocol: Protocol, services: RouteServices) -> Route:

@@ -15,20 +15,23 @@ __all__ = ["ServiceTable", "unshared"]
 class ServiceTable:
     """Finds a request's service: a dictionary look-up for each segment of the path, however many services.
 
+    Args:
+        services: the services.
+        port: the local port whose requests are looked up; None if the port does not matter.
+
     Raises:
         ValueError: two services accept the same requests.
     """
 
-    def __init__(self, services: Sequence[Service]) -> None:
-        self.services = tuple(services)
-        self.by_host = any(mount.host is not None for service in services for mount in service.mounts)
+    def __init__(self, services: Sequence[Service], port: int | None = None) -> None:
+        mounts = [(each, mount) for each in services for mount in each.mounts if mount.port in (None, port)]
+        self.by_host = any(mount.host is not None for _, mount in mounts)
         self._any_host: dict[str, dict[str, Service]] = {"http": {}, "websocket": {}}
         self._of_host: dict[str, dict[tuple[str, str], Service]] = {"http": {}, "websocket": {}}
-        for service in services:
-            for mount in service.mounts:
-                self._add(service, mount)
-                self._add(service, replace(mount, path=folded(mount.path)))
-        self._depth = max((mount.path.count("/") for each in services for mount in each.mounts), default=0)
+        for service, mount in mounts:
+            self._add(service, mount)
+            self._add(service, replace(mount, path=folded(mount.path)))
+        self._depth = max((mount.path.count("/") for _, mount in mounts), default=0)
 
     def _add(self, service: Service, mount: Mount) -> None:
         for protocol in mount.protocols:
