@@ -133,4 +133,9 @@ class _Accepts:
         if "port" in differences and not self._by_port:
             hint += _NOT_COMPARED
         message = f"duplicate accept: it differs from {label} by its {' and '.join(differences)} alone"
+        redirects = [each for each in (service, other_service) if each.kind == "http.redirect"]
+        if len(redirects) == 1 and not self._by_port:
+            message = f"{message}, which is not compared here: the redirect answers no request"
+            self._add_problem(path, message, _NOT_COMPARED.removeprefix("; "), "warning")
+            return
         self._add_problem(path, f"{message}, which is not compared", hint)

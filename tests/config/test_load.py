@@ -76,13 +76,7 @@ def test_ignored_elements_with_their_lines() -> None:
     assert [(p.line, p.path, p.severity) for p in found] == [
         (24, "service-defaults.accept-options.ssl.protocols", "ignored"),
         (26, "service-defaults.mime-mapping", "ignored"),
-        (40, "services[0].type", "warning"),
-        (41, "services[0].properties", "ignored"),
-        (53, "services[1].connect", "ignored"),
-        (54, "services[1].connect", "ignored"),
-        (55, "services[1].type", "ignored"),
         (57, "services[1].accept-options.ws.inactivity.timeout", "ignored"),
-        (60, "services[1].max-authentication-attempts", "ignored"),
         (61, "services[1].connect-options.tcp.transport", "ignored"),
         (64, "services[1].auth-constraint", "warning"),
         (148, "cluster", "ignored"),
