@@ -125,7 +125,7 @@ def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProble
         if accept.unsupported and not accept.path:
             message = f"ignored: the scheme {accept.unsupported} is not supported by asgi_gateway"
             add_problem(here, message, severity="ignored")
-        elif not accept.unsupported and not accept.kinds:
+        elif not service.refusal and not accept.kinds:
             takes = "WebSockets" if "websocket" in SERVICE_TYPES[service.kind] else "HTTP requests"
             scheme = "ws" if takes == "WebSockets" else "http"
             message = f"a service of type {service.kind} takes {takes} only"
