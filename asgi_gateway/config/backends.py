@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asgi_gateway._runtime.threads import ThreadPools
+from asgi_gateway.config.backend_local import build_directory, build_echo, build_redirect
 from asgi_gateway.config.model import ServiceConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.errors import ConfigError
@@ -33,6 +34,7 @@ class BackendContext:
         directory: the folder to which files are relative.
         file: the configuration file, or None.
         web_root: ``web-root``, or None.
+        files: the files that the configuration names, and itself: no client may read them.
         keystore: client certificates.
         truststore: the authorities that sign back ends' certificates; None for the system's.
         clock: the time.
@@ -46,6 +48,7 @@ class BackendContext:
     directory: Path
     file: Path | None
     web_root: Path | None
+    files: tuple[Path, ...]
     keystore: KeyStore | None
     truststore: KeyStore | None
     clock: Clock
@@ -124,7 +127,7 @@ def _not_built(
 _BUILDERS: dict[str, Callable[[ServiceConfig, BackendContext, ConfigPath, AddProblem], Backend | None]] = {
     "http.proxy": _not_built,
     "proxy": _not_built,
-    "directory": _not_built,
-    "echo": _not_built,
-    "http.redirect": _not_built,
+    "directory": build_directory,
+    "echo": build_echo,
+    "http.redirect": build_redirect,
 }

@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from asgi_gateway.config.accept_checks import AddProblem, check_accepts, service_label
 from asgi_gateway.config.model import (
     SERVICE_TYPES,
+    UNSERVED_TYPES,
     Authentication,
     Constraint,
     CrossSiteConstraint,
     RealmConfig,
     ServiceConfig,
+    known_type,
 )
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
@@ -22,6 +24,7 @@ from asgi_gateway.services.origins import check_origin
 __all__ = ["check"]
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_WITHOUT_CONNECT = ("directory", "echo", "http.redirect")
 _NAMES = {
     "http-header": "header",
     "http-query-parameter": "parameter",
@@ -99,6 +102,7 @@ def _services(parts: ValidParts, add_problem: AddProblem) -> None:
         if service.name and named.setdefault(service.name, index) != index:
             add_problem((*path, "name"), f"duplicate service name {service.name!r}", "rename one of them")
         _not_served(service, path, add_problem)
+        _no_effect(service, path, add_problem)
         _constraints(service, path, add_problem)
     for index, name in parts.names.items():
         if name not in used:
@@ -112,7 +116,10 @@ def _paths(service: ServiceConfig) -> bool:
 
 def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
     """Report the parts of a service that are not served. No hint may turn a refused service into a public one."""
-    if not service.accept:
+    if service.type and not known_type(service.type):
+        hint = did_you_mean(service.type, [*SERVICE_TYPES, *UNSERVED_TYPES])
+        add_problem((*path, "type"), f"unknown service type {service.type[:80]!r}", hint)
+    elif not service.accept:
         add_problem(path, "ignored: the service has no accept, so it has no path", severity="ignored")
     elif service.refusal and _paths(service):
         where = (*path, "type") if service.type not in ("", *SERVICE_TYPES) else (*path, "accept")
@@ -128,6 +135,16 @@ def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProble
             scheme = "ws" if takes == "WebSockets" else "http"
             message = f"a service of type {service.kind} takes {takes} only"
             add_problem(here, message, f"write a {scheme} or {scheme}s URL, or another type")
+
+
+def _no_effect(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    """Report elements that a service of this type does not use."""
+    if service.mime_mapping and service.kind != "directory":
+        message = "ignored: only a service of type directory has media types of its own"
+        add_problem((*path, "mime-mapping"), message, severity="ignored")
+    if service.connect and service.type in _WITHOUT_CONNECT:
+        message = f"ignored: a service of type {service.type} connects to nothing"
+        add_problem((*path, "connect"), message, severity="ignored")
 
 
 def _realm_names(parts: ValidParts, add_problem: AddProblem) -> set[str]:
