@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from starlette.responses import PlainTextResponse
 
 from asgi_gateway.services.backend import Backend, Receive, Scope, Send
@@ -43,11 +45,12 @@ class Echo(Backend):
         if (await receive())["type"] != "websocket.connect":
             return
         await send({"type": "websocket.accept", "subprotocol": _subprotocol(scope)})
-        while (message := await receive())["type"] == "websocket.receive":
-            text = message.get("text")
-            answer = {"text": text} if text is not None else {"bytes": message.get("bytes") or b""}
-            for _ in range(self._repeat):
-                await send({"type": "websocket.send", **answer})
+        with suppress(OSError):  # the client left, or the gateway closed the socket
+            while (message := await receive())["type"] == "websocket.receive":
+                text = message.get("text")
+                answer = {"text": text} if text is not None else {"bytes": message.get("bytes") or b""}
+                for _ in range(self._repeat):
+                    await send({"type": "websocket.send", **answer})
 
     async def _body(self, scope: Scope, receive: Receive, send: Send) -> None:
         body = bytearray()
