@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.mapping import MappedPath
@@ -47,6 +48,14 @@ _KEEP, _CHANGE, _DROP = range(3)
 
 class InvalidResponse(Exception):
     """The back end's response cannot be passed on."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Context:
+    status: int
+    connect: ConnectURL
+    mapped: MappedPath
+    host: str
 
 
 class ResponseHeaders:
@@ -94,19 +103,13 @@ class ResponseHeaders:
                 written.append((name, value))
             elif rule == _CHANGE:
                 special.append((name, value))
-        via = b"1.1 " + VIA_NAME
-        special.sort(key=lambda header: header[0] != b"connection")
-        for name, value in special:
-            if name == b"connection":
-                written = _without_listed(written, value)
-            elif name == b"content-length":
-                if status not in _WITHOUT_LENGTH:
-                    written.append((name, _length(special)))
-            elif name == b"via":
-                via = value + b", " + via
-            elif (changed := self._changed(name, value, connect, mapped, host)) is not None:
-                written.append((name, changed))
-        written.append((b"via", via))
+        context = _Context(status, connect, mapped, host)
+        special.sort(key=_is_connection)
+        while special and _is_connection(special[-1]):
+            written = _without_listed(written, special.pop()[1])
+        via = [value for name, value in special if name == b"via"]
+        written += [header for header in (self._changed(each, special, context) for each in special) if header]
+        written.append((b"via", b", ".join([*via, b"1.1 " + VIA_NAME])))
         return written
 
     def _learn(self, raw_name: bytes) -> tuple[bytes, int]:
@@ -119,13 +122,21 @@ class ResponseHeaders:
             self._names.clear()
         return self._names.setdefault(raw_name, (name, rule))
 
-    def _changed(self, name: bytes, value: bytes, connect: ConnectURL, mapped: MappedPath, host: str) -> bytes | None:
-        """Return the value of a header that may hold the back end's address; None to leave the header out."""
+    def _changed(
+        self, header: tuple[bytes, bytes], special: Sequence[tuple[bytes, bytes]], context: _Context
+    ) -> tuple[bytes, bytes] | None:
+        """Return a header of the body's length or with the back end's address as the client gets it, or None."""
+        name, value = header
+        if name == b"content-length":
+            length = _length(special)
+            return None if context.status in _WITHOUT_LENGTH else (name, length)
         if name == b"set-cookie":
-            return self._cookie(value, connect, mapped)
-        if not self._rewriting.location:
-            return value
-        return self.location(value.decode("latin-1"), connect, mapped, host).encode("latin-1")
+            cookie = self._cookie(value, context.connect, context.mapped)
+            return None if cookie is None else (name, cookie)
+        if name == b"via" or not self._rewriting.location:
+            return None if name == b"via" else header
+        location = self.location(value.decode("latin-1"), context.connect, context.mapped, context.host)
+        return name, location.encode("latin-1")
 
     def location(self, reference: str, connect: ConnectURL, mapped: MappedPath, host: str = "") -> str:
         """Return a reference to the back end as one to the service; any other reference as it is.
@@ -190,6 +201,10 @@ class ResponseHeaders:
         if _below(connect.path or "/", path.rstrip("/")) is not None:  # the cookie is for more than the service
             return mapped.prefix or "/"
         return path
+
+
+def _is_connection(header: tuple[bytes, bytes]) -> bool:
+    return header[0] == b"connection"
 
 
 def _length(special: Sequence[tuple[bytes, bytes]]) -> bytes:
