@@ -13,12 +13,13 @@ from asgi_gateway.config.accept import AcceptURL, parse_accept
 from asgi_gateway.model import Protocol
 from asgi_gateway.plugins.login_module import ControlFlag
 from asgi_gateway.plugins.option_types import parse_boolean, parse_duration, parse_size
-from asgi_gateway.proxy.connect import ConnectURL, parse_connect
+from asgi_gateway.proxy.connect import ConnectURL, parse_connect, unsupported_scheme
 from asgi_gateway.services.trusted_proxies import parse_trusted_proxy
 from asgi_gateway.sessions.limits import PER_CLIENT, PER_USER
 
 __all__ = [
     "SERVICE_TYPES",
+    "UNSERVED_TYPES",
     "Authentication",
     "ConfigElement",
     "ConnectLoginConfig",
@@ -28,6 +29,7 @@ __all__ = [
     "GatewayConfig",
     "IdentityTokenConfig",
     "LoginModuleConfig",
+    "MimeMapping",
     "RealmConfig",
     "SecurityConfig",
     "ServiceConfig",
@@ -36,6 +38,7 @@ __all__ = [
     "StoreConfig",
     "TicketConfig",
     "TimeoutsConfig",
+    "known_type",
     "parse_flag",
 ]
 
@@ -48,11 +51,6 @@ def _file(value: object) -> object:
 
 def _accept(text: str) -> str:
     parse_accept(text)
-    return text
-
-
-def _connect(text: str) -> str:
-    parse_connect(text)
     return text
 
 
@@ -89,8 +87,35 @@ SERVICE_TYPES: dict[str, frozenset[Protocol]] = {
 }
 """The service types that are served, and the requests that each answers."""
 
+UNSERVED_TYPES = frozenset(
+    (
+        "amqp.proxy",
+        "balancer",
+        "broadcast",
+        "http.balancer",
+        "jms",
+        "jms.proxy",
+        "kerberos5.proxy",
+        "management.jmx",
+        "management.snmp",
+        "redis",
+        "session",
+        "snmp",
+        "stomp.jms",
+        "stomp.proxy",
+        "turn.proxy",
+        "turn.rest",
+        "update.check",
+        "update.check.management",
+        "xmpp.proxy",
+    )
+)
+"""KAAZING Gateway's service types that are not served."""
+_UNSERVED_FAMILIES = re.compile(
+    r"(?:amqp|jms|kerberos5|management|redis|snmp|stomp|turn|update|xmpp)(?:\.[a-z0-9]+)*|[a-z0-9.]+-extension|class:.+"
+)
+
 NonEmpty = Annotated[str, Field(min_length=1)]
-ConnectURLText = Annotated[str, AfterValidator(_connect)]
 TrustedProxy = Annotated[str, AfterValidator(_trusted_proxy)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
@@ -111,6 +136,15 @@ def _cookie_name(text: str) -> str:
 
 def _dashes(name: str) -> str:
     return name.replace("_", "-")
+
+
+def known_type(name: str) -> bool:
+    """Return whether a service type is served, or is one of KAAZING Gateway's, those of its extensions included.
+
+    Args:
+        name: the type as the configuration has it.
+    """
+    return name in SERVICE_TYPES or name in UNSERVED_TYPES or _UNSERVED_FAMILIES.fullmatch(name) is not None
 
 
 class ConfigElement(BaseModel):
@@ -245,6 +279,26 @@ class CrossSiteConstraint(ConfigElement):
     maximum_age: Duration | None = None
 
 
+def _extension(text: str) -> str:
+    if re.fullmatch(r"\.?[A-Za-z0-9_+-]{1,32}", text) is None:
+        raise ValueError("invalid file name extension; write it without dot, such as html")
+    return text
+
+
+def _mime_type(text: str) -> str:
+    word = r"[A-Za-z0-9!#$&^_.+-]{1,127}"
+    if re.fullmatch(rf"{word}/{word}(?:\s*;\s*{word}=(?:{word}|\"[ !#-\[\]-~]*\"))*", text) is None:
+        raise ValueError("invalid media type; write one such as text/html")
+    return text
+
+
+class MimeMapping(ConfigElement):
+    """``mime-mapping``: the media type of files whose names have an extension, for services of type ``directory``."""
+
+    extension: Annotated[str, AfterValidator(_extension)]
+    mime_type: Annotated[str, AfterValidator(_mime_type)]
+
+
 class TicketConfig(ConfigElement):
     """``ticket``, which is ours: a login to these realms is traded for a ticket that opens one of the WebSockets."""
 
@@ -305,9 +359,10 @@ class ServiceConfig(ConfigElement):
     name: str = ""
     description: str = ""
     accept: tuple[AcceptURLText, ...] = ()
-    connect: tuple[ConnectURLText, ...] = ()
+    connect: tuple[NonEmpty, ...] = ()
     type: str = ""
     properties: dict[str, Any] = {}
+    mime_mapping: tuple[MimeMapping, ...] = ()
     match_host: Boolean = False
     allow_encoded_slash: Boolean = False
     same_user: Boolean = True
@@ -339,7 +394,7 @@ class ServiceConfig(ConfigElement):
 
     @property
     def connects(self) -> tuple[ConnectURL, ...]:
-        """The connect URLs, parsed."""
+        """The connect URLs of a service that is served, parsed; ``check`` reports those that are invalid."""
         return tuple(map(parse_connect, self.connect))
 
     @property
@@ -347,7 +402,8 @@ class ServiceConfig(ConfigElement):
         """The type; where only ``connect`` is given, the type that goes with its URLs; empty for the application."""
         if self.type or not self.connect:
             return self.type
-        return "http.proxy" if all(each.scheme in ("http", "https") for each in self.connects) else "proxy"
+        schemes = {text.lower().partition(":")[0].removesuffix("+unix") for text in self.connect}
+        return "http.proxy" if schemes <= {"http", "https"} else "proxy"
 
     @property
     def refusal(self) -> str:
@@ -358,8 +414,13 @@ class ServiceConfig(ConfigElement):
         """
         if self.type and self.type not in SERVICE_TYPES:
             return f"service type {self.type!r} is not supported"
-        schemes = [accept.unsupported for accept in self.accepts if accept.unsupported]
-        return f"accept scheme {schemes[0]!r} is not supported" if schemes else ""
+        for accept in self.accepts:
+            if accept.unsupported:
+                return f"accept scheme {accept.unsupported!r} is not supported"
+        for text in self.connect:
+            if scheme := unsupported_scheme(text):
+                return f"connect scheme {scheme!r} is not supported"
+        return ""
 
 
 def _url_path(path: str) -> str:
