@@ -7,6 +7,7 @@ import json
 import socket
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 
