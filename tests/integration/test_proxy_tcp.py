@@ -32,7 +32,7 @@ security:
         login-modules: [{{type: file, success: required, options: {{file: {users}}}}}]
 services:
   - {{name: open, accept: /open, connect: "tcp://127.0.0.1:{echo}"}}
-  - {{name: stomp, accept: /stomp, type: proxy, connect: "tcp://127.0.0.1:{stomp}", message-type: text, realm-name: staff}}
+  - {{name: stomp, accept: /stomp, connect: "tcp://127.0.0.1:{stomp}", message-type: text, realm-name: staff}}
   - {{name: files, accept: /files, connect: "tcp://127.0.0.1:{echo}", realm-name: staff}}
   - {{name: page, accept: /page, type: echo, realm-name: staff}}
   - {{name: down, accept: /down, connect: "tcp://127.0.0.1:{down}"}}

@@ -6,7 +6,7 @@ import socket
 import socketserver
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from websockets.sync.server import ServerConnection
@@ -45,10 +45,8 @@ def tcp_server(speak: Speak) -> Iterator[int]:
 
     class Handler(socketserver.BaseRequestHandler):
         def handle(self) -> None:
-            try:
+            with suppress(ConnectionError):
                 speak(self.request)
-            except ConnectionError:
-                pass
 
     class Server(socketserver.ThreadingTCPServer):
         daemon_threads = True
