@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from asgi_gateway.client import ChallengeHandler, ChallengeRequest, MutualAuthenticationError, OfferedChallenge
+from asgi_gateway.client import ChallengeHandler, ChallengeRequest, MutualAuthenticationError
 from asgi_gateway.client.flow import (
     AuthenticationFlow,
     FlowOptions,
@@ -34,7 +34,6 @@ from asgi_gateway.telemetry.audit import Audit
 
 __all__ = [
     "BackendChallenge",
-    "BackendChallengeRequest",
     "BackendCredentials",
     "BackendLogin",
     "BackendUser",
@@ -102,25 +101,6 @@ class BackendChallenge:
     authorization: bytes | None = field(default=None, repr=False)
     attempt: int = 1
     previous: BackendCredentials | None = None
-
-
-class BackendChallengeRequest(ChallengeRequest):
-    """A challenge of a back end, and the user on whose behalf the gateway asks it.
-
-    Args:
-        location: the URL that was asked for, without a query.
-        challenge: one challenge.
-        attempt: 1 when this challenge is met for the first time, 2 after one answer to it was refused, and so on.
-        subject: the authenticated user; None on a public service.
-    """
-
-    __slots__ = ("subject",)
-
-    def __init__(
-        self, location: str, challenge: str | OfferedChallenge, attempt: int = 1, *, subject: Subject | None = None
-    ) -> None:
-        super().__init__(location, challenge, attempt)
-        self.subject = subject
 
 
 class CredentialSource(abc.ABC):
@@ -252,7 +232,7 @@ class BackendLogin:
             memory=self._memory,
             credentials=credentials,  # empty, not None: the flow would send what another request stored meanwhile
             share_login=False,  # no person is asked, and no request waits for another one's back end
-            make_request=partial(BackendChallengeRequest, subject=user.subject),
+            make_request=partial(ChallengeRequest, subject=user.subject),
         )
         return BackendExchange(authenticate(source.handler(user), url, options), url, user)
 

@@ -22,7 +22,6 @@ from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.proxy.login import (
     BackendChallenge,
-    BackendChallengeRequest,
     BackendCredentials,
     BackendLogin,
     CredentialSource,
@@ -307,7 +306,6 @@ async def test_a_given_handler_is_asked_each_time() -> None:
     """A handler of the application is asked for each request: what it answered for one user is not for the next."""
 
     def handle(request: ChallengeRequest) -> ChallengeResponse | None:
-        assert isinstance(request, BackendChallengeRequest)
         return ChallengeResponse(basic(request.subject.name, "pw"), reusable=True) if request.subject else None
 
     made = Made(GivenHandler(Scripted(handle)))
