@@ -237,8 +237,8 @@ class _Builder:
         token = self._secret(self.config.token_file, "token file", check)
         return StoredToken(token, plain_http=self.config.plain_http)
 
-    def _secret(self, name: Path, what: str, check: Callable[[str], None]) -> Callable[[], str]:
-        """Return a function that returns the secret of a file, which is read again when it changes."""
+    def _secret(self, name: Path, what: str, check: Callable[[str], None]) -> PolledFile[str]:
+        """Return the secret of a file, which is read again when it changes."""
         file = self.context.directory / name
         read_secret(file, self._warn_of_file, what)
 
@@ -247,14 +247,13 @@ class _Builder:
             check(secret)
             return secret
 
-        polled = PolledFile(
+        return PolledFile(
             [file],
             read,
             monotonic=self.context.clock.monotonic,
             logger=logger,
             changed=lambda secret: self.memory.forget(),
         )
-        return polled.current
 
     def _pass_basic(self) -> CredentialSource | None:
         if not self.config.pass_basic:
@@ -274,11 +273,11 @@ class _Builder:
         from asgi_gateway.proxy.login_kerberos import DelegatedTickets, OwnTickets
 
         login = self._keytab_login()
-        pools, plain_http = self.context.pools, self.config.plain_http
+        plain_http = self.config.plain_http
         if not self.config.delegate:
-            return OwnTickets(login, pools, plain_http=plain_http) if login is not None else None
+            return OwnTickets(login, plain_http=plain_http) if login is not None else None
         self._check_principals(delegates_by_keytab=login is not None)
-        return DelegatedTickets(login, pools, self.context.clock, plain_http=plain_http)
+        return DelegatedTickets(login, self.context.clock, plain_http=plain_http)
 
     def _keytab_login(self) -> KeytabLogin | None:
         from asgi_gateway.modules.kerberos.library.initiator import KeytabLogin

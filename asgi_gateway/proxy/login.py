@@ -12,6 +12,7 @@ Its rules beyond those of ``asgi_gateway.client.flow``:
 from __future__ import annotations
 
 import abc
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +34,7 @@ from asgi_gateway.model import Headers, Subject
 from asgi_gateway.telemetry.audit import Audit
 
 __all__ = [
+    "ANSWER_SECONDS",
     "BackendChallenge",
     "BackendCredentials",
     "BackendLogin",
@@ -40,6 +42,8 @@ __all__ = [
     "CredentialSource",
 ]
 
+ANSWER_SECONDS = 30.0
+"""How long the answer to a challenge is waited for."""
 _CONNECTION_BOUND = frozenset(("negotiate", "ntlm", "nego2", "kerberos"))
 """Schemes whose credentials authenticate the connection (RFC 4559 section 6)."""
 
@@ -114,6 +118,12 @@ class CredentialSource(abc.ABC):
             user: the user.
         """
 
+    async def open(self) -> None:
+        """Open what the answers come from."""
+
+    async def close(self) -> None:
+        """Close what ``open`` opened."""
+
     async def check(self) -> list[str]:
         """Return what fails when the source is tried, each as one line; changes nothing."""
         return []
@@ -150,9 +160,13 @@ class BackendLogin:
 
     async def open(self) -> None:
         """Open what the credentials come from."""
+        if self._source is not None:
+            await self._source.open()
 
     async def close(self) -> None:
-        """Forget accepted credentials."""
+        """Close what ``open`` opened, and forget accepted credentials."""
+        if self._source is not None:
+            await self._source.close()
         if self._memory is not None:
             self._memory.forget()
 
@@ -181,10 +195,13 @@ class BackendLogin:
         if exchange is None:
             return None
         try:
-            credentials = await exchange.answer(challenge.headers)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                credentials = await exchange.answer(challenge.headers)
             if credentials is None and challenge.previous is None:
                 self._event("failure", exchange, f"no credentials for its challenges: {_schemes(challenge.headers)}")
             return credentials
+        except TimeoutError:
+            self._event("unavailable", exchange, f"no credentials within {ANSWER_SECONDS:.0f} seconds")
         except LoginUnavailable as error:
             self._event("unavailable", exchange, str(error))
         except GatewayError as error:

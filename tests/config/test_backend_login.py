@@ -6,11 +6,14 @@ import base64
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from asgi_gateway._runtime.polling import PolledFile
 from asgi_gateway.client import ChallengeRequest, ChallengeResponse, LoginHandler, PasswordAuthentication
 from asgi_gateway.config.backend_login import build_backend_login, challenge_handler
 from asgi_gateway.config.backends import BackendContext
@@ -110,6 +113,24 @@ async def test_a_changed_file_is_read_again(directory: Path) -> None:
         built.world.clock.advance(2)
         assert (await proxied(built.login, backend.url())).status == 200
         assert backend.received[-1] == new
+
+
+async def test_a_change_is_noticed_without_a_challenge(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open login notices a new password by itself, and forgets the old one though the back end still accepts it."""
+    quickly = partial(PolledFile, seconds=0.01)
+    monkeypatch.setattr("asgi_gateway.config.backend_login.PolledFile", quickly)
+    built = Built(directory, PASSWORD)
+    await built.login.open()
+    try:
+        async with challenging(STORED) as backend:
+            await proxied(built.login, backend.url())
+            assert built.login.first(backend.url()) is not None
+            (directory / "password").write_text("new\n")
+            with anyio.fail_after(10):
+                while built.login.first(backend.url()) is not None:
+                    await anyio.sleep(0.01)
+    finally:
+        await built.login.close()
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asgi_gateway._runtime.polling import PolledFile
 from asgi_gateway.client import (
     BasicChallengeHandler,
     ChallengeHandler,
@@ -50,9 +54,24 @@ def basic(name: str, password: str) -> str:
 STORED = basic("gateway", SECRET)
 
 
-def stored(password: Callable[[], str] = lambda: SECRET) -> CredentialSource:
+def secret(read: Callable[[], str] = lambda: SECRET) -> PolledFile[str]:
+    """A secret that is asked for each time."""
+
+    class Read(PolledFile[str]):
+        def current(self) -> str:
+            return read()
+
+    return Read([Path(__file__)], read, monotonic=lambda: 0.0, logger=logging.getLogger(__name__))
+
+
+def stored(password: Callable[[], str] = lambda: SECRET, *, plain_http: bool = False) -> CredentialSource:
     """The gateway's own name and password."""
-    return StoredPassword("gateway", password, plain_http=False)
+    return StoredPassword("gateway", secret(password), plain_http=plain_http)
+
+
+def token(text: str = "t0k", *, plain_http: bool = False) -> CredentialSource:
+    """The gateway's own token."""
+    return StoredToken(secret(lambda: text), plain_http=plain_http)
 
 
 class Made:
@@ -94,8 +113,8 @@ class Scripted(ChallengeHandler):
         ('Basic realm="reports"', stored(), STORED),
         ('Application Basic realm="reports"', stored(), STORED),
         ('basic realm="a, b", charset="UTF-8"', stored(), STORED),
-        ("Application Token", StoredToken(lambda: "t0k", plain_http=False), "Token t0k"),
-        ('Bearer realm="x", error="invalid_token"', StoredToken(lambda: "t0k", plain_http=False), "Bearer t0k"),
+        ("Application Token", token(), "Token t0k"),
+        ('Bearer realm="x", error="invalid_token"', token(), "Bearer t0k"),
         ('Digest realm="x", nonce="n", Basic realm="reports"', stored(), STORED),
     ],
 )
@@ -108,7 +127,7 @@ async def test_schemes(challenge: str, source: CredentialSource, expected: str) 
 
 async def test_the_strongest_scheme_first() -> None:
     """Of several challenges that have an answer the strongest is answered, in whatever order they are offered."""
-    sources = CredentialSources([stored(), StoredToken(lambda: "t0k", plain_http=False)])
+    sources = CredentialSources([stored(), token()])
     for challenges in (("Bearer", "Basic"), ("Basic", "Bearer"), ("Basic, Bearer",)):
         async with challenging("Bearer t0k", *challenges) as backend:
             assert (await proxied(Made(sources).login, backend.url())).status == 200
@@ -117,7 +136,7 @@ async def test_the_strongest_scheme_first() -> None:
 
 async def test_no_weaker_scheme_after_a_refusal() -> None:
     """Credentials of the strongest scheme that are refused are not followed by weaker ones."""
-    sources = CredentialSources([stored(), StoredToken(lambda: "old", plain_http=False)])
+    sources = CredentialSources([stored(), token("old")])
     async with challenging(STORED, "Basic", "Bearer") as backend:
         assert (await proxied(Made(sources).login, backend.url())).status == 401
         assert backend.received == [None, "Bearer old"]
@@ -217,8 +236,8 @@ async def test_unencrypted(location: str, sent: bool, kind: str) -> None:
     """Credentials travel over TLS and within the machine; elsewhere only if the configuration says so."""
     for plain_http in (False, True):
         source: CredentialSource = {
-            "password": StoredPassword("gateway", lambda: SECRET, plain_http=plain_http),
-            "token": StoredToken(lambda: "t0k", plain_http=plain_http),
+            "password": stored(plain_http=plain_http),
+            "token": token(plain_http=plain_http),
             "user": UserPassword(plain_http=plain_http, verified=False),
         }[kind]
         challenge = BackendChallenge(
@@ -386,6 +405,21 @@ async def test_a_handler_that_fails(error: Exception, outcome: str, reason: str)
     (event,) = made.events
     assert (event["outcome"], event["reason"]) == (outcome, f"back end: {reason}")
     assert event["principal"] == "joe"
+
+
+async def test_a_handler_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that takes too long is not waited for; the 401 is passed on."""
+
+    class Silent(Scripted):
+        async def handle(self, request: ChallengeRequest) -> ChallengeResponse | None:  # type: ignore[override]
+            await asyncio.Event().wait()
+            return None
+
+    monkeypatch.setattr("asgi_gateway.proxy.login.ANSWER_SECONDS", 0.05)
+    made = Made(GivenHandler(Silent(lambda request: None)))
+    async with challenging(STORED) as backend:
+        assert (await proxied(made.login, backend.url())).status == 401
+    assert [each["outcome"] for each in made.events] == ["unavailable"]
 
 
 async def test_coroutine_handlers() -> None:
