@@ -27,6 +27,7 @@ from asgi_gateway.client import (
 from asgi_gateway.client.urls import is_confidential
 from asgi_gateway.errors import LoginError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Subject, UserPrincipal
+from asgi_gateway.modules.kerberos.library import libkrb5
 from asgi_gateway.modules.kerberos.library.acceptor import KRB5, SPNEGO
 from asgi_gateway.modules.kerberos.library.errors import explain
 from asgi_gateway.modules.kerberos.library.initiator import KeytabLogin
@@ -156,7 +157,7 @@ class DelegatedTickets(_Tickets):
 
     def __init__(self, login: KeytabLogin | None, clock: Clock, *, plain_http: bool) -> None:
         super().__init__(login, plain_http=plain_http)
-        self._realm = login.principal.rpartition("@")[2] if login is not None else ""
+        self._realm = login.principal.rpartition("@")[2] if login is not None else libkrb5.default_realm() or ""
         self._kept: BoundedCache[str, Any] = BoundedCache(_USERS, ttl=_KEPT_SECONDS, monotonic=clock.monotonic)
 
     def answer(self, handler: _TicketHandler, request: ChallengeRequest, user: BackendUser) -> ChallengeResponse | None:
