@@ -38,6 +38,7 @@ from asgi_gateway.config.model import (
     ServiceConfig,
     StoreConfig,
 )
+from asgi_gateway.config.named_files import named_files
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.places import Places
 from asgi_gateway.config.sessions import session_keys
@@ -301,6 +302,7 @@ class _Builder:
             directory=self._loaded.directory,
             file=self._loaded.file,
             web_root=self._loaded.config.web_root,
+            files=named_files(self._loaded),
             keystore=self._keystore,
             truststore=self._truststore,
             clock=self._clock,

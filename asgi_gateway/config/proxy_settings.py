@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 import ssl
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Literal
 
 from asgi_gateway.config.model import ServiceConfig
 from asgi_gateway.config.path import ConfigPath
-from asgi_gateway.config.suggestions import did_you_mean
+from asgi_gateway.config.service_properties import ServiceProperties, read_properties
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.modules.token import TokenLoginModule
 from asgi_gateway.proxy.identity import IdentityToken, IdentityWriter
@@ -25,12 +25,20 @@ __all__ = ["backend_tls", "identity_writer", "outgoing_request", "proxy_settings
 
 AddProblem = Callable[..., None]
 
-_SWITCHES = {
-    "rewrite-location": "location",
-    "rewrite-cookie-path": "cookie_path",
-    "rewrite-cookie-domain": "cookie_domain",
-}
-_FORWARDED = ("inject", "ignore", "exclude")
+_Switch = Literal["enabled", "disabled"]
+_IGNORED = ("cookie-domain-mapping", "cookie-path-mapping", "location-mapping")
+
+
+class ProxyProperties(ServiceProperties):
+    """``properties`` of ``http.proxy`` and ``proxy``, with the original's names.
+
+    ``use-forwarded``: what becomes of X-Forwarded-* and Forwarded, as in ``ProxySettings``.
+    """
+
+    rewrite_location: _Switch = "enabled"
+    rewrite_cookie_path: _Switch = "enabled"
+    rewrite_cookie_domain: _Switch = "enabled"
+    use_forwarded: Literal["inject", "ignore", "exclude"] = "inject"
 
 
 def proxy_settings(
@@ -45,7 +53,7 @@ def proxy_settings(
         add_problem: called with a path, a message, a hint and a severity for each problem.
     """
     service, realms = context.service, context.service.realms
-    properties = _properties(config.properties, (*path, "properties"), add_problem)
+    properties = read_properties(ProxyProperties, config, path, add_problem, _IGNORED) or ProxyProperties()
     return ProxySettings(
         service=service.name,
         accepts=tuple(dict.fromkeys(mount.path for mount in service.mounts)),
@@ -63,10 +71,14 @@ def proxy_settings(
         pass_credentials=config.pass_credentials,
         preserve_host=config.preserve_host,
         origin=config.origin,
-        forwarded=properties.get("forwarded", "inject"),
+        forwarded=properties.use_forwarded,
         trusted_proxies=context.trusted_proxies,
         identity=IdentityHeaders(names=tuple((kind, str(name)) for kind, name in config.identity_headers.items())),
-        rewriting=Rewriting(**{name: properties[name] for name in _SWITCHES.values() if name in properties}),
+        rewriting=Rewriting(
+            location=properties.rewrite_location == "enabled",
+            cookie_path=properties.rewrite_cookie_path == "enabled",
+            cookie_domain=properties.rewrite_cookie_domain == "enabled",
+        ),
         timeouts=Timeouts(
             connect=config.timeouts.connect, response=config.timeouts.response, idle=config.timeouts.idle
         ),
@@ -179,22 +191,3 @@ def _tickets(service: Service) -> Callable[[str], bool] | None:
     if not issuers:
         return None
     return lambda text: any(issuer.is_single_use(text) for issuer in issuers)
-
-
-def _properties(properties: dict[str, Any], path: ConfigPath, add_problem: AddProblem) -> dict[str, Any]:
-    """Return the properties of ``http.proxy`` and ``proxy`` by the names of settings."""
-    found: dict[str, Any] = {}
-    for name, value in properties.items():
-        text = str(value).strip().lower()
-        if name in _SWITCHES:
-            if text not in ("enabled", "disabled"):
-                add_problem((*path, name), f"invalid value {str(value)!r}", "write enabled or disabled")
-            found[_SWITCHES[name]] = text == "enabled"
-        elif name == "use-forwarded":
-            if text not in _FORWARDED:
-                add_problem((*path, name), f"invalid value {str(value)!r}", f"write {', '.join(_FORWARDED)}")
-            found["forwarded"] = text
-        else:
-            hint = did_you_mean(name, (*_SWITCHES, "use-forwarded"))
-            add_problem((*path, name), f"unknown property {name!r} of a proxy", hint)
-    return found
