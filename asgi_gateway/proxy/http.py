@@ -18,7 +18,7 @@ import aiohttp
 from multidict import CIMultiDict
 
 from asgi_gateway.client import MutualAuthenticationError
-from asgi_gateway.model import AuthRequest
+from asgi_gateway.model import AuthRequest, Headers
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.framing import BodyTooLarge, RequestBody, RequestFraming, drain, request_framing
 from asgi_gateway.proxy.http_client import BackendClient, BackendResponse, ConnectionBroken
@@ -195,7 +195,19 @@ class HTTPProxy(Backend):
 class _Exchange:
     """One request and its response."""
 
-    __slots__ = ("_body", "_framing", "_mapped", "_method", "_proxy", "_receive", "_scope", "_send", "_slots", "_watch")
+    __slots__ = (
+        "_body",
+        "_framing",
+        "_mapped",
+        "_method",
+        "_proxy",
+        "_receive",
+        "_received",
+        "_scope",
+        "_send",
+        "_slots",
+        "_watch",
+    )
 
     def __init__(self, proxy: HTTPProxy, scope: Scope, receive: Receive, send: Send) -> None:
         self._proxy = proxy
@@ -207,6 +219,8 @@ class _Exchange:
         self._body: RequestBody | bytes | None = None
         self._mapped = MappedPath("", "")
         self._slots: Slots | None = None
+        self._received: Headers | None = None
+        """The response's headers that pass, where the gateway sent credentials; None for all of them."""
         self._watch: RequestWatch | None = None
 
     async def run(self) -> None:
@@ -353,7 +367,7 @@ class _Exchange:
         login = self._proxy.login
         headers = self._proxy.outgoing.headers(self._scope, connect)
         target = self._mapped.target(connect, self._proxy.outgoing.query(self._scope.get("query_string", b"")))
-        if login is None:
+        if login is None or any(name == b"authorization" for name, _ in headers):  # of the client's own: it answers
             return await self._request(connect, target, headers, None)
         url = f"{'https' if connect.tls else 'http'}://{connect.authority}{target.partition('?')[0]}"
         credentials = login.first(url)
@@ -383,7 +397,7 @@ class _Exchange:
             response = await self._request(connect, target, headers, credentials)
         if credentials is not None:
             try:
-                login.finish(credentials, response.status, _lower(response.raw_headers))
+                self._received = login.finish(credentials, response.status, _lower(response.raw_headers))
             except MutualAuthenticationError as error:
                 response.close()
                 raise BackendFailed(502, str(error), str(connect)) from None
@@ -490,7 +504,8 @@ class _Exchange:
         if proxy.settings.preserve_host:
             host = next((value.decode("latin-1") for name, value in self._scope["headers"] if name == b"host"), "")
         try:
-            headers = proxy.responses.write(response.raw_headers, status, connect, self._mapped, host)
+            received = response.raw_headers if self._received is None else self._received
+            headers = proxy.responses.write(received, status, connect, self._mapped, host)
         except InvalidResponse as error:
             response.use_no_longer()
             response.close()

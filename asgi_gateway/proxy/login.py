@@ -46,6 +46,8 @@ ANSWER_SECONDS = 30.0
 """How long the answer to a challenge is waited for."""
 _CONNECTION_BOUND = frozenset(("negotiate", "ntlm", "nego2", "kerberos"))
 """Schemes whose credentials authenticate the connection (RFC 4559 section 6)."""
+_FOR_THE_GATEWAY = frozenset((b"www-authenticate", b"authentication-info"))
+"""Headers of a response that answer the request's credentials (RFC 9110 section 11.6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +212,7 @@ class BackendLogin:
             self._event("failure", exchange, f"the challenge handler raised {type(error).__name__}")
         return None
 
-    def finish(self, credentials: BackendCredentials, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def finish(self, credentials: BackendCredentials, status: int, headers: Headers) -> Headers:
         """Take notice of the response to a request with credentials, before it is passed on.
 
         Args:
@@ -218,19 +220,23 @@ class BackendLogin:
             status: the response's status; 101 for an accepted WebSocket.
             headers: the response's headers, names in lower case.
 
+        Returns:
+            The headers to pass on: without those that answer the gateway's credentials, such as a token that proves who
+            the back end is. A client would take it for the gateway's.
+
         Raises:
             MutualAuthenticationError: the back end did not prove who it is, so the response must not be passed on.
         """
         exchange = credentials.exchange
-        if exchange is None:
-            return
-        try:
-            exchange.finish(status, headers)
-        except MutualAuthenticationError as error:
-            self._event("failure", exchange, str(error))
-            raise
-        if status == 401:
-            self._event("failure", exchange, "the back end refused the credentials")
+        if exchange is not None:
+            try:
+                exchange.finish(status, headers)
+            except MutualAuthenticationError as error:
+                self._event("failure", exchange, str(error))
+                raise
+            if status == 401:
+                self._event("failure", exchange, "the back end refused the credentials")
+        return headers if status == 401 else tuple(line for line in headers if line[0] not in _FOR_THE_GATEWAY)
 
     def _exchange_of(self, challenge: BackendChallenge) -> BackendExchange | None:
         """Return the exchange that a 401 belongs to; None if it is not answered."""

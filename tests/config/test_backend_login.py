@@ -57,6 +57,7 @@ class Built:
                 pools=self.world.pools,
                 trusted_proxies=TrustedProxies(),
                 session_cookie="gateway",
+                files=(),
             ),
             ("services", 0),
             self._add_problem,

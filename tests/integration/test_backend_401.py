@@ -77,10 +77,10 @@ def gateway(file: Path) -> Iterator[Process]:
 class Client:
     """A client of the gateway."""
 
-    def __init__(self, gateway: Process, backend: Process) -> None:
+    def __init__(self, http: httpx.Client, gateway: Process, backend: Process) -> None:
+        self._http = http
         self._gateway = gateway
         self._backend = backend
-        self._http = httpx.Client(trust_env=False, timeout=20)
         self.log()
 
     def ask(self, path: str, method: str = "GET", user: str = "joe", **options: Any) -> httpx.Response:
@@ -103,8 +103,9 @@ class Client:
 
 
 @pytest.fixture
-def client(gateway: Process, backend: Process) -> Client:
-    return Client(gateway, backend)
+def client(gateway: Process, backend: Process) -> Iterator[Client]:
+    with httpx.Client(trust_env=False, timeout=20) as http:
+        yield Client(http, gateway, backend)
 
 
 @pytest.mark.parametrize(

@@ -490,12 +490,26 @@ async def test_mutual_authentication(url: str, proof: bytes | None, trusted: boo
     assert credentials.connection_bound
     headers = ((b"www-authenticate", proof),) if proof is not None else ()
     if trusted:
-        made.login.finish(credentials, 200, headers)
+        assert made.login.finish(credentials, 200, (*headers, (b"x-page", b"1"))) == ((b"x-page", b"1"),)
         assert made.events == []
         return
     with pytest.raises(MutualAuthenticationError):
         made.login.finish(credentials, 200, headers)
     assert [each["reason"] for each in made.events] == ["back end: the server did not prove its identity"]
+
+
+@pytest.mark.parametrize(
+    ("status", "passed"), [(200, False), (204, False), (403, False), (500, False), (101, False), (401, True)]
+)
+async def test_what_answers_the_gateway_is_not_for_the_client(status: int, passed: bool) -> None:
+    """Headers that answer the gateway's credentials stay with the gateway; a 401 keeps its challenge."""
+    login = Made(stored()).login
+    credentials = await login.answer(
+        BackendChallenge(url="http://127.0.0.1/", headers=((b"www-authenticate", b"Basic"),))
+    )
+    assert credentials is not None
+    own = ((b"www-authenticate", b"Basic"), (b"authentication-info", b"rspauth=x"))
+    assert login.finish(credentials, status, (*own, (b"etag", b"1"))) == ((*(own if passed else ()), (b"etag", b"1")))
 
 
 async def test_several_legs() -> None:
