@@ -29,7 +29,7 @@ security:
         http-challenge-scheme: Application Basic
         authorization-mode: recycle
         login-modules: [{type: file, success: required, options: {file: users.yaml}}]
-service-defaults: {type: http.proxy, realm-name: staff, max-authentication-attempts: 3}
+service-defaults: {type: http.proxy, max-authentication-attempts: 3}
 services:
 """
 SERVICE = """
@@ -39,12 +39,14 @@ SERVICE = """
 """
 STORED = "{username: gateway, password-file: password}"
 SERVICES = {
-    "stored": f"    connect-login: {STORED}\n",
-    "none": f"    max-authentication-attempts: 0\n    connect-login: {STORED}\n",
-    "token": "    connect-login: {token-file: token}\n",
-    "user": "    connect-login: {pass-basic: true}\n",
+    "stored": f"    realm-name: staff\n    connect-login: {STORED}\n",
+    "none": f"    realm-name: staff\n    max-authentication-attempts: 0\n    connect-login: {STORED}\n",
+    "token": "    realm-name: staff\n    connect-login: {token-file: token}\n",
+    "user": "    realm-name: staff\n    connect-login: {pass-basic: true}\n",
     "again": "    realm-name: sessions\n    connect-login: {pass-basic: true}\n",
-    "given": "",
+    "given": "    realm-name: staff\n",
+    "public": f"    connect-login: {STORED}\n",
+    "passed": f"    realm-name: staff\n    pass-credentials: true\n    connect-login: {STORED}\n",
 }
 
 
@@ -146,6 +148,23 @@ def test_nothing_is_sent_for_a_request_that_is_refused(client: Client) -> None:
     assert client.ask("/stored/basic/page", user="").status_code == 401
     assert client.ask("/stored/basic/page", user="eve").status_code == 401
     assert client.log() == []
+
+
+@pytest.mark.parametrize("service", ["public", "passed"])
+def test_the_clients_own_credentials(client: Client, service: str) -> None:
+    """Where the client's own credentials go to the back end, its 401 is the client's, who gets in by nobody else's."""
+    answer = client.ask(f"/{service}/basic/x")
+    assert (answer.status_code, answer.headers["www-authenticate"]) == (401, 'Basic realm="reports"')
+    assert client.log() == [basic("joe", "joe-pw")]
+    assert client.ask(f"/{service}/user/x").status_code == 200
+    assert client.log() == [basic("joe", "joe-pw")]
+
+
+def test_a_public_service(client: Client) -> None:
+    """On a public service the gateway answers for whoever sends no credentials."""
+    assert client.ask("/public/basic/y/x", user="").status_code == 200
+    assert client.ask("/public/basic/y/x").status_code == 401
+    assert client.log() == [None, GATEWAY, basic("joe", "joe-pw")]
 
 
 @pytest.mark.parametrize("kind", ["basic", "bearer", "never"])
