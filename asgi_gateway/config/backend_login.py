@@ -29,7 +29,14 @@ if TYPE_CHECKING:  # backends.py imports what builds back ends, which imports th
     from asgi_gateway.config.backends import AddProblem, BackendContext
     from asgi_gateway.modules.kerberos.library.initiator import KeytabLogin
 
-__all__ = ["AUTHENTICATOR", "ConnectHandler", "build_backend_login", "challenge_handler", "import_authenticator"]
+__all__ = [
+    "AUTHENTICATOR",
+    "ConnectHandler",
+    "build_backend_login",
+    "challenge_handler",
+    "import_authenticator",
+    "uses_connect_handler",
+]
 
 logger = logging.getLogger("asgi_gateway.backend_login")
 
@@ -95,6 +102,11 @@ class _Adapted(ChallengeHandler):
     def handle(self, request: ChallengeRequest) -> MaybeAwaitable[ChallengeResponse | None]:
         answer: MaybeAwaitable[ChallengeResponse | None] = self._handler.handle(request)
         return answer
+
+
+def uses_connect_handler(config: ServiceConfig) -> bool:
+    """Return whether the handler that Python code gave answers the 401s of a service's back ends."""
+    return bool(config.max_authentication_attempts and config.connect_login is None and config.connect)
 
 
 def build_backend_login(
@@ -259,6 +271,9 @@ class _Builder:
         if not self.config.pass_basic:
             return None
         realms = self.context.service.realms
+        if not any(scheme.wire_name == "basic" for realm in realms for scheme in realm.schemes):
+            message = "no realm of the service has the scheme Basic, so no request has a name and password"
+            self.add_problem((*self.path, "pass-basic"), message, "", "warning")
         verified = len(realms) == 1 and all(
             realm.sessions is None and realm.reader.authorization_only for realm in realms
         )
