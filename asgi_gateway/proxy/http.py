@@ -157,6 +157,11 @@ class HTTPProxy(Backend):
         """Return the connections to a back end."""
         return self._clients[connect]
 
+    @property
+    def in_use(self) -> int:
+        """How many requests are with back ends now."""
+        return sum(slots.used for slots in self._slots.values())
+
     async def take_slot(self, connect: ConnectURL, *, wait: bool) -> Slots | None:
         """Take a slot of a back end.
 
@@ -486,7 +491,7 @@ class _Exchange:
         elif status == 504:
             reason = "no response in time"
         elif isinstance(error, aiohttp.ClientResponseError):
-            reason = f"invalid response: {error.message}"
+            reason = f"invalid response: {error.message.partition(chr(10))[0]}"  # what follows is of the response
         else:
             reason = "the connection was lost"
         if not isinstance(error, TimeoutError | aiohttp.ClientResponseError):
