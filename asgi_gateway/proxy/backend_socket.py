@@ -6,6 +6,7 @@ Its own handshake, extensions, pings and pongs. Messages are handed on whole, as
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 from websockets.client import ClientProtocol
@@ -31,6 +32,9 @@ _PING_SECONDS = 20.0
 _BROKEN = CloseFrame(1011, "invalid data from the back end")
 _TOO_BIG = CloseFrame(1009, "message too big")
 _WINDOW_BITS = 12
+_SUCCESS = b"HTTP/1.1 2"
+_logger = logging.Logger("asgi_gateway.proxy.websockets", logging.WARNING)
+"""Of its own, since the library would write headers and messages to its logger at the level DEBUG."""
 
 
 class HandshakeFailed(Exception):
@@ -51,6 +55,7 @@ class BackendSocket(BackendStream):
         self._compressed = compressed
         self._protocol: ClientProtocol | None = None
         self._response: asyncio.Future[Response] = self.loop.create_future()
+        self._status_line = b""
         self._fragments: bytearray | None = None
         self._is_text = False
         self._heard = self.loop.time()
@@ -78,6 +83,7 @@ class BackendSocket(BackendStream):
             extensions=[_deflate()] if self._compressed else None,
             subprotocols=offered or None,
             max_size=self._max_message,
+            logger=_logger,
         )
         own = protocol.connect().headers
         del own["Host"]
@@ -133,6 +139,8 @@ class BackendSocket(BackendStream):
             self.abort()
             return
         self._heard = now = self.loop.time()
+        if not self._response.done() and self._is_success(data):
+            return
         protocol.receive_data(data)
         if protocol.writes:
             self._write_answers(protocol)
@@ -144,7 +152,7 @@ class BackendSocket(BackendStream):
                 self._take(event)
         if not self._response.done():
             self._take_response(protocol, events)
-        elif protocol.parser_exc is not None and self.end is None:
+        if protocol.parser_exc is not None and self.end is None:
             self._end(_TOO_BIG if isinstance(protocol.parser_exc, PayloadTooBig) else _BROKEN)
             self._close_soon()
 
@@ -165,6 +173,15 @@ class BackendSocket(BackendStream):
     def abort(self) -> None:
         self._fail("the handshake was given up")
         super().abort()
+
+    def _is_success(self, data: bytes) -> bool:
+        """Return whether the back end answers the handshake with 2xx: then no body is waited for."""
+        if len(self._status_line) < len(_SUCCESS):
+            self._status_line = (self._status_line + data)[: len(_SUCCESS)]
+        if self._status_line != _SUCCESS:
+            return False
+        self._fail("it answered 2xx instead of 101")
+        return True
 
     def _take_response(self, protocol: ClientProtocol, events: Sequence[object]) -> None:
         """Take the answer to the handshake, once it is complete."""
