@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ from websockets.exceptions import InvalidStatus
 
 from asgi_gateway.passwords import hash_password
 from tests.integration.apps.challenging_app import basic
-from tests.integration.process import Process
-from tests.integration.servers import connect, serve
+from tests.integration.process import Process, free_port, running
+from tests.integration.servers import ROOT, connect, serve
 
 GATEWAY = basic("gateway", "s3cret-pw")
 CONFIG = """
@@ -273,3 +274,21 @@ def test_a_refused_websocket(gateway: Process, client: Client, service: str, att
     assert raised.value.response.status_code == 401
     assert raised.value.response.headers["www-authenticate"] == 'Basic realm="reports"'
     assert len(client.log()) == attempts
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_the_authenticator_of_run(file: Path, backend: Process, tmp_path: Path, workers: str) -> None:
+    """``run`` asks the handler that -D names, in each of its workers."""
+    alone = file.with_name("given.yaml")  # without sessions, which several workers would have to share
+    alone.write_text(CONFIG.replace("    - name: sessions", "    - name: other").replace("recycle", "challenge"))
+    alone.write_text(alone.read_text() + SERVICE.format(name="given", port=backend.port) + SERVICES["given"])
+    port, module = free_port(), "tests.integration.apps.back_end_handler"
+    command = [sys.executable, "-m", "asgi_gateway", "run", str(alone), "tests.integration.apps.challenging_app:app"]
+    command += ["--port", str(port), "--workers", workers, "-D", f"http.authenticator={module}:handler"]
+    with running(command, port=port, log=tmp_path / "log", cwd=ROOT) as process:
+        with httpx.Client(trust_env=False, timeout=20) as http:
+            for _ in range(4):
+                client = Client(http, process, backend)
+                assert client.ask("/given/user/x").status_code == 200
+                assert client.log() == [None, basic("joe", "joe-pw")]
+        assert "http.authenticator" not in process.output()  # neither unused nor never asked
