@@ -18,6 +18,7 @@ from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
 from asgi_gateway.authentication.settings import SESSION_LIFE, RealmServices, RealmSettings
 from asgi_gateway.config import registry
+from asgi_gateway.config.backend_local import warn_of_shared_folders
 from asgi_gateway.config.backends import BackendContext, build_backend
 from asgi_gateway.config.diagnostics import Report
 from asgi_gateway.config.listeners import listener_of, merged
@@ -206,11 +207,13 @@ class _Builder:
             (only,) = realms.values()
             return [Service(name="default", mounts=(Mount(""),), realms=(only,))]
         places = Places(configured, by_port=self._loaded.by_port)
-        return [
-            self._service(config, places.of(index), realms, ("services", index))
+        found = {
+            index: self._service(config, places.of(index), realms, ("services", index))
             for index, config in enumerate(configured)
             if places.exist(index)
-        ]
+        }
+        warn_of_shared_folders(found, self._report.problem)
+        return list(found.values())
 
     def _listeners(self) -> list[Listener]:
         """Return where ``run`` listens; nowhere in particular if no accept URL names a host."""

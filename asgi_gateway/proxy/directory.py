@@ -129,6 +129,11 @@ class Directory(Backend):
         self._settings = settings
         self._files = StaticFiles(directory=settings.folder, check_dir=False)
 
+    @property
+    def folder(self) -> Path:
+        """The folder, without symbolic links in its path."""
+        return self._settings.folder
+
     async def check(self) -> list[str]:
         """Return that the folder is missing, if it is."""
         return [] if self._settings.folder.is_dir() else [f"the folder {self._settings.folder} is missing"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,7 @@ async def test_a_mapping_without_file(home: Path, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.anyio
 async def test_behind_a_login(home: Path) -> None:
     """Nobody reaches a file of a service with a realm without a login."""
-    gateway = built(home, site(**{"realm-name": "demo"}))
+    gateway = built(home, site() | {"realm-name": "demo"})
     for path in ("/site/index.html", "/site/", "/site/missing"):
         assert (await ask(gateway, path)).status == 401
     assert (await ask(gateway, "/site/index.html", basic=("ada", "ada-pw"))).body == b"hello"
@@ -143,61 +144,53 @@ async def test_properties_of_the_original(home: Path) -> None:
     assert b"index.html" in (await ask(gateway, "/site/")).body
 
 
+USERS_OF = ("security", "realms", 0, "authentication", "login-modules", 0, "options", "file")
+
+
+def _put(config: Any, path: tuple[str | int, ...], value: str) -> None:
+    """Write a value into a configuration, with the elements around it."""
+    for step in path[:-1]:
+        config = config[step] if isinstance(step, int) else config.setdefault(step, {})
+    config[path[-1]] = value
+
+
 @pytest.mark.parametrize(
-    "named",
+    ("path", "name"),
     [
-        {"services": "configuration"},
-        {"users": "web/site/users.xml"},
-        {"users": "{home}/web/site/docs/users.xml"},
-        {"users": "linked.xml"},
-        {"keystore": "web/site/keystore.jks"},
-        {"password": "web/site/pw"},
-        {"session-keys": "web/site/keys"},
-        {"state": "web/site/state.db"},
-        {"state": "web/site/new.db"},
-        {"identity-token": "web/site/signing.pem"},
-        {"connect-login": "web/site/pw"},
+        (USERS_OF, "web/site/users.xml"),
+        (USERS_OF, "./web/../web/site/users.xml"),
+        (USERS_OF, "{home}/web/site/docs/users.xml"),
+        (USERS_OF, "linked.xml"),
+        (USERS_OF, "web/site/linked.xml"),
+        (("security", "keystore", "file"), "web/site/any"),
+        (("security", "truststore", "password-file"), "web/site/any"),
+        (("security", "session-keys", "file"), "web/site/any"),
+        (("security", "state", "options", "file"), "web/site/any"),
+        (("security", "state", "options", "file"), "web/site/new.db"),
+        (("services", 0, "identity-token", "key-file"), "web/site/any"),
+        (("services", 0, "connect-login", "password-file"), "web/site/any"),
+        (("services", 0, "connect-login", "token-file"), "web/site/any"),
+        (("services", 0, "connect-login", "keytab"), "web/site/any"),
     ],
-    ids=lambda each: next(iter(each)),
 )
-def test_folders_that_hold_secrets(home: Path, named: dict[str, str]) -> None:
-    """A folder that holds the configuration, or a file that it names in any place, is not served: an error."""
-    for name in ("users.xml", "docs/users.xml", "keystore.jks", "pw", "keys", "state.db", "signing.pem"):
-        (home / "web" / "site" / name).write_text(USERS)
-    (home / "linked.xml").symlink_to(home / "web" / "site" / "users.xml")
-    (what, name), config = next(iter(named.items())), document(site())
-    name = name.format(home=home)
-    security = config["security"]
-    if what == "users":
-        security["realms"][0]["authentication"]["login-modules"][0]["options"]["file"] = name
-    elif what == "keystore":
-        security["keystore"] = {"type": "JKS", "file": name}
-    elif what == "password":
-        security["truststore"] = {"file": "elsewhere.jks", "password-file": name}
-    elif what == "session-keys":
-        security["session-keys"] = {"file": name}
-    elif what == "state":
-        security["state"] = {"type": "sqlite", "options": {"file": name}}
-    elif what == "identity-token":
-        config["services"].append({"accept": "/x", "identity-token": {"key-file": name, "audience": "a"}})
-    elif what == "connect-login":
-        config["services"].append({"accept": "/x", "connect-login": {"username": "a", "password-file": name}})
-    folder = home / "web" / "site" if what == "services" else home
-    file = folder / "gateway.yaml"
-    if what == "services":
-        config["web-root"] = str(home / "web")
+def test_folders_that_hold_secrets(home: Path, path: tuple[str | int, ...], name: str) -> None:
+    """A folder that holds a file that the configuration names, in whatever place, is not served: an error."""
+    folder = home / "web" / "site"
+    for each in ("users.xml", "docs/users.xml", "any"):
+        (folder / each).write_text(USERS)
+    (home / "linked.xml").symlink_to(folder / "users.xml")
+    (folder / "linked.xml").symlink_to(home / "users.xml")
+    config = document(site())
+    _put(config, path, name.format(home=home))
+    file = home / "gateway.yaml"
     file.write_text(json.dumps(config))
-    loaded = load(file, environment={})
-    held = {each for each in named_files(loaded) if (home / "web" / "site").resolve() in each.parents}
-    assert held != set()
-    if what == "services":
-        (folder / "users.xml").chmod(0o600)
-    if what in ("services", "users"):
+    held = [each for each in named_files(load(file, environment={})) if folder in each.parents]
+    assert held != []
+    if path == USERS_OF:  # the others need what this test does not have
         with pytest.raises(ConfigError) as caught:
             load_config(file)
-        found = [p for p in caught.value.problems if p.path == "services[0].properties.directory"]
-        assert found
-        assert all("which no client may read" in problem.message for problem in found)
+        found = [p.message for p in caught.value.problems if p.path == "services[0].properties.directory"]
+        assert found == [f"the folder {folder} holds {each}, which no client may read" for each in held]
 
 
 @pytest.mark.parametrize(
@@ -248,7 +241,7 @@ async def test_mime_mappings(home: Path) -> None:
         (home / "web" / "site" / name).touch()
     defaults = {"mime-mapping": [_mapping("html", "text/x-a"), _mapping("aa", "text/x-b"), _mapping(".bb", "text/x-c")]}
     own = {"mime-mapping": _mapping("AA", "application/x-own")}
-    file = write(home, site(**own), service(), **{"service-defaults": defaults})
+    file = write(home, site() | own, service(), **{"service-defaults": defaults})
     gateway = load_config(file)
     kinds = [(await ask(gateway, f"/site/a.{end}")).header("content-type") for end in ("html", "aa", "bb")]
     assert kinds == [["text/x-a; charset=utf-8"], ["application/x-own"], ["text/x-c; charset=utf-8"]]
@@ -279,10 +272,58 @@ def test_mime_mappings_elsewhere(home: Path) -> None:
 )
 def test_wrong_mime_mappings(home: Path, mapping: dict[str, str], words: str) -> None:
     """A wrong mapping is an error: what it says becomes a header."""
-    assert any(words in each for each in problems(home, site(**{"mime-mapping": mapping})))
+    assert any(words in each for each in problems(home, site() | {"mime-mapping": mapping}))
 
 
-# ------------------------------------------------------------------------------------------------- echo and http.redirect
+@pytest.mark.parametrize(
+    ("outer", "inner", "warned"),
+    [
+        ({}, {"realm-name": "demo"}, True),
+        ({"realm-name": "demo"}, {"realm-name": "demo"}, False),
+        ({"realm-name": "demo"}, {}, False),
+        (
+            {"realm-name": "demo"},
+            {"realm-name": "demo", "authorization-constraint": {"require-role": "ADMIN"}},
+            True,
+        ),
+        ({}, {"realm-name": "demo", "accept": "/all/site"}, False),
+        ({}, {"realm-name": "demo", "accept": "/all/site/docs"}, True),
+        ({}, {"realm-name": "demo", "accept": "/all/site", "properties": {"directory": "/"}}, True),
+        ({"accept": ["/all", "/too"]}, {"realm-name": "demo", "accept": "/all/site"}, True),
+        ({}, {"realm-name": "demo", "accept": "http://a/all/site", "match-host": True}, True),
+    ],
+)
+def test_a_folder_inside_another(home: Path, outer: dict[str, Any], inner: dict[str, Any], warned: bool) -> None:
+    """A service that gives away the files of another one, which asks for another login, is warned of."""
+    first = site("/", accept="/all") | outer
+    second = site(name="inner", accept="/inner") | inner
+    gateway = built(home, first, second)
+    found = [p.path for p in gateway.problems if "holds that of service 'inner'" in p.message]
+    assert found == (["services[0].properties.directory"] if warned else [])
+
+
+@pytest.mark.anyio
+async def test_the_documented_example(home: Path) -> None:
+    """The file of files-and-redirects.md redirects, serves files and echoes as the page says."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "files-and-redirects.md").read_text()
+    text = re.findall(r"^```yaml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)[0]
+    keystore = "  keystore: {type: PKCS12, file: keystore.p12, password-file: keystore.pw}\n"
+    assert keystore in text
+    (home / "web" / "reports").mkdir()
+    (home / "web" / "reports" / "may.txt").write_text("May")
+    (home / "web" / "site" / "map.geojson").write_text("{}")
+    (home / "users.yaml").write_text("users:\n  - {name: ada, password: ada-pw}\n")
+    file = home / "own.yaml"
+    file.write_text(text.replace(keystore, ""))
+    gateway = load_config(file)
+    assert [p.message for p in gateway.problems if p.severity == "warning" and "folder" in p.message] == []
+    assert (await ask(gateway, "/map.geojson")).header("content-type") == ["application/geo+json"]
+    assert (await ask(gateway, "/")).body == b"hello"
+    assert (await ask(gateway, "/reports/may.txt")).status == 401
+    assert b"may.txt" in (await ask(gateway, "/reports/", basic=("ada", "ada-pw"))).body
+
+
+# ------------------------------------------------------------------------------------------------ echo and http.redirect
 
 
 @pytest.mark.anyio

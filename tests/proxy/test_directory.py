@@ -129,7 +129,7 @@ async def test_types(site: Path, name: str, kind: bytes) -> None:
     assert (header(found, b"content-type"), header(found, b"content-encoding")) == (kind, None)
 
 
-# ---------------------------------------------------------------------------------------------------- where it is mounted
+# -------------------------------------------------------------------------------------------------- where it is mounted
 
 
 @pytest.mark.anyio
@@ -188,7 +188,7 @@ async def test_no_redirect_to_another_site(site: Path, path: str) -> None:
     assert (await answer(directory(site), path)).status == 404
 
 
-# ------------------------------------------------------------------------------------------------------ what is not served
+# --------------------------------------------------------------------------------------------------- what is not served
 
 
 @pytest.mark.anyio
@@ -217,7 +217,7 @@ async def test_no_redirect_to_another_site(site: Path, path: str) -> None:
         "/docs//index.html",
         "/numbers.txt\x00.html",
         "/numbers.txt\n",
-        "/fullwidth/．．/secret.txt",
+        "/fullwidth/\uff0e\uff0e/secret.txt",
         "/empty/",
         "/empty",
         "/docs/deep",
@@ -320,7 +320,7 @@ async def test_unreadable(site: Path, path: str, monkeypatch: pytest.MonkeyPatch
     assert (await answer(directory(site), path)).status == 404
 
 
-# ------------------------------------------------------------------------------------------- conditions, ranges, lengths
+# ------------------------------------------------------------------------------------------ conditions, ranges, lengths
 
 
 @pytest.mark.anyio
@@ -383,7 +383,7 @@ async def test_ranges(site: Path, value: bytes, status: int, body: bytes) -> Non
 
 @pytest.mark.anyio
 async def test_several_ranges(site: Path) -> None:
-    """Several ranges are one multipart answer of the announced length; a second Range header makes both count for nothing."""
+    """Several ranges are one multipart answer of the announced length; two Range headers are both ignored."""
     app = directory(site)
     found = await answer(app, "/numbers.txt", (b"range", b"bytes=0-1,4-5,8-"))
     assert found.status == 206
@@ -442,7 +442,7 @@ async def test_the_server_does_not_send_by_itself(site: Path) -> None:
     assert found.types == ["http.response.start", "http.response.body"]
 
 
-# -------------------------------------------------------------------------------------------------------------- listings
+# ------------------------------------------------------------------------------------------------------------- listings
 
 
 @pytest.mark.anyio

@@ -94,6 +94,6 @@ def test_locations(location: str) -> None:
     ],
 )
 def test_what_is_no_location(location: str) -> None:
-    """Other schemes, other hosts in disguise, credentials, and characters that headers or URLs cannot have are refused."""
+    """Other schemes, hosts in disguise, credentials, and characters that a header or URL cannot have are refused."""
     with pytest.raises(ValueError, match=r"."):
         check_location(location)
