@@ -12,6 +12,7 @@ import pytest
 
 from asgi_gateway.config import load, load_config, loads
 from asgi_gateway.config.convert import to_xml, to_yaml
+from asgi_gateway.config.load import read
 from asgi_gateway.config.named_files import named_files
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.gateway import Gateway
@@ -184,7 +185,7 @@ def test_folders_that_hold_secrets(home: Path, path: tuple[str | int, ...], name
     _put(config, path, name.format(home=home))
     file = home / "gateway.yaml"
     file.write_text(json.dumps(config))
-    held = [each for each in named_files(load(file, environment={})) if folder in each.parents]
+    held = [each for each in named_files(read(file, environment={})) if folder in each.parents]
     assert held != []
     if path == USERS_OF:  # the others need what this test does not have
         with pytest.raises(ConfigError) as caught:
@@ -323,7 +324,7 @@ async def test_the_documented_example(home: Path) -> None:
     assert b"may.txt" in (await ask(gateway, "/reports/", basic=("ada", "ada-pw"))).body
 
 
-# ------------------------------------------------------------------------------------------------ echo and http.redirect
+# ----------------------------------------------------------------------------------------------- echo and http.redirect
 
 
 @pytest.mark.anyio

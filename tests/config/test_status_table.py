@@ -231,7 +231,7 @@ def test_elements(home: Path, name: str, state: str) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize(("scheme", "state"), named("Schemes of accept URLs"))
 async def test_accept_schemes(home: Path, scheme: str, state: str) -> None:
-    """By the scheme of its accept a service works, is listed as ignored, or is refused, as it is with another one too."""
+    """By the scheme of its accept a service works, is listed as ignored, or is refused, also with another one."""
     kind = "echo" if state == "works" else "proxy"
     file = file_with(home, of_type(kind, accept=f"{scheme}://localhost:8000{'' if state == 'ignored' else '/tried'}"))
     found = severities(read(file), "services[0]")
