@@ -69,12 +69,12 @@ def refusal(port: int, path: str, login: tuple[str, str] | None = None, **option
 
 
 @contextmanager
-def serving(server: socketserver.BaseServer) -> Iterator[int]:
+def serving(server: socketserver.TCPServer) -> Iterator[int]:
     """Serve in a thread; yields the port."""
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
     try:
-        yield int(server.server_address[1])
+        yield server.socket.getsockname()[1]
     finally:
         server.shutdown()
         server.server_close()
@@ -114,7 +114,7 @@ class ThreadedTCP(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
 
-# ------------------------------------------------------------------------------------------------------- files, redirects
+# ----------------------------------------------------------------------------------------------------- files, redirects
 
 
 def test_two_services_that_differ_by_port(tmp_path: Path) -> None:
@@ -169,7 +169,7 @@ def test_a_redirect_beside_protected_files(tmp_path: Path, keystore: Path) -> No
         assert get(port, "/missing", NORA, **tls).status_code == 404
 
 
-# -------------------------------------------------------------------------------------------- what works beside the rest
+# ------------------------------------------------------------------------------------------- what works beside the rest
 
 
 def echoes(port: int, path: str) -> None:
@@ -203,7 +203,7 @@ def test_services_that_accept_nothing(tmp_path: Path) -> None:
         echoes(port, "/mirror")
         assert get(port, "/jmx", NORA).status_code == 403
         lines = [line for line in process.output().splitlines() if "has no accept" in line]
-        assert [line.partition("monitored.xml:")[2].partition(":")[0] for line in lines] == ["11", "18"]
+        assert {line.partition("monitored.xml:")[2].partition(":")[0] for line in lines} == {"11", "18"}
 
 
 def test_names_from_outside(tmp_path: Path) -> None:
@@ -227,7 +227,7 @@ def test_a_balancer(tmp_path: Path) -> None:
             assert "'balancer' is not supported" in process.output()
 
 
-# -------------------------------------------------------------------------------------------------------------- back ends
+# ------------------------------------------------------------------------------------------------------------ back ends
 
 
 def test_a_broker_over_tcp(tmp_path: Path) -> None:
