@@ -34,6 +34,10 @@ VALUES = {
     "ssl.ciphers": "HIGH",
     "ssl.encryption": "disabled",
     "directory": "/",
+    "rewrite-location": "disabled",
+    "rewrite-cookie-path": "disabled",
+    "rewrite-cookie-domain": "disabled",
+    "use-forwarded": "exclude",
 }
 
 ACCEPT_OPTIONS = (
