@@ -22,6 +22,7 @@ from asgi_gateway.errors import ConfigError, HeaderError, Problem
 from asgi_gateway.gateway import Gateway, local_port
 from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Refusal, Response, Unavailable
+from asgi_gateway.services.backend import ON_END
 from asgi_gateway.services.identity import SCOPE_KEY, application_scope
 from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.paths import ambiguity, path_below_root
@@ -279,6 +280,8 @@ class GatewayMiddleware:
         self.gateway.sockets.add(socket, epoch)
         for check in checks:
             self.gateway.monitor.add(socket, check)
+        if app is not self.app:
+            scope[ON_END] = socket.on_end
         try:
             await app(scope, socket.receive, socket.send)
         except OSError:

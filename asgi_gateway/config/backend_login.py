@@ -74,10 +74,11 @@ def challenge_handler(given: object, name: str) -> ChallengeHandler:
     """
     if isinstance(given, ChallengeHandler):
         return given
-    if callable(getattr(given, "can_handle", None)) and callable(getattr(given, "handle", None)):
-        return _Adapted(given)
-    if isinstance(given, LoginHandler) or (callable(given) and not inspect.isclass(given)):
-        return BasicChallengeHandler(given)
+    if not inspect.isclass(given):
+        if callable(getattr(given, "can_handle", None)) and callable(getattr(given, "handle", None)):
+            return _Adapted(given)
+        if isinstance(given, LoginHandler) or callable(given):
+            return BasicChallengeHandler(given)
     message = f"{name} is not a challenge handler: it is of type {type(given).__name__}"
     raise ConfigError(Problem(message, hint="give a ChallengeHandler of asgi_gateway.client"))
 
