@@ -25,6 +25,7 @@ from asgi_gateway.config.backend_login import (
     ConnectHandler,
     challenge_handler,
     import_authenticator,
+    uses_connect_handler,
 )
 from asgi_gateway.config.backends import BackendContext, build_backend
 from asgi_gateway.config.diagnostics import Report
@@ -141,6 +142,7 @@ class _Builder:
         self._stop_on_errors()
         services = self._services(realms)
         self._stop_on_errors()
+        self._warn_of_unused_handler()
         try:
             return Gateway(
                 services,
@@ -233,6 +235,13 @@ class _Builder:
             for problem in error.problems:
                 self._report.add(problem)
             return None
+
+    def _warn_of_unused_handler(self) -> None:
+        services = self._loaded.config.services or ()
+        if self._connect_handler is not None and not any(map(uses_connect_handler, services)):
+            message = "the handler for back ends is never asked: it answers for services without connect-login"
+            hint = "give one of them connect and max-authentication-attempts"
+            self._report.problem(("services",), message, hint, "warning")
 
     # ------------------------------------------------------------------------------------------------------- services
 

@@ -11,6 +11,7 @@ aiohttp was the fastest of the HTTP clients for asyncio that stream both ways. W
 
 from __future__ import annotations
 
+import asyncio
 import select
 from collections.abc import AsyncIterator
 from typing import Any
@@ -30,6 +31,9 @@ _KEPT_SECONDS = 4.0
 """How long a connection is kept unused: less than what servers usually keep one, so that few are closed in use."""
 _RESOLVED_SECONDS = 5
 """How long the address of a name is kept."""
+_REST_BYTES = 65_536
+_REST_SECONDS = 5.0
+"""How much of a 401's body is read, and for how long."""
 _BUFFER = 2**17
 _MAX_FIELD = 32_768
 _MAX_HEADERS = 256
@@ -65,6 +69,22 @@ class BackendResponse(aiohttp.ClientResponse):
             handler.force_close()
             if self.connection is None:
                 handler.close()
+
+    async def read_rest(self) -> None:
+        """Read the body, so that the connection can be used again; close the connection if it is too long or slow."""
+        try:
+            async with asyncio.timeout(_REST_SECONDS):
+                length = 0
+                while data := await self.content.readany():
+                    length += len(data)
+                    if length > _REST_BYTES:
+                        break
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            pass
+        if self.content.at_eof():
+            self.release()
+        else:
+            self.close()
 
     def limit_idle(self, seconds: float) -> None:
         """Set the time that may pass without a byte of the body."""

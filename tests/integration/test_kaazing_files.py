@@ -258,7 +258,7 @@ def test_answering_the_challenge_of_a_back_end(tmp_path: Path) -> None:
     handler = type("OwnBooks", (Books,), {"asked": asked})
     port = free_port()
     with serving(ThreadingHTTPServer((LOOPBACK, 0), handler)) as back_end:
-        authenticator = {"http.authenticator": "tests.integration.apps.back_end_handler:log_in"}
+        authenticator = {"http.authenticator": "tests.integration.apps.books_login:log_in"}
         with gateway("answers-401.xml", tmp_path, port, back_end=back_end, **authenticator):
             assert get(port, "/ledger/may").headers["www-authenticate"] == CHALLENGE
             assert asked == []
