@@ -118,12 +118,13 @@ class _Builder:
         self._stop_on_errors()
         services = self._services(realms)
         self._stop_on_errors()
+        listeners = self._listeners()  # its warnings are among the problems
         try:
             return Gateway(
                 services,
                 GatewayServices(state=self._state, pools=self._pools, clock=self._clock, audit=self._audit),
                 problems=self._report.problems,
-                listeners=self._listeners(),
+                listeners=listeners,
                 trusted_proxies=TrustedProxies(self._security.trusted_proxies),
                 identity=_identity(self._loaded),
                 keystore=self._keystore,

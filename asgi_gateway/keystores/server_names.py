@@ -15,25 +15,20 @@ from asgi_gateway.keystores.store import KeyStore
 __all__ = ["PortTLS", "port_tls"]
 
 
-@dataclass(frozen=True, slots=True)
-class _Certificate:
-    """A certificate with its key, and the names that it is shown for. A name may be ``*.`` and a domain."""
-
-    names: tuple[str, ...]
-    tls: ServerTLS
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PortTLS:
     """Makes the TLS context of a port when called. Can be pickled for worker processes.
 
     Args:
         certificates: what it may show; the first one for unknown names and for clients that name none.
+        names: which certificate is shown for which name, as its number; of equal names the first one counts. A name may
+            be ``*.`` and a domain, which exact names precede.
         warnings: what the operator should know, each as a sentence.
     """
 
-    certificates: tuple[_Certificate, ...]
-    warnings: tuple[str, ...] = field(default=(), kw_only=True)
+    certificates: tuple[ServerTLS, ...]
+    names: tuple[tuple[str, int], ...] = ()
+    warnings: tuple[str, ...] = field(default=(), compare=False)
 
     def __call__(self) -> ssl.SSLContext:
         """Return a context of TLS 1.2 or newer. With several certificates no session can be resumed.
@@ -41,10 +36,8 @@ class PortTLS:
         Raises:
             ConfigError: OpenSSL refuses a key or a certificate.
         """
-        contexts = [each.tls() for each in self.certificates]
-        if len(contexts) == 1:
-            return contexts[0]
-        return _ContextByName(list(zip([each.names for each in self.certificates], contexts, strict=True)))
+        contexts = [make() for make in self.certificates]
+        return contexts[0] if len(contexts) == 1 else _ContextByName(contexts, self.names)
 
 
 def port_tls(keystore: KeyStore, hosts: Sequence[str], now: float) -> PortTLS:
@@ -58,12 +51,22 @@ def port_tls(keystore: KeyStore, hosts: Sequence[str], now: float) -> PortTLS:
         now: seconds since the epoch.
 
     Raises:
-        ConfigError: no certificate is for one of the hosts, or none is valid now.
+        ConfigError: no certificate is for one of the hosts, none is valid now, or OpenSSL refuses it.
     """
     others = keystore.server_identities(now)
-    found: dict[str, X500PrivateCredential] = {}
-    names: dict[str, list[str]] = {}
-    warnings = []
+    shown: dict[str, int] = {}
+    certificates: list[ServerTLS] = []
+    names: list[tuple[str, int]] = []
+    warnings: list[str] = []
+
+    def show(credential: X500PrivateCredential) -> int:
+        if credential.alias not in shown:
+            tls = credential.server_tls()
+            tls()  # a key that OpenSSL refuses must stop the start here, with its name, and not in a worker process
+            shown[credential.alias] = len(certificates)
+            certificates.append(tls)
+        return shown[credential.alias]
+
     for host in hosts:
         try:
             credential = keystore.server_identity(host, now)
@@ -74,17 +77,14 @@ def port_tls(keystore: KeyStore, hosts: Sequence[str], now: float) -> PortTLS:
             warnings.append(
                 f"the certificate {credential.alias!r} is not for the host {host!r}: clients that verify it refuse it"
             )
-        found.setdefault(credential.alias, credential)
-        names.setdefault(credential.alias, []).append(host)
+        names.append((host, show(credential)))
     for credential in others:
-        found.setdefault(credential.alias, credential)
-        names.setdefault(credential.alias, []).extend(host_names(credential.certificate))
-    certificates = tuple(
-        _Certificate(tuple(dict.fromkeys(names[alias])), credential.server_tls()) for alias, credential in found.items()
-    )
-    result = PortTLS(certificates, warnings=tuple(warnings))
-    result()  # a key that OpenSSL refuses must stop the start here, with its name, and not in a worker process
-    return result
+        if own := host_names(credential.certificate):
+            try:
+                names += [(name, show(credential)) for name in own]
+            except ConfigError as error:
+                warnings.append(error.problems[0].message)
+    return PortTLS(certificates=tuple(certificates), names=tuple(names), warnings=tuple(warnings))
 
 
 class _ContextByName(ssl.SSLContext):
@@ -94,11 +94,12 @@ class _ContextByName(ssl.SSLContext):
     that asked for one name would be good for another name (CVE-2025-23419).
     """
 
-    _choices: list[tuple[tuple[str, ...], ssl.SSLContext]]
+    _contexts: Sequence[ssl.SSLContext]
+    _names: Sequence[tuple[str, int]]
 
-    def __new__(cls, choices: list[tuple[tuple[str, ...], ssl.SSLContext]]) -> _ContextByName:
+    def __new__(cls, contexts: Sequence[ssl.SSLContext], names: Sequence[tuple[str, int]]) -> _ContextByName:
         self = super().__new__(cls, ssl.PROTOCOL_TLS_SERVER)
-        self._choices = choices
+        self._contexts, self._names = contexts, names
         return self
 
     def wrap_bio(
@@ -109,6 +110,7 @@ class _ContextByName(ssl.SSLContext):
         server_hostname: str | bytes | None = None,
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLObject:
+        """Return a connection's TLS, of a context that is its own."""
         fresh = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         fresh.minimum_version = ssl.TLSVersion.TLSv1_2
         fresh.options |= ssl.OP_NO_TICKET
@@ -118,17 +120,11 @@ class _ContextByName(ssl.SSLContext):
         return fresh.wrap_bio(incoming, outgoing, server_side, server_hostname, session)
 
     def _choose(self, connection: Any, name: str | None, _: ssl.SSLContext) -> None:
-        connection.context = self._context_for(name)
+        connection.context = self._contexts[self._number(name)]
 
-    def _context_for(self, name: str | None) -> ssl.SSLContext:
-        default = self._choices[0][1]
+    def _number(self, name: str | None) -> int:
         if not name:
-            return default
-        covering = [
-            ("*" in pattern, context)
-            for patterns, context in self._choices
-            for pattern in patterns
-            if matches_hostname(pattern, name)
-        ]
-        exact = [context for wildcard, context in covering if not wildcard]
-        return exact[0] if exact else covering[0][1] if covering else default
+            return 0
+        covering = [(pattern, number) for pattern, number in self._names if matches_hostname(pattern, name)]
+        exact = [number for pattern, number in covering if not pattern.startswith("*")]
+        return next(iter(exact or [number for _, number in covering]), 0)
