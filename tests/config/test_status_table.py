@@ -264,11 +264,14 @@ def option_rows() -> list[tuple[str, str, str, str]]:
     return found
 
 
+@pytest.mark.anyio
 @pytest.mark.parametrize(("element", "option", "value", "state"), option_rows())
-def test_options(home: Path, element: str, option: str, value: str, state: str) -> None:
+async def test_options(home: Path, element: str, option: str, value: str, state: str) -> None:
     """An option works without a word about it, is listed as ignored, or is an error."""
     if option == "http.max.authentication.attempts":
         value = "3"
+    if option.endswith(".transport"):
+        value = "pipe://inner"
     accept = [f"{scheme}://localhost:8000/tried" for scheme in ("http", "ws")]
     if option.startswith(("https", "wss")):
         accept = [f"{scheme}://localhost:8443/tried" for scheme in ("https", "wss")]
@@ -279,6 +282,10 @@ def test_options(home: Path, element: str, option: str, value: str, state: str) 
         "services[0].bind",
         f"services[0].bind.{option}",
     }
+    if state == "refused":
+        assert severities(read(file), "services[0].accept") == {"warning", "ignored"}
+        assert await is_refused(file)
+        return
     found = {each.severity for each in read(file).problems if each.path in places}
     assert found == {"works": set(), "ignored": {"ignored"}, "error": {"error"}}[state]
 
