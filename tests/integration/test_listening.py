@@ -555,7 +555,7 @@ def test_no_socket_file(tmp_path: Path) -> None:
     )
 
 
-# --------------------------------------------------------------------------------------------------------------- workers
+# -------------------------------------------------------------------------------------------------------------- workers
 
 
 @pytest.fixture
@@ -618,9 +618,9 @@ def with_root() -> dict[str, str]:
 
 def test_the_inner_gateway_of_an_application(tmp_path: Path) -> None:
     """An application with a GatewayMiddleware of its own cannot tell ports apart: several are an error."""
-    write(tmp_path, TWO_PORTS)
+    write(tmp_path, 'services: [{accept: "http://localhost:${open}/a"}, {accept: "http://localhost:${staff}/b"}]')
     (tmp_path / "inner.py").write_text(
-        "from asgi_gateway import GatewayMiddleware, load_config\n"
+        "from asgi_gateway import GatewayMiddleware\n"
         "from tests.integration.apps.echo_scope import app as api\n"
         "app = GatewayMiddleware(api, 'gateway.yaml')\n"
     )
