@@ -9,7 +9,7 @@ from asgi_gateway.config.accept import AcceptURL
 from asgi_gateway.config.model import ServiceConfig
 from asgi_gateway.services.model import Listener
 
-__all__ = ["BIND_OPTIONS", "bind_option", "listener_of", "merged", "parse_bind"]
+__all__ = ["BIND_OPTIONS", "bind_option", "listener_of", "merged", "parse_bind", "port_of"]
 
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _SAME_CONNECTION = {"http": "ws", "ws": "http", "https": "wss", "wss": "https"}
@@ -64,6 +64,11 @@ def bind_option(service: ServiceConfig, accept: AcceptURL) -> str:
     return next((option for option in options if option in service.bind), "")
 
 
+def port_of(accept: AcceptURL) -> int:
+    """Return the port of an accept URL with a host: its own, or its scheme's."""
+    return accept.port or _DEFAULT_PORTS.get(accept.scheme, 0)
+
+
 def listener_of(service: ServiceConfig, accept: AcceptURL) -> Listener | None:
     """Return where requests to an accept URL come in; None for a path alone, which every listener serves.
 
@@ -77,7 +82,7 @@ def listener_of(service: ServiceConfig, accept: AcceptURL) -> Listener | None:
     if accept.scheme not in _DEFAULT_PORTS or accept.host is None:
         return None
     name = accept.host.strip("[]")
-    host, port = name, accept.port or _DEFAULT_PORTS[accept.scheme]
+    host, port = name, port_of(accept)
     option = bind_option(service, accept)
     if option:
         host, port = parse_bind(service.bind[option])
