@@ -214,18 +214,22 @@ def _bind(place: _Place) -> socket.socket:
 
 def _error(place: _Place, error: OSError) -> ConfigError | ValueError:
     host, port = place.address[:2]
-    advice = "name another one"
     if error.errno == errno.EADDRINUSE:
-        reason = f"port {port} of {host} is in use by another process"
+        reason, owned, given = (
+            f"port {port} of {host} is in use by another process",
+            "name another one",
+            "another --port",
+        )
     elif error.errno in (errno.EACCES, errno.EPERM):
-        reason, advice = f"no permission to listen on port {port}", "name a port of 1024 or more"
-    elif error.errno in _NOT_HERE:
-        reason, advice = f"{host} is not an address of this machine", "name a local address"
+        reason = f"no permission to listen on port {port}"
+        owned, given = "name a port of 1024 or more", "a --port of 1024 or more"
     else:
-        reason = error.strerror or str(error)
+        there = error.errno in _NOT_HERE
+        reason = f"{host} is not an address of this machine" if there else error.strerror or str(error)
+        owned, given = "name a local address", "another --host"
     if place.owner is None:
-        return ValueError(f"cannot listen on {host}: {reason}: choose another --host or --port")
-    return _refused(place.owner, reason, advice)
+        return ValueError(f"{reason}: choose {given}")
+    return _refused(place.owner, reason, owned)
 
 
 def _refused(listener: Listener, reason: str, advice: str = "name a local address") -> ConfigError:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -31,9 +33,22 @@ def serve(config: ServerConfig, sockets: Sequence[socket.socket]) -> int:
     if config.workers > 1:
         return Workers(_work, (config, list(sockets)), config.workers, failure=STARTUP_FAILURE).run()
     server = GatewayServer(config)
-    with suppress(KeyboardInterrupt):
-        server.run(sockets=list(sockets))
-    return 0 if server.started else STARTUP_FAILURE
+    before = signal.signal(signal.SIGTERM, _stop)  # uvicorn raises the signal again after it has shut down
+    try:
+        with suppress(KeyboardInterrupt, _Stopped):
+            server.run(sockets=list(sockets))
+            return 0 if server.started else STARTUP_FAILURE
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return 0
+
+
+class _Stopped(BaseException):
+    """The process was told to end."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped
 
 
 def _work(config: ServerConfig, sockets: list[socket.socket], ready: Callable[[], None]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -552,3 +553,79 @@ def test_no_socket_file(tmp_path: Path) -> None:
     assert "cannot listen" in failure(
         tmp_path, ONE, *defined(port=1), "-D", "host=h", "--uds", tmp_path / "none/socket"
     )
+
+
+# -------------------------------------------------------------------------------------------------------------- workers
+
+
+@pytest.fixture
+def workers(tmp_path: Path) -> Iterator[tuple[Process, int]]:
+    """Two workers, and the port."""
+    port = free_port()
+    with run(tmp_path, ONE, *defined(port=port), "-D", "host=localhost", "--workers", 2, port=port) as process:
+        yield process, port
+
+
+def pids(port: int, number: int = 2, other_than: frozenset[int] = frozenset()) -> frozenset[int]:
+    """The processes that answer, once there are so many of them, and none of the others."""
+    end = time.monotonic() + 30
+    found: list[int] = []
+    while time.monotonic() < end:
+        found = [*found[-30:], get(port).json()["pid"]]
+        if len(set(found)) == number and not other_than & set(found):
+            return frozenset(found)
+    raise AssertionError(f"not {number} workers: {found}")
+
+
+def test_a_worker_that_ends_is_replaced(workers: tuple[Process, int]) -> None:
+    """The port answers on, and soon there are two workers again."""
+    process, port = workers
+    before = pids(port)
+    killed = min(before)
+    os.kill(killed, signal.SIGKILL)
+    assert len(pids(port, other_than=frozenset({killed}))) == 2
+    assert f"worker process {killed} ended with -9" in process.output()
+
+
+def test_workers_are_replaced_on_sighup(workers: tuple[Process, int]) -> None:
+    """A new worker serves before its predecessor ends; no request is refused meanwhile."""
+    process, port = workers
+    before = pids(port)
+    process.popen.send_signal(signal.SIGHUP)
+    assert not before & pids(port, other_than=before)
+    process.popen.send_signal(signal.SIGTERM)
+    assert process.popen.wait(15) == 0
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_an_application_that_does_not_start(tmp_path: Path, number: int) -> None:
+    """The server ends, and says so with its exit code."""
+    (tmp_path / "failing.py").write_text(
+        "async def app(scope, receive, send):\n"
+        "    await receive()\n"
+        "    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})\n"
+    )
+    file = write(tmp_path, ONE)
+    words = command(file, "failing:app", *defined(port=free_port()), "-D", "host=localhost", "--workers", number)
+    done = subprocess.run(words, cwd=tmp_path, env=with_root(), capture_output=True, text=True, timeout=60)
+    assert done.returncode == 3
+    assert "no database" in done.stderr
+
+
+def with_root() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def test_the_inner_gateway_of_an_application(tmp_path: Path) -> None:
+    """An application with a GatewayMiddleware of its own cannot tell ports apart: several are an error."""
+    write(tmp_path, 'services: [{accept: "http://localhost:${open}/a"}, {accept: "http://localhost:${staff}/b"}]')
+    (tmp_path / "inner.py").write_text(
+        "from asgi_gateway import GatewayMiddleware\n"
+        "from tests.integration.apps.echo_scope import app as api\n"
+        "app = GatewayMiddleware(api, 'gateway.yaml')\n"
+    )
+    environment = {**with_root(), "open": str(free_port()), "staff": str(free_port())}
+    words = command("gateway.yaml", "inner:app")
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 2
+    assert "does not tell services apart by their port" in done.stderr

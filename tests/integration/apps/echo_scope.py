@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -13,7 +14,9 @@ def _told(scope: MutableMapping[str, Any]) -> str:
     context = scope["asgi_gateway"]
     told = {key: scope.get(key) for key in ("server", "client", "scheme", "path", "method")}
     headers = [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]]
-    return json.dumps({**told, "service": context.service, "user": scope["user"].display_name, "headers": headers})
+    return json.dumps(
+        {**told, "service": context.service, "user": scope["user"].display_name, "headers": headers, "pid": os.getpid()}
+    )
 
 
 async def app(
