@@ -34,6 +34,7 @@ __all__ = [
     "ConnectHandler",
     "build_backend_login",
     "challenge_handler",
+    "check_without_connect",
     "import_authenticator",
     "uses_connect_handler",
 ]
@@ -140,6 +141,21 @@ def build_backend_login(
     return BackendLogin(attempts, source, service=context.service.name, audit=context.audit, memory=memory)
 
 
+def check_without_connect(config: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    """Report what a service without ``connect`` says of logins to its back end.
+
+    Args:
+        config: the service.
+        path: the service's path in the configuration.
+        add_problem: called with a path, a message, a hint and a severity for each problem.
+    """
+    if config.connect_login is not None:
+        message = "connect-login needs connect: the service has no back end that asks for credentials"
+        add_problem((*path, "connect-login"), message, "add connect, or remove it")
+    elif config.max_authentication_attempts:
+        add_problem((*path, _ATTEMPTS), "ignored: the service has no connect", "", "ignored")
+
+
 @dataclass(frozen=True, slots=True)
 class _Builder:
     """Builds the sources of one ``connect-login``, and adds what is wrong in it to the problems."""
@@ -221,9 +237,6 @@ class _Builder:
         if any(each.is_stream for each in self.service.connects):
             self.add_problem(self.path, "ignored for tcp and tls back ends: they send no 401", "", "warning")
 
-    def _warn_of_file(self, message: str) -> None:
-        self.add_problem(self.path, message, "", "warning")
-
     def _password(self) -> CredentialSource | None:
         username = self.config.username
         if username is None or self.config.password_file is None:
@@ -252,7 +265,8 @@ class _Builder:
     def _secret(self, name: Path, what: str, check: Callable[[str], None]) -> PolledFile[str]:
         """Return the secret of a file, which is read again when it changes."""
         file = self.context.directory / name
-        read_secret(file, self._warn_of_file, what)
+        element = what.replace(" ", "-")
+        read_secret(file, lambda warning: self.add_problem((*self.path, element), warning, "", "warning"), what)
 
         def read() -> str:
             secret = read_secret(file, what=what)

@@ -11,6 +11,7 @@ end, and never before.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import gssapi
@@ -25,7 +26,7 @@ from asgi_gateway.client import (
     NegotiateChallengeHandler,
 )
 from asgi_gateway.client.urls import is_confidential
-from asgi_gateway.errors import LoginError, LoginFailed, LoginUnavailable
+from asgi_gateway.errors import ConfigError, LoginError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Subject, UserPrincipal
 from asgi_gateway.modules.kerberos.library import libkrb5
 from asgi_gateway.modules.kerberos.library.acceptor import KRB5, SPNEGO
@@ -39,6 +40,7 @@ __all__ = ["KERBEROS_SECONDS", "DelegatedTickets", "OwnTickets"]
 
 KERBEROS_SECONDS = 10.0
 """How long a ticket is waited for."""
+_START_SECONDS = 2.0
 _THREADS = 8
 _WAITING = 256
 _USERS = 512
@@ -61,6 +63,19 @@ class _Tickets(CredentialSource):
 
     def handler(self, user: BackendUser) -> ChallengeHandler:
         return NegotiateChallengeHandler(_TicketHandler(self, user))
+
+    async def open(self) -> None:
+        """Check once, with the KDC, that the keytab's key is current.
+
+        Raises:
+            ConfigError: the key is stale. An unreachable KDC is no error.
+        """
+        if self._login is None:
+            return
+        with suppress(TimeoutError, LoginUnavailable):
+            async with asyncio.timeout(_START_SECONDS):
+                if (problem := await self._pool.run(self._login.stale_key)) is not None:
+                    raise ConfigError(problem)
 
     async def close(self) -> None:
         self._pool.close()

@@ -196,7 +196,7 @@ def test_files_of_others(directory: Path, name: str) -> None:
     (directory / name).chmod(0o644)
     connect_login = PASSWORD if name == "password" else {"token-file": "token"}
     (warning,) = Built(directory, connect_login).problems
-    assert warning[0] == "warning"
+    assert warning[:2] == ("warning", f"connect-login.{name}-file")
     assert "can be read by every user of this machine" in warning[2]
 
 
@@ -367,6 +367,17 @@ def test_a_handler_that_is_never_asked(more: dict[str, Any], asked: bool) -> Non
     problems = load_config(config, connect_handler=function).problems
     assert [each for each in problems if "is never asked" in each.message] == [] or not asked
     assert asked or [each.severity for each in problems if "is never asked" in each.message] == ["warning"]
+
+
+@pytest.mark.usefixtures("in_directory")
+@pytest.mark.parametrize("kind", [{}, {"type": "echo"}])
+def test_without_a_back_end(kind: dict[str, str]) -> None:
+    """Without connect, connect-login is an error, and attempts alone are listed as ignored."""
+    service = {"name": "page", "accept": "/page", "realm-name": "demo", "max-authentication-attempts": "3"} | kind
+    (problem,) = load_config(CONFIG | {"services": [service]}).problems
+    assert (problem.severity, problem.path) == ("ignored", "services[0].max-authentication-attempts")
+    with pytest.raises(ConfigError, match="connect-login needs connect"):
+        load_config(CONFIG | {"services": [service | {"connect-login": PASSWORD}]})
 
 
 @pytest.mark.usefixtures("in_directory")

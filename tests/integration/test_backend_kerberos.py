@@ -28,6 +28,7 @@ from asgi_gateway.client import (
 from asgi_gateway.config.backend_login import build_backend_login
 from asgi_gateway.config.backends import BackendContext
 from asgi_gateway.config.model import ServiceConfig
+from asgi_gateway.errors import ConfigError
 from asgi_gateway.model import Headers, Subject, UserPrincipal
 from asgi_gateway.proxy.login import BackendLogin
 from asgi_gateway.services.trusted_proxies import TrustedProxies
@@ -188,10 +189,12 @@ async def test_the_kdc_is_down(mit: Kdc, tmp_path: Path, monkeypatch: pytest.Mon
         assert event.startswith("unavailable: back end: keytab ")
         (line,) = await built.login.check()
         assert "Cannot contact any KDC" in line
+        await built.login.open()
+        await built.login.close()
 
 
 async def test_a_stale_key(mit: Kdc) -> None:
-    """A key that the KDC refuses is found by the check, and by the first request."""
+    """A key that the KDC refuses stops the start, and is found by the check and by a request."""
     mit.service("stale", mit.directory / "stale.keytab")
     (mit.directory / "stale.keytab").chmod(0o600)
     mit.kadmin("cpw -randkey stale")
@@ -200,6 +203,8 @@ async def test_a_stale_key(mit: Kdc) -> None:
         built = Built(mit.directory, backend.url(host="localhost"), login)
         (line,) = await built.login.check()
         assert "export the keytab again" in line or "a keytab whose key is not the KDC's" in line
+        with pytest.raises(ConfigError, match="stale key of stale@"):
+            await built.login.open()
         assert (await built.fetch(backend)).status == 401
         assert line in built.events[0]
 
