@@ -20,6 +20,7 @@ from websockets.typing import Subprotocol
 from websockets.uri import WebSocketURI
 
 from asgi_gateway.model import Headers
+from asgi_gateway.proxy.frames import data_frame, frame_length, whole_messages
 from asgi_gateway.proxy.relay import LOST, BackendStream, CloseFrame, sendable_code
 from asgi_gateway.services.backend import Message
 
@@ -32,6 +33,7 @@ _PING_SECONDS = 20.0
 _BROKEN = CloseFrame(1011, "invalid data from the back end")
 _TOO_BIG = CloseFrame(1009, "message too big")
 _WINDOW_BITS = 12
+_HEAD_END = b"\r\n\r\n"
 _SUCCESS = b"HTTP/1.1 2"
 _logger = logging.Logger("asgi_gateway.proxy.websockets", logging.WARNING)
 """Of its own, since the library would write headers and messages to its logger at the level DEBUG."""
@@ -58,6 +60,8 @@ class BackendSocket(BackendStream):
         self._status_line = b""
         self._fragments: bytearray | None = None
         self._is_text = False
+        self._plain = False  # whether whole messages may be written, and perhaps read, without the library
+        self._unparsed: int | None = None
         self._heard = self.loop.time()
         self._pinged: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -113,12 +117,15 @@ class BackendSocket(BackendStream):
         if protocol is None or protocol.state is not State.OPEN:
             return
         data = message.get("bytes")
-        if data is not None:
-            protocol.send_binary(data)
-        else:
-            protocol.send_text((message.get("text") or "").encode())
+        text = data is None
+        if data is None:
+            data = (message.get("text") or "").encode()
         self.last_activity = self.loop.time()
-        self._write()
+        if not self._plain:
+            protocol.send_text(data) if text else protocol.send_binary(data)
+            self._write()
+        elif self._transport is not None and not self._lost:
+            self._transport.write(data_frame(data, text=text))
 
     def finish(self, close: CloseFrame) -> None:
         if self.end is not None:
@@ -139,16 +146,32 @@ class BackendSocket(BackendStream):
             self.abort()
             return
         self._heard = now = self.loop.time()
-        if not self._response.done() and self._is_success(data):
-            return
+        if not self._response.done():
+            if self._is_success(data):
+                return
+            if end := data.find(_HEAD_END) + 1:
+                self._receive(protocol, data[: end + 3], now)
+                data = data[end + 3 :]
+                self._unparsed = 0
+        if self._plain and self._unparsed == 0 and self.end is None:
+            data = self._take_messages(data)
+        if data:
+            self._receive(protocol, data, now)
+
+    def _receive(self, protocol: ClientProtocol, data: bytes, now: float) -> None:
+        """Have the library read data."""
         protocol.receive_data(data)
         if protocol.writes:
             self._write_answers(protocol)
         events = protocol.events_received()
+        if self._unparsed is not None:
+            self._unparsed += len(data)
         if len(events) != 1 or type(events[0]) is not Frame or events[0].opcode is not Opcode.PONG:
             self.last_activity = now
         for event in events:
             if type(event) is Frame:
+                if self._unparsed is not None:
+                    self._unparsed -= frame_length(len(event.data))
                 self._take(event)
         if not self._response.done():
             self._take_response(protocol, events)
@@ -174,6 +197,25 @@ class BackendSocket(BackendStream):
         self._fail("the handshake was given up")
         super().abort()
 
+    def _take_messages(self, data: bytes) -> bytes:
+        """Take the whole messages at the beginning of data. Return the rest, which is for the library.
+
+        This is right between two frames only. ``_unparsed`` is 0 there: it counts the bytes that the library got since
+        the handshake, less those of its frames. It is None where the end of the handshake was not seen, and it stays
+        above 0 once a back end made a frame's head longer than need be. Then the library reads all.
+        """
+        if self._fragments is not None:
+            return data
+        messages, taken = whole_messages(data, self._max_message)
+        if taken:
+            self.last_activity = self._heard
+        for text, payload in messages:
+            self._is_text = text
+            self._deliver_message(payload)
+            if self.end is not None:
+                return b""
+        return data[taken:] if taken else data
+
     def _is_success(self, data: bytes) -> bool:
         """Return whether the back end answers the handshake with 2xx: then no body is waited for."""
         if len(self._status_line) < len(_SUCCESS):
@@ -191,6 +233,7 @@ class BackendSocket(BackendStream):
             error is None or (isinstance(error, InvalidStatus) and response.status_code > 299)
         ):
             self._response.set_result(response)
+            self._plain = protocol.state is State.OPEN and not protocol.extensions
         elif isinstance(error, InvalidStatus):
             self._fail(f"it answered {error.response.status_code} instead of 101")
         elif isinstance(error, InvalidMessage):

@@ -248,6 +248,44 @@ async def test_pings_are_per_side() -> None:
         assert await client.closed() == (1000, "")
 
 
+MESSAGES = (
+    b"\x81\x01a" + b"\x82\x7e\x00\x80" + b"b" * 128 + b"\x89\x02hi\x01\x01c\x80\x01d" + b"\x82\x00\x81\x03\xe2\x82\xac"
+)
+"""Whole messages, a ping, and a message in fragments."""
+LONG_HEAD = b"\x82\x7e\x00\x01x"
+"""A frame whose head is longer than need be."""
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 5, 7, 64, 150, 1000])
+@pytest.mark.parametrize("first", [b"", LONG_HEAD], ids=["plain", "long head"])
+async def test_messages_in_any_pieces(step: int, first: bytes) -> None:
+    """Frames mean the same however their bytes arrive, with the response to the handshake or after it."""
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        data = upgraded()(head)[-20:] + first + MESSAGES * 3 + b"\x88\x02\x03\xe8"
+        writer.write(upgraded()(head)[:-20])
+        for at in range(0, len(data), step):
+            await writer.drain()
+            await asyncio.sleep(0)
+            writer.write(data[at : at + step])
+        await reader.read()
+
+    expected: list[dict[str, Any]] = [
+        {"text": "a"},
+        {"bytes": b"b" * 128},
+        {"text": "cd"},
+        {"bytes": b""},
+        {"text": "\u20ac"},
+    ] * 3
+    async with listening(handle) as back:
+        client = SocketClient(proxy(f"ws://{LOOPBACK}:{back.port}"))
+        await client.accepted()
+        for message in ([{"bytes": b"x"}] if first else []) + expected:
+            assert await client.next() == {"type": "websocket.send", **message}
+        assert await client.closed() == (1000, "")
+
+
 # --------------------------------------------------------------------------------------- refusals and bad handshakes
 
 
