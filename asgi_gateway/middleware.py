@@ -27,6 +27,7 @@ from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.remote_user import with_remote_user
 from asgi_gateway.services.resource_metadata import ResourceMetadata
 from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
+from asgi_gateway.services.trusted_proxies import PeerSettler
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.websockets.live import LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
@@ -99,6 +100,8 @@ class GatewayMiddleware:
         self._open = False
         self._streams = LiveStreams(self.gateway.sockets, self.gateway.monitor, self.gateway.clock)
         self._root_path = RootPath(self.gateway.root_path, application_roots(app))
+        trusted = self.gateway.trusted_proxies
+        self._peers = PeerSettler(trusted) if trusted else None
         self._settles_every_root = self._root_path.concerns_every_scope
         for warning in self._root_path.warnings:
             logger.warning("%s", warning)
@@ -106,6 +109,8 @@ class GatewayMiddleware:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._peers is not None:
+            scope = self._peers.settle(scope)
         if self._settles_every_root or scope.get("root_path") or PATH_REMAINING in scope:
             settled = self._root_path.settle(scope)
             scope = settled.scope
