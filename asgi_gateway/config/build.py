@@ -20,6 +20,7 @@ from asgi_gateway.authentication.settings import SESSION_LIFE, RealmServices, Re
 from asgi_gateway.config import registry
 from asgi_gateway.config.backends import BackendContext, build_backend
 from asgi_gateway.config.diagnostics import Report
+from asgi_gateway.config.forward_auth import build_forward_auth
 from asgi_gateway.config.listeners import listener_of, merged
 from asgi_gateway.config.load import LoadedConfig, read
 from asgi_gateway.config.model import (
@@ -117,6 +118,13 @@ class _Builder:
         self._check_plugins_of_invalid_realms()
         self._stop_on_errors()
         services = self._services(realms)
+        forward_auth = build_forward_auth(
+            self._loaded.config,
+            [each.path for each in self._resources],
+            self._loaded.directory,
+            clock=self._clock,
+            add_problem=self._report.problem,
+        )
         self._stop_on_errors()
         try:
             return Gateway(
@@ -131,6 +139,7 @@ class _Builder:
                 resources=self._resources,
                 extended_handshake=self._loaded.config.extended_handshake,
                 root_path=self._loaded.config.root_path,
+                forward_auth=forward_auth,
             )
         except ValueError as error:  # hosts and ports that are equal, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")

@@ -7,16 +7,25 @@ under names that it does not set itself. What could be read in two ways is refus
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, MutableMapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableMapping
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.http.headers import single_header
-from asgi_gateway.services.paths import ambiguity
+from asgi_gateway.model import Headers
+from asgi_gateway.services.identity import GatewayContext
 
-__all__ = ["PROXY_KINDS", "ForwardAuthSettings", "ProxyKind", "is_handshake", "original_request"]
+__all__ = [
+    "PROXY_KINDS",
+    "ForwardAuthSettings",
+    "ProxyKind",
+    "Scope",
+    "as_handshake",
+    "is_handshake",
+    "original_request",
+]
 
 Scope = MutableMapping[str, Any]
 
@@ -25,7 +34,7 @@ _URI = re.compile(rb"/[!\"$-~]*")
 """A path with or without a query: printable ASCII without a number sign, which would begin a fragment."""
 _HOST = re.compile(rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~-]+)(?::[0-9]{1,5})?")
 _UNKNOWN_METHOD = "POST"
-"""Decided on where the proxy does not name the method: the rules for requests that change something are the strictest."""
+"""Decided on where the proxy does not name the method: requests that change something have the strictest rules."""
 _HANDSHAKE = b"sec-websocket-"
 """What the names of the headers begin with that every WebSocket handshake has and no script can set (RFC 6455)."""
 _SOCKET_SCHEMES = {"http": "ws", "https": "wss"}
@@ -71,10 +80,12 @@ class ForwardAuthSettings:
     Args:
         accept: the path at which proxies ask.
         kind: the name of their kind.
+        identities: by the name of a service, what writes its identity headers.
     """
 
     accept: str
     kind: str
+    identities: Mapping[str, Callable[[GatewayContext], Headers]] = field(default_factory=dict)
 
 
 def is_handshake(headers: list[tuple[bytes, bytes]]) -> bool:
