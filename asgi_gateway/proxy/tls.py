@@ -40,7 +40,9 @@ def client_tls(
         context.set_alpn_protocols(list(alpn))
     if alias is not None:
         if keystore is None:
-            raise ConfigError(Problem(f"no keystore for the client certificate {alias!r}", hint="add security/keystore"))
+            raise ConfigError(
+                Problem(f"no keystore for the client certificate {alias!r}", hint="add security/keystore")
+            )
         _load_certificate(context, keystore, alias)
     return context
 

@@ -197,8 +197,8 @@ class PeerSettler:
         if found is not None:
             self._rewritten = True
             logger.warning(
-                "%s replaces the address of the peer, which trusted-proxies needs: no proxy is believed, forward-auth is"
-                " refused (hint: %s)",
+                "%s replaces the address of the peer, which trusted-proxies needs: no proxy is believed, and"
+                " forward-auth refuses all (hint: %s)",
                 *found,
             )
 
