@@ -138,9 +138,9 @@ class ForwardAuth:
     def _refusal(self, refusal: Refusal) -> Response:
         """Return the response that refuses a request; 403 where the proxy would make an error of it."""
         response = response_to(refusal)
-        if self._kind.knows_errors or response.status in (401, 403):
-            return response
-        return replace(response_to(Forbid(reason="")), headers=response.headers)
+        if not self._kind.knows_errors and response.status not in (401, 403):
+            response = replace(response_to(Forbid(reason="")), headers=response.headers)
+        return response if self._kind.passes_bodies else replace(response, body=b"")
 
 
 def _announces_body(headers: Any) -> bool:

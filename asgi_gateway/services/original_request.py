@@ -49,16 +49,20 @@ class ProxyKind:
         method: the header with the client's method; None where it is the check's own.
         host: the header with the client's Host; None where it is the check's own.
         knows_errors: whether it passes other responses than 200, 401 and 403 on to its client.
+        passes_bodies: whether it passes the bodies of responses on. A body that it does not want costs a connection.
     """
 
     uri: bytes | None
     method: bytes | None
     host: bytes | None
     knows_errors: bool
+    passes_bodies: bool = True
 
 
 PROXY_KINDS: Mapping[str, ProxyKind] = {
-    "nginx": ProxyKind(uri=b"x-original-uri", method=b"x-original-method", host=None, knows_errors=False),
+    "nginx": ProxyKind(
+        uri=b"x-original-uri", method=b"x-original-method", host=None, knows_errors=False, passes_bodies=False
+    ),
     "traefik": ProxyKind(
         uri=b"x-forwarded-uri", method=b"x-forwarded-method", host=b"x-forwarded-host", knows_errors=True
     ),
