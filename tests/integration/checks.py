@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from websockets.sync.client import connect
+from websockets.typing import Origin
 
 from tests.integration.process import LOOPBACK, Process, free_port, running
 from tests.integration.raw import exchange, head
@@ -106,10 +107,12 @@ class Site:
     Args:
         proxy: the proxy.
         folder: where the gateway's audit log is.
+        application: the port of the back end.
     """
 
     proxy: Process
     folder: Path
+    application: int
 
     def ask(self, target: str, *lines: str, method: str = "GET", body: str = "") -> Reply:
         """Send a request to the byte, and return the response."""
@@ -126,7 +129,7 @@ class Site:
         address = (LOOPBACK, self.proxy.port)
         with socket.create_connection(address, timeout=10) as raw:
             url = f"ws://gateway.example{target}"
-            with connect(url, sock=raw, origin=origin, additional_headers=headers, proxy=None) as connection:  # type: ignore[arg-type]
+            with connect(url, sock=raw, origin=Origin(origin), additional_headers=headers, proxy=None) as connection:
                 connection.send("hello")
                 found: dict[str, Any] = json.loads(connection.recv(timeout=5))
                 return found

@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
 import pytest
 from websockets.exceptions import InvalidStatus
 
 from tests.integration.checks import ANN, JOE, WRONG, Site
-from tests.integration.process import LOOPBACK
+from tests.integration.process import LOOPBACK, free_port
 
 BASIC = {"Authorization": "Basic am9lOndlbGNvbWU="}
 ORIGIN = "http://gateway.example"
 
 
+Start = Callable[[Path, int, int], AbstractContextManager[Site]]
+
+
 class ForwardAuthTests:
     """Tests that need a fixture ``site``."""
+
+    start: Start
+    """Starts the proxy, given a folder and the ports of the gateway and of the back end."""
+
+    def test_a_gateway_that_is_down_lets_nobody_in(self, site: Site, tmp_path: Path) -> None:
+        """Where nobody answers the check, public paths are closed too."""
+        with type(self).start(tmp_path, free_port(), site.application) as other:
+            assert other.ask("/public/page", JOE).status in (500, 502, 503)
 
     def test_decisions(self, site: Site) -> None:
         """Public paths are open, others ask for a login; a wrong password is refused."""
@@ -51,7 +66,9 @@ class ForwardAuthTests:
         assert site.ask("/private/;o", line, own, "Connection: close\r\n", method="POST").status == 204
         assert site.ask("/private/page", line).status == 401
 
-    @pytest.mark.parametrize("name", ["X-User", "x-user", "X_User", "X.User", "x_uSER", "X-Roles", "X_Roles", "X.ROLES"])
+    @pytest.mark.parametrize(
+        "name", ["X-User", "x-user", "X_User", "X.User", "x_uSER", "X-Roles", "X_Roles", "X.ROLES"]
+    )
     @pytest.mark.parametrize("target", ["/public/page", "/private/page"])
     def test_clients_cannot_say_who_they_are(self, site: Site, target: str, name: str) -> None:
         """An identity header of the client's own does not arrive under any alias, with a login or without."""
@@ -64,14 +81,23 @@ class ForwardAuthTests:
 
     def test_connection_cannot_remove_who_it_is(self, site: Site) -> None:
         """Headers that the client lists in Connection are still told to the back end."""
-        for value in ("close, X-User", "X-User, X-Roles", "keep-alive, X-Original-URI, X-Forwarded-Uri, X-Forwarded-For"):
+        for value in (
+            "close, X-User",
+            "X-User, X-Roles",
+            "keep-alive, X-Original-URI, X-Forwarded-Uri, X-Forwarded-For",
+        ):
             reply = site.ask("/private/page", JOE, f"Connection: {value}\r\n")
             assert (reply.passed("x-user"), reply.passed("x-roles")) == (["joe"], ["AUTHORIZED"])
 
     @pytest.mark.parametrize(
         "line",
         [
-            *("X-Original-URI: /public", "X_Original_URI: /public", "X-Original-URL: /public", "X-Rewrite-URL: /public"),
+            *(
+                "X-Original-URI: /public",
+                "X_Original_URI: /public",
+                "X-Original-URL: /public",
+                "X-Rewrite-URL: /public",
+            ),
             *("X-Forwarded-Uri: /public", "X-Forwarded-Path: /public", "X-Forwarded-Prefix: /public"),
             *("X-Envoy-Original-Path: /public", "X-Forwarded-Method: OPTIONS", "X-Original-Method: OPTIONS"),
             *("X-HTTP-Method-Override: OPTIONS", "X-Forwarded-Host: open.example", "Forwarded: host=open.example"),

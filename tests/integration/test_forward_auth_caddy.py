@@ -20,9 +20,13 @@ OUTSIDE = "{\n\tadmin off\n\tauto_https off\n}\n"
 @contextmanager
 def caddy(folder: Path, gateway: int, application: int) -> Iterator[Site]:
     """Caddy with the page's configuration, but for its ports."""
-    block, _ = blocks("caddyfile")
+    (block,) = blocks("caddyfile")
     port = free_port()
-    for old, new in ((":80 {", f"http://:{port} {{\n\tbind {LOOPBACK}"), (":8000", f":{gateway}"), (":9000", f":{application}")):
+    for old, new in (
+        (":80 {", f"http://:{port} {{\n\tbind {LOOPBACK}"),
+        (":8000", f":{gateway}"),
+        (":9000", f":{application}"),
+    ):
         assert old in block
         block = block.replace(old, new)
     home = folder / "caddy"
@@ -31,7 +35,7 @@ def caddy(folder: Path, gateway: int, application: int) -> Iterator[Site]:
     command = ["caddy", "run", "--config", str(home / "Caddyfile"), "--adapter", "caddyfile"]
     env = {"HOME": str(home), "XDG_DATA_HOME": str(home), "XDG_CONFIG_HOME": str(home)}
     with running(command, port=port, log=home / "log", name="caddy", cwd=home, env=env) as process:
-        yield Site(process, folder)
+        yield Site(process, folder, application)
 
 
 @pytest.fixture(scope="module")
@@ -48,3 +52,5 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
 
 class TestCaddy(ForwardAuthTests):
     """What holds behind every proxy, and what is Caddy's own."""
+
+    start = staticmethod(caddy)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.checks import JOE, Site, asked, backend, blocks
+from tests.integration.checks import Site, asked, backend, blocks
 from tests.integration.forward_auth import ForwardAuthTests
 from tests.integration.process import LOOPBACK, free_port, running
 
@@ -21,7 +21,11 @@ def nginx(folder: Path, gateway: int, application: int) -> Iterator[Site]:
     """nginx with the page's configuration, but for its ports."""
     (block,) = blocks("nginx")
     port = free_port()
-    for old, new in (("listen 80", f"listen {LOOPBACK}:{port}"), (":8000", f":{gateway}"), (":9000", f":{application}")):
+    for old, new in (
+        ("listen 80", f"listen {LOOPBACK}:{port}"),
+        (":8000", f":{gateway}"),
+        (":9000", f":{application}"),
+    ):
         assert old in block
         block = block.replace(old, new)
     home = folder / "nginx"
@@ -34,17 +38,22 @@ def nginx(folder: Path, gateway: int, application: int) -> Iterator[Site]:
     command = ["nginx", "-p", str(home), "-c", str(home / "nginx.conf"), "-e", "stderr"]
     env = {"PATH": f"{os.environ['PATH']}:/usr/sbin"}
     with running(command, port=port, log=home / "log", name="nginx", cwd=home, env=env) as process:
-        yield Site(process, folder)
+        yield Site(process, folder, application)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """nginx, the gateway that it asks, and the back end."""
     folder = tmp_path_factory.mktemp("nginx")
-    with asked(folder, "nginx") as gateway, backend(folder) as application:
-        with nginx(folder, gateway.port, application.port) as site:
-            yield site
+    with (
+        asked(folder, "nginx") as gateway,
+        backend(folder) as application,
+        nginx(folder, gateway.port, application.port) as site,
+    ):
+        yield site
 
 
 class TestNginx(ForwardAuthTests):
     """What holds behind every proxy, and what is nginx's own."""
+
+    start = staticmethod(nginx)
