@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.config import load_config
+from asgi_gateway.config.backend_login import ConnectHandler
 from asgi_gateway.config.unusable import unusable_gateway
 from asgi_gateway.endpoints.browser_client import BrowserClient
 from asgi_gateway.endpoints.forward_auth import ForwardAuth
@@ -79,14 +80,25 @@ class GatewayMiddleware:
     Args:
         app: the application, any ASGI 3 callable; None where every service has a back end of its own.
         config: a file (``.yaml``, ``.yml``, ``.xml``), the YAML form as a mapping, or a Gateway.
+        connect_handler: answers the 401s of back ends whose service has no ``connect-login``: a ChallengeHandler of
+            ``asgi_gateway.client``, or, for Basic, a LoginHandler or a function as it takes one. A Gateway has its own:
+            give it to ``load_config``.
 
     Raises:
         ConfigError: the configuration cannot be used; every problem of it is listed.
     """
 
-    def __init__(self, app: App | None, config: str | Path | Mapping[str, Any] | Gateway) -> None:
+    def __init__(
+        self,
+        app: App | None,
+        config: str | Path | Mapping[str, Any] | Gateway,
+        *,
+        connect_handler: ConnectHandler | None = None,
+    ) -> None:
         self.app: App = with_remote_user(app) if app is not None else _no_application
-        self.gateway = config if isinstance(config, Gateway) else _gateway_of(config)
+        if isinstance(config, Gateway) and connect_handler is not None:
+            raise ConfigError(Problem("a Gateway has a connect_handler already", hint="give it to load_config"))
+        self.gateway = config if isinstance(config, Gateway) else _gateway_of(config, connect_handler)
         """The gateway that decides."""
         if app is None and (names := self.gateway.services_of_application):
             hint = "give connect and type, or name the application"
@@ -390,7 +402,7 @@ def _means_no_lifespan(error: Exception) -> bool:
     return isinstance(error, AssertionError | KeyError | NotImplementedError) or "lifespan" in str(error)
 
 
-def _gateway_of(config: str | Path | Mapping[str, Any]) -> Gateway:
+def _gateway_of(config: str | Path | Mapping[str, Any], connect_handler: ConnectHandler | None) -> Gateway:
     """Return the Gateway of a configuration.
 
     After ``add_middleware`` Starlette builds its middlewares when the server starts the lifespan. Servers take an
@@ -401,7 +413,7 @@ def _gateway_of(config: str | Path | Mapping[str, Any]) -> Gateway:
         ConfigError: the configuration cannot be used, and Starlette does not build the middleware.
     """
     try:
-        return load_config(config)
+        return load_config(config, connect_handler=connect_handler)
     except ConfigError as error:
         builder = sys._getframe(2).f_code.co_name  # whoever called GatewayMiddleware()
         if builder != "build_middleware_stack":

@@ -121,8 +121,11 @@ def test_a_flood_of_paths(world: World) -> None:
     for number in range(2 * _KNOWN_PATHS + 1):
         assert gateway.cached_decision(scope(f"/public/{number}")) is not None
     assert gateway.cached_decision(scope("/public/" + "x" * 60_000)) is not None
-    assert len(gateway._routes_by_path["http"]) <= _KNOWN_PATHS
-    assert gateway._routes_by_path["http"].get("/public/" + "x" * 60_000) is None
+    routes = gateway._any_port
+    assert routes is not None
+    known = routes.known["http"]
+    assert len(known) <= _KNOWN_PATHS
+    assert known.get("/public/" + "x" * 60_000) is None
 
 
 async def test_flood(world: World) -> None:

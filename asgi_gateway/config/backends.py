@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from asgi_gateway._runtime.threads import ThreadPools
+from asgi_gateway.client import ChallengeHandler
 from asgi_gateway.config.model import ServiceConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.errors import ConfigError
@@ -40,6 +41,7 @@ class BackendContext:
         pools: run blocking work.
         trusted_proxies: the peers whose headers about the client count.
         session_cookie: what the names of session cookies begin with.
+        connect_handler: answers the 401s of back ends whose service has no ``connect-login``; None for nobody.
     """
 
     service: Service
@@ -53,6 +55,7 @@ class BackendContext:
     pools: ThreadPools
     trusted_proxies: TrustedProxies
     session_cookie: str
+    connect_handler: ChallengeHandler | None = None
 
 
 def build_backend(

@@ -17,7 +17,14 @@ from asgi_gateway.authentication.credentials import CredentialReader
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
 from asgi_gateway.authentication.settings import SESSION_LIFE, RealmServices, RealmSettings
+from asgi_gateway.client import ChallengeHandler
 from asgi_gateway.config import registry
+from asgi_gateway.config.backend_login import (
+    AUTHENTICATOR,
+    ConnectHandler,
+    challenge_handler,
+    import_authenticator,
+)
 from asgi_gateway.config.backends import BackendContext, build_backend
 from asgi_gateway.config.diagnostics import Report
 from asgi_gateway.config.forward_auth import build_forward_auth
@@ -63,6 +70,7 @@ def load_config(
     clock: Clock | None = None,
     properties: Mapping[str, str] | None = None,
     by_port: bool = False,
+    connect_handler: ConnectHandler | None = None,
 ) -> Gateway:
     """Load a configuration and build its Gateway. Nothing is opened or connected yet.
 
@@ -72,30 +80,42 @@ def load_config(
         properties: values for ``${name}``, before the environment and the file's own ``properties``.
         by_port: whether services are told apart by the local port on which a request comes in, which a server that
             listens at the file's accept URLs can do.
+        connect_handler: answers the 401s of back ends whose service has no ``connect-login``: a ChallengeHandler, or,
+            for Basic, a LoginHandler or a function as it takes one.
 
     Raises:
         ConfigError: the configuration cannot be used; every problem of it is listed.
     """
-    return build(read(source, properties=properties, by_port=by_port), clock=clock)
+    loaded = read(source, properties=properties, by_port=by_port)
+    return build(loaded, clock=clock, connect_handler=connect_handler)
 
 
-def build(loaded: LoadedConfig, *, clock: Clock | None = None, trial: bool = False) -> Gateway:
+def build(
+    loaded: LoadedConfig,
+    *,
+    clock: Clock | None = None,
+    trial: bool = False,
+    connect_handler: ConnectHandler | None = None,
+) -> Gateway:
     """Build the Gateway of a loaded configuration.
 
     Args:
         loaded: the configuration. If it has errors, its valid parts are built all the same, to find all errors.
         clock: the source of time; the system's by default.
         trial: True if the gateway must not change the state store.
+        connect_handler: as for ``load_config``.
 
     Raises:
         ConfigError: the configuration has errors, a plugin is unknown, its options are invalid, a file is missing, or a
             chain would grant access without authentication.
     """
-    return _Builder(loaded, clock or SystemClock(), trial).gateway()
+    return _Builder(loaded, clock or SystemClock(), trial, connect_handler).gateway()
 
 
 class _Builder:
-    def __init__(self, loaded: LoadedConfig, clock: Clock, trial: bool) -> None:
+    def __init__(
+        self, loaded: LoadedConfig, clock: Clock, trial: bool, connect_handler: ConnectHandler | None = None
+    ) -> None:
         self._loaded = loaded
         self._security = loaded.parts.security
         self._clock = clock
@@ -108,6 +128,7 @@ class _Builder:
         self._resources: list[ResourceMetadata] = []
         self._keystore = self._store(self._security.keystore, "keystore")
         self._truststore = self._store(self._security.truststore, "truststore")
+        self._connect_handler = self._handler(connect_handler)
 
     def gateway(self) -> Gateway:
         parts = self._loaded.parts
@@ -206,6 +227,20 @@ class _Builder:
             warn(message)
         return store
 
+    def _handler(self, given: ConnectHandler | None) -> ChallengeHandler | None:
+        """Return the handler that Python code gave, or that ``http.authenticator`` names."""
+        target = self._loaded.settings.get(AUTHENTICATOR)
+        try:
+            if given is not None and target is not None:
+                raise ConfigError(f"connect_handler and {AUTHENTICATOR} are given: only one of them can answer")
+            if target is not None:
+                return import_authenticator(target)
+            return challenge_handler(given, "connect_handler") if given is not None else None
+        except ConfigError as error:
+            for problem in error.problems:
+                self._report.add(problem)
+            return None
+
     # ------------------------------------------------------------------------------------------------------- services
 
     def _services(self, realms: Mapping[str, Realm]) -> list[Service]:
@@ -282,6 +317,7 @@ class _Builder:
             pools=self._pools,
             trusted_proxies=TrustedProxies(self._security.trusted_proxies),
             session_cookie=cookie,
+            connect_handler=self._connect_handler,
         )
 
     def _check_roles(self, config: ServiceConfig, service: Service, path: ConfigPath) -> None:

@@ -24,12 +24,13 @@ __all__ = ["to_xml", "to_yaml"]
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
 _DASHES = re.compile(r"-(?=-)")  # two in a row would end an XML comment
 _NATIVE = (
-    *("allow-encoded-slash", "basic-charset-fallback", "credential-cache", "extended-handshake", "life", "match-host"),
-    *("max-authentication-attempts", "recheck", "require-valid-user", "same-user"),
+    *("allow-encoded-slash", "basic-charset-fallback", "credential-cache", "delegate", "extended-handshake", "life"),
+    *("match-host", "max-authentication-attempts", "max-connections", "pass-basic", "pass-credentials", "plain-http"),
+    *("preserve-host", "recheck", "require-valid-user", "same-user"),
     *("sessions-per-client", "sessions-per-user", "time-limit"),
 )
 _FLAT = ("realms", "services")
-_ATTEMPTS = "max-authentication-attempts"
+_ATTEMPTS, _BINDS = "max-authentication-attempts", "bind"
 
 
 def to_yaml(loaded: LoadedConfig) -> str:
@@ -148,7 +149,7 @@ def _elements(cls: type[ConfigElement], node: Node, indent: int, *, in_order: bo
         if child is None:
             continue
         entry = known[name]
-        if entry.kind is FieldKind.FREE:
+        if entry.kind is FieldKind.FREE and name != _BINDS:
             yield from _block(name, list(_options(child, indent + 2)), indent)
         elif entry.kind is FieldKind.ELEMENT and entry.element:
             yield from _block(name, list(_elements(entry.element, child, indent + 2)), indent)
@@ -156,6 +157,8 @@ def _elements(cls: type[ConfigElement], node: Node, indent: int, *, in_order: bo
             yield from _repeated(name, entry.element, child, indent)
         elif entry.kind is FieldKind.TEXTS:
             yield from (_text(name, item.text, indent) for item in child.items)
+        elif name == _BINDS:
+            yield from _block("accept-options", list(_options(child, indent + 2)), indent)
         elif name == _ATTEMPTS:
             option = _text("http.max.authentication.attempts", child.text, indent + 2)
             yield from _block("connect-options", [option], indent)

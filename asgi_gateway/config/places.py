@@ -18,8 +18,9 @@ _BOTH: tuple[Protocol, ...] = ("http", "websocket")
 class Places:
     """Where the services of a configuration accept requests.
 
-    What an accept URL names comes first. An ``http.proxy`` also takes the WebSockets at its http accepts, and a service
-    that is not served refuses both protocols, unless another service accepts them there.
+    What an accept URL names comes first. What other services leave goes to an ``http.proxy``, which also takes the
+    WebSockets at its http accepts, to a redirect, since ports do not count everywhere, and to a service that is not
+    served, which refuses both protocols.
 
     Args:
         services: the configured services.
@@ -35,30 +36,29 @@ class Places:
         taken = {
             (mount.path, mount.host, mount.port, protocol)
             for config, mounts in zip(services, named, strict=True)
-            if not config.refusal
+            if not config.refusal and config.kind != "http.redirect"
             for mount in mounts
             for protocol in mount.protocols
         }
         self._mounts: list[tuple[Mount, ...]] = []
         for config, mounts in zip(services, named, strict=True):
-            widened = mounts
+            given = mounts
             if config.refusal:
-                widened = tuple(_left_over(mounts, taken))
+                given = tuple(_left_over(mounts, taken))
+            elif config.kind == "http.redirect":
+                given = tuple(_left_over(mounts, taken, ("http",)))
             elif config.kind == "http.proxy":
-                widened = (*mounts, *_left_over(tuple(each for each in mounts if "http" in each.protocols), taken))
-            taken |= {(each.path, each.host, each.port, protocol) for each in widened for protocol in each.protocols}
-            self._mounts.append(widened)
-        self._exist = [
-            bool(widened) or (bool(config.refusal) and bool(mounts))
-            for config, mounts, widened in zip(services, named, self._mounts, strict=True)
-        ]
+                given = (*mounts, *_left_over([each for each in mounts if "http" in each.protocols], taken))
+            taken |= {(each.path, each.host, each.port, protocol) for each in given for protocol in each.protocols}
+            self._mounts.append(given)
+        self._exist = [bool(mounts) for mounts in named]
 
     def of(self, index: int) -> tuple[Mount, ...]:
         """Return where a service accepts requests."""
         return self._mounts[index]
 
     def exist(self, index: int) -> bool:
-        """Return whether a service has a path at all: transports without paths have none."""
+        """Return whether a service has accepts with paths, which other services may have taken; tcp has none."""
         return self._exist[index]
 
     def _named(self, config: ServiceConfig) -> tuple[Mount, ...]:
@@ -85,10 +85,14 @@ class Places:
         return None if listener is None else listener.port
 
 
-def _left_over(mounts: tuple[Mount, ...], taken: set[tuple[str, str | None, int | None, Protocol]]) -> Iterator[Mount]:
+def _left_over(
+    mounts: Sequence[Mount],
+    taken: set[tuple[str, str | None, int | None, Protocol]],
+    protocols: tuple[Protocol, ...] = _BOTH,
+) -> Iterator[Mount]:
     """Yield the places of mounts with those protocols that no service accepts there yet."""
     for path, host, port in dict.fromkeys((mount.path, mount.host, mount.port) for mount in mounts):
-        left = frozenset(protocol for protocol in _BOTH if (path, host, port, protocol) not in taken)
+        left = frozenset(protocol for protocol in protocols if (path, host, port, protocol) not in taken)
         if left:
             yield Mount(path, left, host, port)
 

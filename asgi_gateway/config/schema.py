@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from asgi_gateway.config.element_names import IGNORED, Field, FieldKind, fields, names, singular
+from asgi_gateway.config.kaazing_compat import BINDS
 from asgi_gateway.config.model import ConfigElement, GatewayConfig
 
 __all__ = ["json_schema"]
@@ -17,10 +18,21 @@ _DURATION = {
     ],
     "description": "a number of seconds, or a number with a unit: 30 seconds, 1.5 minutes, 8h, 500 ms",
 }
+_SIZE = {
+    "anyOf": [
+        {"type": "integer", "minimum": 1},
+        {"type": "string", "pattern": r"^\s*[0-9]+\s*([kKmMgG]?[iI]?[bB]?)\s*$"},
+        {"$ref": "#/$defs/reference"},
+    ],
+    "description": "a number of bytes, or a number with a unit: 64 KiB, 10 MB, 2 GiB",
+}
 _BOOLEAN = {"anyOf": [{"type": "boolean"}, {"enum": ["true", "false"]}, {"$ref": "#/$defs/reference"}]}
 _SCALAR = {"type": ["string", "number", "boolean", "null"]}
 _OPTIONS = {
-    "accept-options": {"http.realm": "the service's realms, in order"},
+    "accept-options": {
+        "http.realm": "the service's realms, in order",
+        **dict.fromkeys(BINDS, "where the server listens: a port, or host:port"),
+    },
     "connect-options": {"http.max.authentication.attempts": "how often a challenge of a back end is answered"},
 }
 
@@ -99,8 +111,8 @@ def _nested(entry: Field, cls: type[ConfigElement], definitions: dict[str, Any])
 
 
 def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
-    if name.endswith("timeout") or name in ("time-limit", "credential-cache", "life", "maximum-age", "recheck"):
-        return _DURATION
+    if name.endswith("timeout") or name in (*_DURATIONS, "max-body"):
+        return _SIZE if name == "max-body" else _DURATION
     if name == "require-valid-user":
         return {"anyOf": [*_BOOLEAN["anyOf"], {"type": "null"}]}
     if model.get("type") == "boolean":
@@ -113,7 +125,11 @@ def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
     return {"type": "string"}
 
 
+_DURATIONS = ("time-limit", "credential-cache", "life", "maximum-age", "recheck", "connect", "response", "idle")
 _CHOICES = {
+    "kind": ["nginx", "traefik", "caddy", "haproxy", "envoy"],
+    "message-type": ["binary", "text"],
+    "origin": ["preserve", "rewrite", "remove"],
     "cors": ["gateway", "application"],
     "success": ["required", "requisite", "sufficient", "optional"],
     "authorization-mode": ["challenge", "recycle", "validate"],

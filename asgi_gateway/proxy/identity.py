@@ -25,7 +25,7 @@ __all__ = ["IdentityToken", "IdentityWriter", "encoded_names", "folded_name"]
 _UNSAFE = re.compile(rb"[^ -~]|[%,]|\A +| +\Z")
 _FOLD = bytes.maketrans(b"_.ABCDEFGHIJKLMNOPQRSTUVWXYZ", b"--abcdefghijklmnopqrstuvwxyz")
 _CACHED_SECONDS = 5.0
-_CACHED_SUBJECTS = 10_000
+_CACHED_DECISIONS = 1_000
 _ISSUER = "asgi-gateway"
 _MIN_SECRET = 32
 
@@ -170,8 +170,9 @@ class IdentityWriter:
         self._token_name = b"" if token is None else token.header.lower().encode("ascii")
         self._clock = clock
         ttl = None if token is None else min(_CACHED_SECONDS, token.life / 4)
-        self._cache: BoundedCache[tuple[str, str, Subject], Headers] = BoundedCache(
-            _CACHED_SUBJECTS, ttl=ttl, monotonic=clock.monotonic
+        # By the decision's own object, which all requests of a login share: to compare its subject would cost more.
+        self._cache: BoundedCache[int, tuple[GatewayContext, Headers]] = BoundedCache(
+            _CACHED_DECISIONS, ttl=ttl, monotonic=clock.monotonic
         )
 
     @property
@@ -188,11 +189,11 @@ class IdentityWriter:
         """
         if context.subject is None or not (self._names or self._token):
             return ()
-        key = (context.service, context.realm, context.subject)
-        written = self._cache.get(key)
-        if written is None:
-            written = self._write(context, context.subject)
-            self._cache.put(key, written)
+        known = self._cache.get(id(context))
+        if known is not None and known[0] is context:
+            return known[1]
+        written = self._write(context, context.subject)
+        self._cache.put(id(context), (context, written))
         return written
 
     def _write(self, context: GatewayContext, subject: Subject) -> Headers:

@@ -53,7 +53,7 @@ class PathMapping:
 
     def __init__(self, accepts: Iterable[str]) -> None:
         paths = sorted(accepts, key=len, reverse=True)  # the longest one decides, as where services are looked up
-        self._accepts = tuple((path, path.isascii()) for path in paths)
+        self._accepts = tuple(paths)
 
     def split(self, scope: Mapping[str, Any]) -> MappedPath:
         """Return the two parts of a request's path.
@@ -70,7 +70,7 @@ class PathMapping:
         root: str = scope.get("root_path") or ""
         raw = _raw_path(path, root, scope.get("raw_path"))
         accept = self._accept(path[len(root) :])
-        if raw == path:
+        if raw == path:  # no byte was encoded
             end = len(root) + len(accept)
             return MappedPath(path[:end], path[end:])
         segments = raw.split("/")
@@ -83,7 +83,7 @@ class PathMapping:
         return MappedPath("/".join(prefix), "".join(f"/{each}" for each in rest))
 
     def _accept(self, below: str) -> str:
-        for accept, _ in self._accepts:
+        for accept in self._accepts:
             if below.startswith(accept) and below[len(accept) : len(accept) + 1] in ("", "/"):
                 return accept
         raise ValueError("no accept path is a leading part of the path")

@@ -13,12 +13,14 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from asgi_gateway._runtime.bounded_cache import BoundedCache
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.identity import IdentityWriter, folded_name
 from asgi_gateway.proxy.settings import ProxySettings
 from asgi_gateway.services.identity import SCOPE_KEY, GatewayContext
+from asgi_gateway.services.trusted_proxies import real_peer
 
-__all__ = ["VIA_NAME", "OutgoingRequest", "RequestRefused"]
+__all__ = ["VIA_NAME", "OutgoingRequest", "RequestRefused", "may_carry_identity", "own_cookie_pattern"]
 
 VIA_NAME = b"asgi-gateway"
 """The gateway's name in Via (RFC 9110 section 7.6.3)."""
@@ -31,6 +33,7 @@ _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-
 _NODE = re.compile(r"[A-Za-z0-9._-]+")
 _KNOWN_NAMES = 2000
 _KNOWN_LENGTH = 64
+_KNOWN_CLIENTS = 1000
 
 
 class _Rule(Enum):
@@ -75,6 +78,20 @@ _FORWARDING = (
     b"x-rewrite-url",
 )
 """What only a proxy may say of a client and of its request; with every other ``X-Forwarded-*``."""
+_MEANINGFUL = (
+    b"authorization",
+    b"cache-control",
+    b"connection",
+    b"cookie",
+    b"date",
+    b"host",
+    b"origin",
+    b"pragma",
+    b"range",
+    b"referer",
+    b"user-agent",
+    b"via",
+)
 _FRAMING = frozenset((b"transfer-encoding", b"content-length", b"proxy-connection", b"keep-alive", b"http2-settings"))
 """Names whose aliases with ``_`` or ``.`` a back end may take for the names themselves."""
 _KEPT_ALTHOUGH_LISTED = frozenset((b"host", b"content-length", b"via", b"cache-control"))
@@ -117,6 +134,7 @@ class OutgoingRequest:
         self._credential_names = frozenset(map(folded_name, settings.credentials.headers))
         self._static = {name: self._rule(name) for name in (*_HOP_BY_HOP, *_FORWARDING, b"host", b"cookie", b"accept")}
         self._rules = dict(self._static)
+        self._known: BoundedCache[tuple[object, ...], list[tuple[bytes, bytes]]] = BoundedCache(_KNOWN_CLIENTS)
 
     def headers(self, scope: Mapping[str, Any], connect: ConnectURL) -> list[tuple[bytes, bytes]]:
         """Return the headers for a back end, without those of the body's framing and of the WebSocket handshake.
@@ -260,16 +278,32 @@ class OutgoingRequest:
         mode = self._settings.forwarded
         if mode == "exclude":
             return
-        client = scope.get("client")
-        peer = client[0] if client else ""
         received: list[tuple[bytes, bytes]] = []
-        if _Rule.FORWARDING in special and self._settings.trusted_proxies.trusts(peer):
+        if _Rule.FORWARDING in special and self._settings.trusted_proxies.trusts_peer(scope):
             received = special[_Rule.FORWARDING]
         if mode == "ignore":
             written += received
             return
-        scheme = b"https" if scope.get("scheme") in ("https", "wss") else b"http"
-        written += _forwarding(received, peer, scheme, host)
+        peer = real_peer(scope)
+        key = (peer and peer[0], scope.get("scheme"), host)
+        known = None if received else self._known.get(key)
+        if known is None:
+            scheme = b"https" if scope.get("scheme") in ("https", "wss") else b"http"
+            known = _forwarding(received, peer[0] if peer else "", scheme, host)
+            if not received:
+                self._known.put(key, known)
+        written += known
+
+
+def may_carry_identity(name: bytes) -> bool:
+    """Return whether a header can carry the user's identity, which every other header of its name would be taken for.
+
+    Args:
+        name: the header's name.
+    """
+    fold = folded_name(name)
+    taken = (*_HOP_BY_HOP, *_FORWARDING, *_MEANINGFUL)
+    return fold not in taken and not fold.startswith((b"proxy-", b"sec-", b"content-", b"accept"))
 
 
 def own_cookie_pattern(prefix: str) -> re.Pattern[bytes] | None:
@@ -322,6 +356,7 @@ def _forwarding(
         host: the client's Host header, or None.
     """
     lines: dict[bytes, list[bytes]] = {}
+    peer = peer.partition("%")[0]
     for name, value in received:
         lines.setdefault(name.lower(), []).append(value)
     chain = lines.pop(b"x-forwarded-for", [])
@@ -333,9 +368,10 @@ def _forwarding(
     if host is not None:
         element += b";host=" + (host if _NODE.fullmatch(host.decode("latin-1")) else b'"' + host + b'"')
     element += b";proto=" + scheme
-    address = [peer.partition("%")[0].encode("ascii", "replace")] if peer else []
+    address = [peer.encode("ascii", "replace")] if peer else []
     written = [(b"x-forwarded-for", b", ".join([*chain, *address]))] if chain or address else []
-    written.append((b"x-forwarded-proto", (lines.pop(b"x-forwarded-proto", None) or [scheme])[0]))
+    lines.pop(b"x-forwarded-proto", None)  # the scope's scheme is what it says, if it says one thing
+    written.append((b"x-forwarded-proto", scheme))
     named = lines.pop(b"x-forwarded-host", None) or ([host] if host is not None else [])
     written += [(b"x-forwarded-host", named[0])] if named else []
     written.append((b"forwarded", b", ".join([*elements, element])))
@@ -345,7 +381,6 @@ def _forwarding(
 
 def _node(address: str) -> bytes:
     """Return an address as a node of Forwarded (RFC 7239 section 6); what is not one is ``unknown``."""
-    address = address.partition("%")[0]
     if ":" in address.strip("[]") and re.fullmatch(r"\[?[0-9A-Fa-f:.]+\]?", address):
         return f'"[{address.strip("[]")}]"'.encode()
     return address.encode() if _NODE.fullmatch(address) else b"unknown"

@@ -278,8 +278,8 @@ def test_closed_pipe(file: Path, arguments: list[str], form: str) -> None:
 
 def test_refused_service_is_not_called_public(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """explain says that a service that is not served refuses, and not that it is public."""
-    file.write_text(GATEWAY.replace("accept: /public}", "accept: /public, type: http.redirect}"))
+    file.write_text(GATEWAY.replace("accept: /public}", "accept: /public, type: broadcast}"))
     assert main(["explain", str(file), "GET", "/public"]) == 1
     out = capsys.readouterr().out
     assert "the service is public" not in out
-    assert "http.redirect" in out
+    assert "broadcast" in out

@@ -20,10 +20,10 @@ WEBSOCKET: frozenset[Protocol] = frozenset(("websocket",))
         ("/odata/$metadata", AcceptURL(HTTP | WEBSOCKET, "/odata/$metadata")),
         ("/jobs/7:cancel", AcceptURL(HTTP | WEBSOCKET, "/jobs/7:cancel")),
         ("/c++, (and more)", AcceptURL(HTTP | WEBSOCKET, "/c++, (and more)")),
-        ("http://Example.com", AcceptURL(HTTP, "/", host="example.com")),
-        ("https://example.com:8443/a/b", AcceptURL(HTTP, "/a/b", host="example.com", port=8443)),
-        ("ws://localhost:8000/echo", AcceptURL(WEBSOCKET, "/echo", host="localhost", port=8000)),
-        ("WSS://[::1]:1/x", AcceptURL(WEBSOCKET, "/x", host="[::1]", port=1)),
+        ("http://Example.com", AcceptURL(HTTP, "/", scheme="http", host="example.com")),
+        ("https://example.com:8443/a/b", AcceptURL(HTTP, "/a/b", scheme="https", host="example.com", port=8443)),
+        ("ws://localhost:8000/echo", AcceptURL(WEBSOCKET, "/echo", scheme="ws", host="localhost", port=8000)),
+        ("WSS://[::1]:1/x", AcceptURL(WEBSOCKET, "/x", scheme="wss", host="[::1]", port=1)),
     ],
 )
 def test_accepted(text: str, accept: AcceptURL) -> None:

@@ -48,8 +48,8 @@ def test_what_was_left_out_is_said() -> None:
     source = load(DATA / "gateway-config.xml", environment={})
     text = to_yaml(source)
     assert text.startswith("# yaml-language-server: $schema=gateway.schema.json\n# Left out")
-    assert "#   53: services[1].connect\n" in text
-    assert "    53: services[1].connect\n" in to_xml(source)
+    assert "#   57: services[1].accept-options.ws.inactivity.timeout\n" in text
+    assert "    57: services[1].accept-options.ws.inactivity.timeout\n" in to_xml(source)
     assert "hunter2" not in text
 
 
