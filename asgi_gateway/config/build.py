@@ -6,7 +6,7 @@ Every problem is collected with its position before anything is raised, so that 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ from asgi_gateway.config.model import (
 )
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.places import Places
+from asgi_gateway.config.proxy_settings import identity_writer
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.suggestions import did_you_mean
@@ -48,11 +49,13 @@ from asgi_gateway.config.tickets import build_ticket
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway, GatewayServices
 from asgi_gateway.keystores import KeyStore, open_store
+from asgi_gateway.model import Headers
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
 from asgi_gateway.schemes import BasicScheme, BearerScheme
 from asgi_gateway.services.authorization import Authorization
+from asgi_gateway.services.identity import GatewayContext
 from asgi_gateway.services.model import Listener, Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
 from asgi_gateway.services.resource_metadata import ResourceMetadata
@@ -126,6 +129,7 @@ class _Builder:
         self._state = TrialState(state) if trial else state
         self._session_keys: tuple[bytes, ...] | None = None
         self._resources: list[ResourceMetadata] = []
+        self._identities: dict[str, Callable[[GatewayContext], Headers]] = {}
         self._keystore = self._store(self._security.keystore, "keystore")
         self._truststore = self._store(self._security.truststore, "truststore")
         self._connect_handler = self._handler(connect_handler)
@@ -142,9 +146,8 @@ class _Builder:
         forward_auth = build_forward_auth(
             self._loaded.config,
             [each.path for each in self._resources],
-            self._loaded.directory,
-            clock=self._clock,
-            add_problem=self._report.problem,
+            self._identities,
+            self._report.problem,
         )
         self._stop_on_errors()
         try:
@@ -298,10 +301,20 @@ class _Builder:
             same_user=config.same_user,
         )
         self._check_roles(config, service, path)
-        backend = build_backend(config, self._backend_context(service), (*path,), self._report.problem)
+        context = self._backend_context(service)
+        backend = build_backend(config, context, (*path,), self._report.problem)
+        self._add_identity(config, context, path)
         service = replace(service, backend=backend)
         ticket = build_ticket(config.ticket, service, realms, (*path, "ticket"), self._report.problem)
         return replace(service, ticket=ticket)
+
+    def _add_identity(self, config: ServiceConfig, context: BackendContext, path: ConfigPath) -> None:
+        """Add what tells other proxies who the user is, where they ask and the service has headers for it."""
+        if self._loaded.config.forward_auth is None or not (config.identity_headers or config.identity_token):
+            return
+        # a back end of the service's own reports the same problems
+        add_problem = _ignore_problem if config.kind else self._report.problem
+        self._identities[context.service.name] = identity_writer(config, context, path, add_problem).headers
 
     def _backend_context(self, service: Service) -> BackendContext:
         cookie = self._security.session_cookie or COOKIE
@@ -491,6 +504,10 @@ class _Builder:
         except Exception as error:
             self._report.problem(path, f"login module {name}: {type(error).__name__}: {error}")
         return None
+
+
+def _ignore_problem(*_: Any) -> None:
+    """Add no problem."""
 
 
 def _cross_site(config: CrossSiteConstraint) -> CrossSite:

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from pathlib import Path
+from collections.abc import Callable, Iterable, Mapping
 
-from asgi_gateway.config.model import ForwardAuthConfig, GatewayConfig, ServiceConfig
+from asgi_gateway.config.model import ForwardAuthConfig, GatewayConfig
 from asgi_gateway.config.path import ConfigPath
-from asgi_gateway.errors import ConfigError
 from asgi_gateway.model import Headers
-from asgi_gateway.plugins.clock import Clock
-from asgi_gateway.proxy.identity import IdentityToken, IdentityWriter
 from asgi_gateway.services.identity import GatewayContext
 from asgi_gateway.services.original_request import ForwardAuthSettings
 
@@ -24,18 +20,15 @@ AddProblem = Callable[..., None]
 def build_forward_auth(
     config: GatewayConfig,
     resources: Iterable[str],
-    directory: Path,
-    *,
-    clock: Clock,
+    identities: Mapping[str, Callable[[GatewayContext], Headers]],
     add_problem: AddProblem,
 ) -> ForwardAuthSettings | None:
-    """Return where other proxies ask for decisions; None if they cannot, or where an error was added.
+    """Return where other proxies ask for decisions; None if they cannot.
 
     Args:
         config: the whole configuration.
         resources: paths at which the gateway serves metadata.
-        directory: the folder to which files are relative.
-        clock: the time.
+        identities: by the name of a service, what writes its identity headers.
         add_problem: called with a path, a message, a hint and a severity for each problem.
     """
     forward_auth = config.forward_auth
@@ -45,17 +38,7 @@ def build_forward_auth(
         hint = "add security/trusted-proxies with the address of the proxy, such as 127.0.0.1"
         add_problem(_PATH, "forward-auth needs trusted-proxies: only listed proxies may ask", hint)
     _check_path(config, forward_auth, resources, add_problem)
-    identities: dict[str, Callable[[GatewayContext], Headers]] = {}
-    for index, service in enumerate(config.services or ()):
-        if not service.accept or not (service.identity_headers or service.identity_token):
-            continue
-        path: ConfigPath = ("services", index)
-        name = service.name or service.accept[0]
-        if name in identities:
-            add_problem(path, f"duplicate service name {name!r}", "give each service a name of its own")
-        writer = _identity_writer(service, directory, clock, path, add_problem)
-        if writer is not None:
-            identities[name] = writer.headers
+    _check_names(config, add_problem)
     return ForwardAuthSettings(forward_auth.accept, forward_auth.kind, identities)
 
 
@@ -68,31 +51,15 @@ def _check_path(
         add_problem(path, "duplicate path: the gateway serves a file there", "change the path")
     for service in config.services or ():
         if any(accept.path == forward_auth.accept for accept in service.accepts):
-            name = service.name or service.accept[0]
-            message = f"duplicate path: service {name!r} accepts the same requests"
-            add_problem(path, message, "choose a path that nothing else has, such as /.gateway/check")
+            message = f"duplicate path: service {service.name or service.accept[0]!r} accepts the same requests"
+            add_problem(path, message, "choose a path that nothing else has, such as /gateway-check")
 
 
-def _identity_writer(
-    config: ServiceConfig, directory: Path, clock: Clock, path: ConfigPath, add_problem: AddProblem
-) -> IdentityWriter | None:
-    """Return what writes a service's identity headers; None where an error was added."""
-    token, configured = None, config.identity_token
-
-    def warn(message: str) -> None:
-        add_problem((*path, "identity-token"), message, severity="warning")
-
-    if configured is not None:
-        try:
-            token = IdentityToken.from_file(
-                directory / configured.key_file.expanduser(),
-                header=configured.header,
-                audience=configured.audience,
-                life=configured.life,
-                warn=warn,
-            )
-        except ConfigError as error:
-            for problem in error.problems:
-                add_problem((*path, "identity-token"), problem.message, problem.hint)
-            return None
-    return IdentityWriter([(kind, str(name)) for kind, name in config.identity_headers.items()], token, clock)
+def _check_names(config: GatewayConfig, add_problem: AddProblem) -> None:
+    """Report services of one name: a service's identity headers are found by its name."""
+    names: set[str] = set()
+    for index, service in enumerate(config.services or ()):
+        name = service.name or next(iter(service.accept), "")
+        if name and name in names:
+            add_problem(("services", index), f"duplicate service name {name!r}", "give each service a name of its own")
+        names.add(name)
