@@ -12,8 +12,6 @@ from tests.integration.checks import Site, asked, backend, blocks
 from tests.integration.forward_auth import ForwardAuthTests
 from tests.integration.process import LOOPBACK, free_port, running
 
-pytestmark = pytest.mark.integration
-
 OUTSIDE = "{\n\tadmin off\n\tauto_https off\n}\n"
 
 

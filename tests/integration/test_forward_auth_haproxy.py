@@ -18,8 +18,6 @@ from tests.integration.checks import JOE, PAGE, Site, asked, backend, blocks
 from tests.integration.forward_auth import ForwardAuthTests
 from tests.integration.process import LOOPBACK, free_port, running
 
-pytestmark = pytest.mark.integration
-
 Change = Callable[[str, Path], str]
 
 

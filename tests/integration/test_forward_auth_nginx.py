@@ -13,8 +13,6 @@ from tests.integration.checks import Site, asked, backend, blocks
 from tests.integration.forward_auth import ForwardAuthTests
 from tests.integration.process import LOOPBACK, free_port, running
 
-pytestmark = pytest.mark.integration
-
 
 @contextmanager
 def nginx(folder: Path, gateway: int, application: int) -> Iterator[Site]:

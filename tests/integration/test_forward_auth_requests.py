@@ -12,8 +12,6 @@ from tests.integration.checks import JOE, Reply, asked, blocks, reply
 from tests.integration.process import LOOPBACK, Process
 from tests.integration.raw import UPGRADE, head
 
-pytestmark = pytest.mark.integration
-
 HOP = "User-Agent: Go-http-client/1.1\r\nAccept-Encoding: gzip\r\n"
 ALIASES = {f"X{mark}{name}" for mark in "-_." for name in ("User", "Roles")}
 
