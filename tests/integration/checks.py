@@ -138,7 +138,11 @@ class Site:
 def reply(server: Process, target: str, *lines: str, method: str = "GET", body: str = "") -> Reply:
     """Send a request to the byte, and return the response."""
     length = (f"Content-Length: {len(body)}\r\n",) if body else ()
-    data = exchange(server, head(target, *lines, *length, method=method) + body.encode("latin-1"))
+    return reply_of(exchange(server, head(target, *lines, *length, method=method) + body.encode("latin-1")))
+
+
+def reply_of(data: bytes) -> Reply:
+    """The response that these bytes are."""
     start, _, rest = data.partition(b"\r\n\r\n")
     words = start.decode("latin-1").split("\r\n")
     headers = [(name.lower(), value.strip(" ")) for name, _, value in (line.partition(":") for line in words[1:])]

@@ -14,6 +14,8 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
         "method": scope.get("method", ""),
         "path": scope["raw_path"].decode("latin-1"),
         "query": scope["query_string"].decode("latin-1"),
+        "client": scope["client"],
+        "scheme": scope["scheme"],
         "headers": [[name.decode("latin-1"), value.decode("latin-1")] for name, value in scope["headers"]],
     }
     body = json.dumps(told).encode()
