@@ -1,4 +1,4 @@
-"""``trusted-proxies`` under real servers: those that report the peer, and those that put another address in its place."""
+"""``trusted-proxies`` under servers that report the peer, and under those that put another address in its place."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ SERVERS = {
 }
 """Servers that report the peer, and what makes them."""
 REWRITING = {
-    "uvicorn": ("uvicorn", [], "--no-proxy-headers"),
-    "uvicorn-all": ("uvicorn", ["--forwarded-allow-ips", "*"], "--no-proxy-headers"),
-    "gunicorn-uvicorn": ("gunicorn-uvicorn", [], "--forwarded-allow-ips ''"),
-    "daphne": ("daphne", ["--proxy-headers"], "start daphne without --proxy-headers"),
+    "uvicorn": ("uvicorn", "app", [], "--no-proxy-headers"),
+    "uvicorn-all": ("uvicorn", "app", ["--forwarded-allow-ips", "*"], "--no-proxy-headers"),
+    "gunicorn-uvicorn": ("gunicorn-uvicorn", "app", [], "--forwarded-allow-ips ''"),
+    "hypercorn": ("hypercorn", "fixed", [], "remove ProxyFixMiddleware"),
+    "daphne": ("daphne", "app", ["--proxy-headers"], "start daphne without --proxy-headers"),
 }
 """Servers that put another address in its place, and what their operators are told."""
 BOTH = """
@@ -63,8 +64,8 @@ def test_servers_that_report_the_peer(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", REWRITING)
 def test_servers_that_replace_the_peer(name: str, tmp_path: Path) -> None:
     """No proxy may ask, whatever address its client chose, and the log says what to turn off."""
-    server, options, hint = REWRITING[name]
-    with serve("proxied_app:app", server, log=tmp_path / "log", options=options) as process:
+    server, app, options, hint = REWRITING[name]
+    with serve(f"proxied_app:{app}", server, log=tmp_path / "log", options=options) as process:
         for lines in ("", FORWARDED, f"X-Forwarded-For: {LOOPBACK}:4711\r\n", f"X-Forwarded-For: {LOOPBACK}\r\n"):
             assert reply(process, "/gateway-check", lines, CHECK).status == 403
         assert reply(process, "/page", FORWARDED).status == 200

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from hypercorn.middleware import ProxyFixMiddleware
+
 from asgi_gateway import GatewayMiddleware
 from tests.integration.apps.told_app import app as told
 
@@ -13,3 +17,7 @@ app = GatewayMiddleware(
         "forward-auth": {"accept": "/gateway-check", "kind": "nginx"},
     },
 )
+
+_inner: Any = app
+fixed = ProxyFixMiddleware(_inner)
+"""The same behind hypercorn's own middleware, which takes the client's address from headers."""
