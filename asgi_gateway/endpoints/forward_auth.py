@@ -108,19 +108,25 @@ class ForwardAuth:
         """Decide on a WebSocket handshake.
 
         The proxy's back end may still take it for a plain request. So where another service than that of WebSockets
-        accepts plain requests of the path, that service has to let it in too.
+        accepts plain requests of the path, or where the method is not a handshake's, it has to pass as one too.
         """
         request = request_of(as_handshake(original))
         decision = await self._decide(request, self._gateway.decide)
         if not isinstance(decision, Allow):
             return decision
         plain = request_of(original)
-        service = self._gateway.route_for(request)
-        other = self._gateway.plain_route(plain)
-        if other is None or isinstance(service, Forbid) or other.service is service.service:
+        if plain.method == "GET" and self._is_for_handshakes_too(request, plain):
             return decision
         plain_decision = await self._decide(plain, self._gateway.decide)
         return decision if isinstance(plain_decision, Allow) else plain_decision
+
+    def _is_for_handshakes_too(self, handshake: AuthRequest, plain: AuthRequest) -> bool:
+        """Return whether no other service accepts a handshake's path as a plain request."""
+        route, plain_route = self._gateway.route_for(handshake), self._gateway.plain_route(plain)
+        if plain_route is None:
+            return True
+        encoded_slash = b"%2f" in (plain.raw_path or b"").lower()  # with two readings, which both have to be decided on
+        return not isinstance(route, Forbid) and plain_route.service is route.service and not encoded_slash
 
     def _response(self, allow: Allow) -> Response:
         """Return the response that lets a request in: what the decision adds to responses, and who the user is."""

@@ -397,6 +397,19 @@ async def test_a_service_for_sockets_alone() -> None:
     assert (await site.check("/sockets", *WEBSOCKET)).status == 401
 
 
+async def test_headers_of_a_handshake_change_no_other_method() -> None:
+    """A handshake is a GET: with another method, or without one, the rules for that method hold too."""
+    site = Site()
+    cross_site: Headers = [(b"sec-fetch-site", b"cross-site"), basic("joe"), *WEBSOCKET]
+    assert (await site.check("/private", *cross_site)).status == 200
+    for method in ("POST", "DELETE", "CONNECT"):
+        assert (await site.check("/private", *cross_site, method=method)).status == 403
+        assert (await site.check("/sockets", *cross_site, method=method)).status == 403
+    unnamed = site.request("/private", method=None)
+    assert (await ask(site.app, scope("/auth", *unnamed, *cross_site, client=PROXY))).status == 403
+    assert (await ask(site.app, scope("/auth", *unnamed, *cross_site[1:], client=PROXY))).status == 200
+
+
 async def test_headers_of_a_handshake_open_no_other_service() -> None:
     """The back end may take the handshake for a plain request, so the service of those has to let it in too."""
     site = Site()
