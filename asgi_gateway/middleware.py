@@ -78,7 +78,8 @@ class GatewayMiddleware:
     """Puts the gateway in front of an ASGI application.
 
     Args:
-        app: the application, any ASGI 3 callable; None where every service has a back end of its own.
+        app: the application, any ASGI 3 callable; None where every service has a back end of its own, or other proxies
+            ask for decisions (``forward-auth``).
         config: a file (``.yaml``, ``.yml``, ``.xml``), the YAML form as a mapping, or a Gateway.
         connect_handler: answers the 401s of back ends whose service has no ``connect-login``: a ChallengeHandler of
             ``asgi_gateway.client``, or, for Basic, a LoginHandler or a function as it takes one. A Gateway has its own:
