@@ -162,9 +162,12 @@ class ForwardAuthTests:
 
     def test_sockets(self, site: Site) -> None:
         """A WebSocket of the site's own page opens with a login, and the back end is told who it is."""
-        told = site.socket("/private/socket", ORIGIN, BASIC)
-        names = {name.lower(): value for name, value in told["headers"]}
-        assert (names["x-user"], "authorization" in names) == ("joe", False)
+        for headers in ({}, {"Connection": "X-User, X-Roles"}, {"X-User": "root", "X_User": "root", "X.User": "root"}):
+            told = site.socket("/private/socket", ORIGIN, BASIC | headers)
+            names = [(name.lower(), value) for name, value in told["headers"]]
+            folded = [value for name, value in names if name.replace("_", "-").replace(".", "-") == "x-user"]
+            assert (folded, "authorization" in dict(names)) == (["joe"], False)
+            assert [value.lower() for name, value in names if name == "connection"] == ["upgrade"]
 
     @pytest.mark.parametrize(
         ("origin", "headers", "status"),
