@@ -27,7 +27,7 @@ from asgi_gateway.config.backend_login import (
 )
 from asgi_gateway.config.backends import BackendContext, build_backend
 from asgi_gateway.config.diagnostics import Report
-from asgi_gateway.config.forward_auth import build_forward_auth
+from asgi_gateway.config.forward_auth import build_forward_auth, build_trusted_proxies
 from asgi_gateway.config.listeners import listener_of, merged
 from asgi_gateway.config.load import LoadedConfig, read
 from asgi_gateway.config.model import (
@@ -143,6 +143,7 @@ class _Builder:
         self._check_plugins_of_invalid_realms()
         self._stop_on_errors()
         services = self._services(realms)
+        trusted_proxies = build_trusted_proxies(self._security.trusted_proxies, self._report.problem)
         forward_auth = build_forward_auth(
             self._loaded.config,
             [each.path for each in self._resources],
@@ -156,7 +157,7 @@ class _Builder:
                 GatewayServices(state=self._state, pools=self._pools, clock=self._clock, audit=self._audit),
                 problems=self._report.problems,
                 listeners=self._listeners(),
-                trusted_proxies=TrustedProxies(self._security.trusted_proxies),
+                trusted_proxies=trusted_proxies,
                 identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,

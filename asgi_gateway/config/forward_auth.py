@@ -1,20 +1,37 @@
-"""Check and build ``forward-auth``: where other proxies ask for decisions."""
+"""Check and build ``forward-auth``, where other proxies ask for decisions, and ``trusted-proxies``, which may ask."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from asgi_gateway.config.model import ForwardAuthConfig, GatewayConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.model import Headers
 from asgi_gateway.services.identity import GatewayContext
 from asgi_gateway.services.original_request import ForwardAuthSettings
+from asgi_gateway.services.trusted_proxies import TrustedProxies, parse_trusted_proxy
 
-__all__ = ["build_forward_auth"]
+__all__ = ["build_forward_auth", "build_trusted_proxies"]
 
 _PATH: ConfigPath = ("forward-auth",)
 
 AddProblem = Callable[..., None]
+
+
+def build_trusted_proxies(entries: Sequence[str], add_problem: AddProblem) -> TrustedProxies:
+    """Return the peers whose headers about the client count. A network of all addresses gets a warning.
+
+    Args:
+        entries: ``security/trusted-proxies``.
+        add_problem: called with a path, a message, a hint and a severity for each problem.
+    """
+    for index, entry in enumerate(entries):
+        network = parse_trusted_proxy(entry)
+        if network is not None and network.prefixlen == 0:
+            path: ConfigPath = ("security", "trusted-proxies", index)
+            message = "every client counts as a proxy, and can choose the address and the scheme it seems to come with"
+            add_problem(path, message, "list the addresses of the proxies", "warning")
+    return TrustedProxies(entries)
 
 
 def build_forward_auth(

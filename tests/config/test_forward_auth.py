@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asgi_gateway.cli.main import main
 from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.middleware import GatewayMiddleware
@@ -84,6 +86,22 @@ def test_entries_that_are_no_addresses(entry: str, message: str) -> None:
     (problem,) = problems(mapping(security={"trusted-proxies": ["10.0.0.1", entry]}))
     assert message in problem
     assert problem.startswith("security.trusted-proxies")
+
+
+@pytest.mark.parametrize("entry", ["0.0.0.0/0", "::/0"])
+def test_a_list_of_everybody_is_a_warning(entry: str) -> None:
+    """A network of all addresses lets every client choose its own."""
+    (problem,) = load_config(mapping(security={"trusted-proxies": ["10.0.0.1", entry]})).problems
+    assert (problem.path, problem.severity) == ("security.trusted-proxies[1]", "warning")
+    assert problem.message.startswith("every client counts as a proxy")
+
+
+def test_check_tells_who_asks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """``check`` names the kind of proxy and the path."""
+    file = tmp_path / "gateway.yaml"
+    file.write_text(json.dumps(mapping()))
+    assert main(["check", str(file)]) == 0
+    assert "proxies of the kind traefik ask for decisions at /check" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
