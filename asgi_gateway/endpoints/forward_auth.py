@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
-from asgi_gateway._runtime.bounded_cache import BoundedCache
 from asgi_gateway.endpoints.responses import response_to
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.gateway import Gateway, request_of
@@ -34,9 +33,6 @@ Decide = Callable[[AuthRequest, Callable[[AuthRequest], Awaitable[Decision]]], A
 
 _CLOSE = (b"connection", b"close")
 _BODY = (b"content-length", b"transfer-encoding")
-_CACHED_RESPONSES = 10_000
-_CACHED_SECONDS = 5.0
-"""At most this much older than the response may a signed token in it be."""
 _NOT_LISTED = "the peer that asks forward-auth is not one of trusted-proxies"
 
 
@@ -58,9 +54,6 @@ class ForwardAuth:
         self._identities = settings.identities
         self._root_path = root_path
         self._decide = decide
-        self._granted: BoundedCache[int, tuple[Allow, Response]] = BoundedCache(
-            _CACHED_RESPONSES, ttl=_CACHED_SECONDS, monotonic=gateway.clock.monotonic
-        )
 
     def concerns(self, scope: Scope) -> bool:
         """Return whether a scope is that of a check.
@@ -130,16 +123,9 @@ class ForwardAuth:
 
     def _response(self, allow: Allow) -> Response:
         """Return the response that lets a request in: what the decision adds to responses, and who the user is."""
-        cached = self._granted.get(id(allow))
-        if cached is not None and cached[0] is allow:
-            return cached[1]
-        headers = allow.headers
         write = self._identities.get(allow.service)
-        if write is not None:
-            headers = (*headers, *write(allow.additions[SCOPE_KEY]))
-        response = Response(status=200, headers=headers)
-        self._granted.put(id(allow), (allow, response))
-        return response
+        identity = () if write is None else write(allow.additions[SCOPE_KEY])
+        return Response(status=200, headers=(*allow.headers, *identity))
 
     def _refusal(self, refusal: Refusal) -> Response:
         """Return the response that refuses a request; 403 where the proxy would make an error of it."""
