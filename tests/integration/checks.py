@@ -30,6 +30,21 @@ audit.setLevel(logging.INFO)
 audit.addHandler(logging.FileHandler("audit.log"))
 app = GatewayMiddleware(None, "gateway.yaml")
 """
+MODULES = "class:tests.integration.apps.check_modules"
+REALMS = f"""  realms:
+    - name: steps
+      authentication:
+        http-challenge-scheme: [Negotiate, Basic]
+        login-modules: [{{type: "{MODULES}.LastToken", success: required}}]
+    - name: down
+      authentication:
+        http-challenge-scheme: Basic
+        login-modules: [{{type: "{MODULES}.Down", success: required}}]
+"""
+SERVICES = """services:
+  - {name: steps, accept: /steps, realm-name: steps, identity-headers: {user: X-User}}
+  - {name: down, accept: /down, realm-name: down}
+"""
 JOE = "Authorization: Basic am9lOndlbGNvbWU=\r\n"
 ANN = "Authorization: Basic YW5uOndlbGNvbWU=\r\n"
 WRONG = "Authorization: Basic am9lOndyb25n\r\n"
@@ -42,10 +57,14 @@ def blocks(language: str) -> list[str]:
 
 
 def configuration(kind: str) -> str:
-    """The page's configuration of the gateway, for a kind of proxy."""
+    """The page's configuration of the gateway for a kind of proxy, with two realms and services more."""
     (text,) = blocks("yaml")[:1]
     assert "kind: nginx" in text
-    return text.replace("kind: nginx", f"kind: {kind}")
+    text = text.replace("kind: nginx", f"kind: {kind}")
+    for own, more in (("  realms:\n", REALMS), ("services:\n", SERVICES)):
+        assert text.count(own) == 1
+        text = text.replace(own, more)
+    return text
 
 
 @contextmanager

@@ -24,6 +24,8 @@ class ForwardAuthTests:
 
     start: Start
     """Starts the proxy, given a folder and the ports of the gateway and of the back end."""
+    passes_all = True
+    """Whether every response passes, with all lines of a header."""
 
     def test_a_gateway_that_is_down_lets_nobody_in(self, site: Site, tmp_path: Path) -> None:
         """Where nobody answers the check, public paths are closed too."""
@@ -46,6 +48,24 @@ class ForwardAuthTests:
         assert (reply.told["path"], reply.told["query"]) == ("/private/p%C3%A4th", "a=%2F..%2F;b&c=d")
         assert reply.passed("authorization") == []
         assert reply.passed("host") == ["gateway.example"]
+
+    def test_the_last_token_reaches_the_client(self, site: Site) -> None:
+        """A login with Negotiate ends with a token on the page; an unusual name arrives in its one encoding."""
+        reply = site.ask("/steps/page", "Authorization: Negotiate Zmlyc3Q=\r\n")
+        assert reply.all("www-authenticate") == ["Negotiate bGFzdA=="]
+        assert reply.passed("x-user") == ["{http.request.host} Zo%C3%AB%2C 100%25"]
+
+    def test_several_challenges(self, site: Site) -> None:
+        """Each challenge is a line of its own, where the proxy passes them all."""
+        challenges = site.ask("/steps/page").all("www-authenticate")
+        assert challenges[0] == "Negotiate"
+        assert len(challenges) == (2 if self.passes_all else 1)
+
+    def test_a_directory_that_is_down(self, site: Site) -> None:
+        """The client is told when to come again, or at least that it may not come in: never an error of the proxy."""
+        reply = site.ask("/down/page", JOE)
+        assert reply.status == (503 if self.passes_all else 403)
+        assert reply.all("retry-after") == (["7"] if self.passes_all else [])
 
     def test_bodies_pass(self, site: Site) -> None:
         """A POST reaches the back end with its body, of which the gateway saw nothing; a refused one ends at once."""
