@@ -28,7 +28,7 @@ from asgi_gateway.config.backend_login import (
 from asgi_gateway.config.backends import BackendContext, build_backend
 from asgi_gateway.config.diagnostics import Report
 from asgi_gateway.config.forward_auth import build_forward_auth, build_trusted_proxies
-from asgi_gateway.config.listeners import listener_of, merged
+from asgi_gateway.config.listeners import BIND_OPTIONS, bind_option, listener_of, merged
 from asgi_gateway.config.load import LoadedConfig, read
 from asgi_gateway.config.model import (
     Authentication,
@@ -151,12 +151,13 @@ class _Builder:
             self._report.problem,
         )
         self._stop_on_errors()
+        listeners = self._listeners()  # its warnings are among the problems
         try:
             return Gateway(
                 services,
                 GatewayServices(state=self._state, pools=self._pools, clock=self._clock, audit=self._audit),
                 problems=self._report.problems,
-                listeners=self._listeners(),
+                listeners=listeners,
                 trusted_proxies=trusted_proxies,
                 identity=_identity(self._loaded),
                 keystore=self._keystore,
@@ -261,20 +262,38 @@ class _Builder:
 
     def _listeners(self) -> list[Listener]:
         """Return where ``run`` listens; nowhere in particular if no accept URL names a host."""
-        found = []
+        found: list[Listener] = []
         for index, config in enumerate(self._loaded.config.services or ()):
+            self._check_bind(config, ("services", index, "bind"))
             for position, accept in enumerate(() if config.refusal else config.accepts):
+                path: ConfigPath = ("services", index, "accept", position)
                 try:
                     listener = listener_of(config, accept)
                 except ValueError as error:
                     message, _, hint = str(error).partition("; ")
-                    self._report.problem(("services", index, "bind", f"{accept.scheme}.bind"), message, hint)
+                    self._report.problem(("services", index, "bind", bind_option(config, accept)), message, hint)
                     continue
                 if listener is not None:
+                    listener = replace(
+                        listener,
+                        service=config.name or config.accept[0],
+                        accept=config.accept[position],
+                        mark=self._loaded.where(path),
+                    )
                     found.append(listener)
-                    self._check_listener(listener, found, ("services", index, "accept", position))
+                    self._check_listener(listener, found, path)
         self._stop_on_errors()
         return merged(found)
+
+    def _check_bind(self, config: ServiceConfig, path: ConfigPath) -> None:
+        schemes = {accept.scheme for accept in config.accepts if accept.host is not None}
+        for option in config.bind:
+            if option not in BIND_OPTIONS:
+                hint = did_you_mean(option, BIND_OPTIONS)
+                self._report.problem((*path, option), f"unknown option {option!r}", hint)
+            elif not config.refusal and not schemes & BIND_OPTIONS[option]:
+                message = f"{option} has no effect: the service has no such accept URL with a host"
+                self._report.problem((*path, option), message, severity="warning")
 
     def _check_listener(self, listener: Listener, others: list[Listener], path: ConfigPath) -> None:
         if not self._loaded.by_port:
