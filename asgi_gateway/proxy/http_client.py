@@ -7,6 +7,8 @@ aiohttp was the fastest of the HTTP clients for asyncio that stream both ways. W
 2. aiohttp repeats requests on its own where a kept connection was closed. Bodies are streams, which cannot be read
    twice, so its repeats are prevented.
 3. Nothing is read from the environment, no cookie is kept, no redirect is followed, no body is decompressed.
+4. aiohttp skips interim responses (1xx) without end, which would keep the event loop from everything else.
+5. After a chunk that is invalid in mid-body, aiohttp would let the body's reader wait for ever.
 """
 
 from __future__ import annotations
@@ -15,12 +17,14 @@ import asyncio
 import select
 from collections.abc import AsyncIterator, Callable
 from contextvars import ContextVar
+from functools import partial
 from typing import Any
 from weakref import WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.connector import Connection
+from aiohttp.http import HttpProcessingError
 from multidict import CIMultiDict
 from yarl import URL
 
@@ -39,6 +43,10 @@ _REST_SECONDS = 5.0
 _BUFFER = 2**17
 _MAX_FIELD = 32_768
 _MAX_HEADERS = 256
+_MAX_INTERIM = 20
+"""How many interim responses may precede a response."""
+_PIECE = 4096
+"""How many bytes are parsed at once before the response's head."""
 _NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
 
 
@@ -67,7 +75,9 @@ class BackendResponse(aiohttp.ClientResponse):
         try:
             await super().start(connection)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            raise ConnectionBroken(str(error)) from error
+            # aiohttp's own text may hold the headers that were received
+            reason = str(error) if isinstance(error, OSError) else "it was closed before a response"
+            raise ConnectionBroken(reason) from error
         return self
 
     def use_no_longer(self) -> None:
@@ -101,11 +111,52 @@ class BackendResponse(aiohttp.ClientResponse):
             self._handler.start_timeout()
 
 
+class _Handler(ResponseHandler):
+    """Reads responses, before each of which a bounded number of interim ones is skipped."""
+
+    _interim = 0
+    _has_head = False
+
+    def set_response_params(self, **options: Any) -> None:
+        self._interim, self._has_head = 0, False
+        super().set_response_params(**options)
+
+    def feed_data(self, data: Any, size: int = 0) -> None:
+        status = data[0].code
+        if 100 <= status < 200 and status != 101:
+            self._interim += 1
+        else:
+            self._has_head = True
+        super().feed_data(data, size)
+
+    def data_received(self, data: bytes) -> None:
+        while len(data) > _PIECE and not self._has_head and self.exception() is None:
+            self._receive(data[:_PIECE])
+            data = data[_PIECE:]
+        if self.exception() is None:
+            self._receive(data)
+
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        super().set_exception(exc, *cause)
+        payload = self._payload
+        if payload is not None and not payload.is_eof() and payload.exception() is None:
+            # aiohttp tells nobody who reads a body that its framing is invalid; its own text shows the body
+            payload.set_exception(aiohttp.ClientPayloadError("the body's framing is invalid"))
+
+    def _receive(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._interim > _MAX_INTERIM and self.exception() is None:
+            if self.transport is not None:
+                self.transport.close()
+            self.set_exception(HttpProcessingError(message="too many interim responses"))
+
+
 class _CheckedConnections(aiohttp.BaseConnector):
     """Hands on a kept connection only if nothing was received on it."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
+        self._factory: partial[Any] = partial(_Handler, loop=self._loop)
         self._used: WeakSet[ResponseHandler] = WeakSet()
 
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:  # noqa: ASYNC109 - aiohttp's own

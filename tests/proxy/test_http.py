@@ -174,6 +174,11 @@ GARBAGE = [
     b"HTTP/1.1 200 OK\r\nX: " + b"a" * 100_000 + b"\r\nContent-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\n" + b"X: a\r\n" * 2000 + b"Content-Length: 0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nzz\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
+    b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3000 + OK,
     b"\x16\x03\x01\x00\x05hello\r\n\r\n",
 ]
 
@@ -226,6 +231,41 @@ async def test_endless_interim_responses() -> None:
         client = Client(proxy)
         await client.receive()
         assert (await client.run()).status == 504
+
+
+async def test_head_that_is_cut_off_is_not_logged() -> None:
+    """What was received of a head before the connection was lost stands in no log."""
+
+    async def handler(backend: RawBackend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await backend.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nSet-Cookie: id=geheim\r\n")
+
+    async with raw_backend(handler) as backend, Proxy(backend.url) as proxy:
+        assert (await Client(proxy, method="POST").run()).status == 502
+        assert "it was closed before a response" in proxy.records.lines[-1]
+        assert "geheim" not in "".join(proxy.records.lines)
+
+
+async def test_invalid_chunk_in_mid_answer() -> None:
+    """A body whose framing breaks in its middle is cut off at once. What was received of it stands in no log."""
+
+    async def handler(backend: RawBackend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await backend.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        await going_on.wait()
+        writer.write(b"geheim\r\n")
+        await reader.read()
+
+    going_on = asyncio.Event()
+    async with raw_backend(handler) as backend, Proxy(backend.url) as proxy:
+        client = Client(proxy)
+        running = asyncio.ensure_future(client.run())
+        await client.until(lambda: client.body == b"half")
+        going_on.set()
+        with pytest.raises(TransferBroken) as caught:
+            await running
+        assert "framing is invalid" in str(caught.value)
+        assert "geheim" not in f"{caught.value} {''.join(proxy.records.lines)}"
 
 
 async def test_interim_response_is_skipped() -> None:
