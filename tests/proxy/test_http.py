@@ -38,6 +38,23 @@ async def test_request_and_response_pass() -> None:
         assert client.headers["content-length"] == ["5"]
 
 
+async def test_what_only_proxies_may_say() -> None:
+    """What clients say of their own address, scheme and host is dropped under every name that software reads."""
+    names = ["CF-Connecting-IP", "Client-IP", "Fastly-Client-IP", "X-Scheme", "X-Url-Scheme", "Front-End-Https"]
+    names += [
+        "X-Original-Host",
+        "X-Original-Forwarded-For",
+        "X-Envoy-External-Address",
+        "X-Real-IP",
+        "True-Client-IP",
+        "x_real_ip",
+    ]
+    async with raw_backend(answering(OK)) as backend, Proxy(backend.url) as proxy:
+        claimed = [(name.lower().encode(), b"192.0.2.99") for name in names]
+        assert (await Client(proxy, "/", *claimed).run()).status == 200
+        assert b"192.0.2.99" not in backend.heads[0]
+
+
 async def test_connections_are_kept() -> None:
     """Requests one after another use one connection, and it is closed with the proxy."""
     async with raw_backend(answering(OK)) as backend:
@@ -56,6 +73,7 @@ async def test_connections_are_kept() -> None:
         (b"Negotiate abc", False),
         (b"NTLM abc", False),
         (b"nego2 abc", False),
+        (b"Kerberos abc", False),
         (b"Basic abc, nTlM def", False),
         (b"Basic bnRsbTo=", True),
         (b"Bearer negotiate.abc", True),
