@@ -128,10 +128,12 @@ class WebSocketProxy(TunnelBackend):
         target = mapped.target(connect, self._outgoing.query(scope.get("query_string", b"")))
         headers = self._outgoing.headers(scope, connect)
         url = _url(connect, mapped)
-        credentials = self._login.first(url)
+        own = any(name == b"authorization" for name, _ in headers)  # the client's own, so a 401 is about that
+        attempts = 0 if own else self._login.attempts
+        credentials = self._login.first(url) if attempts else None
         response = await self._ask(stream, connect, target, (_with(headers, credentials), subprotocols))
         attempt = 0
-        while response.status_code == 401 and attempt < self._login.attempts:
+        while response.status_code == 401 and attempt < attempts:
             attempt += 1
             challenge = self._challenge(scope, url, response, attempt, credentials)
             answer = await self._login.answer(challenge)
@@ -141,12 +143,13 @@ class WebSocketProxy(TunnelBackend):
             stream.abort()
             stream = await self._dialer.connect_to(connect, lambda _: self._stream(made))
             response = await self._ask(stream, connect, target, (_with(headers, credentials), subprotocols))
+        received = _lower(response)
         if credentials is not None:
             try:
-                self._login.finish(credentials, response.status_code, _lower(response))
+                received = self._login.finish(credentials, response.status_code, received)
             except MutualAuthenticationError as error:
                 raise BackendFailure(connect, str(error)) from error
-        return _Opened(stream, response, self._passed(scope, response, connect, mapped))
+        return _Opened(stream, response, self._passed(scope, (response.status_code, received), connect, mapped))
 
     def _stream(self, made: list[BackendStream]) -> BackendSocket:
         stream = BackendSocket(self._settings.max_body or MAX_MESSAGE, compressed=self._compressed)
@@ -182,16 +185,17 @@ class WebSocketProxy(TunnelBackend):
         )
 
     def _passed(
-        self, scope: Mapping[str, Any], response: Response, connect: ConnectURL, mapped: MappedPath
+        self, scope: Mapping[str, Any], answer: tuple[int, Headers], connect: ConnectURL, mapped: MappedPath
     ) -> list[tuple[bytes, bytes]]:
-        """Return the headers of the back end's answer that the client gets."""
+        """Return the headers of the back end's answer, its status and headers, that the client gets."""
+        status, received = answer
         host = next((value for name, value in scope["headers"] if name == b"host"), b"").decode("latin-1")
-        lines = [line for line in _lower(response) if not line[0].startswith(b"sec-websocket-")]
+        lines = [line for line in received if not line[0].startswith(b"sec-websocket-")]
         try:
-            passed = self._responses.write(lines, response.status_code, connect, mapped, host)
+            passed = self._responses.write(lines, status, connect, mapped, host)
         except InvalidResponse as error:
             raise BackendFailure(connect, str(error)) from error
-        dropped = _BODY if response.status_code == 101 else _LENGTH
+        dropped = _BODY if status == 101 else _LENGTH
         return [header for header in passed if header[0] not in dropped]
 
 

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import base64
+import json
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
+from asgi_gateway._runtime.polling import PolledFile
+from asgi_gateway.cli.main import main
 from asgi_gateway.client import ChallengeRequest, ChallengeResponse, LoginHandler, PasswordAuthentication
 from asgi_gateway.config.backend_login import build_backend_login, challenge_handler
 from asgi_gateway.config.backends import BackendContext
@@ -21,6 +26,7 @@ from asgi_gateway.errors import ConfigError
 from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.model import Subject, UserPrincipal
 from asgi_gateway.proxy.login import BackendChallenge, BackendLogin
+from asgi_gateway.schemes import BearerScheme
 from asgi_gateway.services.trusted_proxies import TrustedProxies
 from tests.gateways import World, service, users
 from tests.proxy.challenging import challenging, proxied
@@ -54,6 +60,7 @@ class Built:
                 pools=self.world.pools,
                 trusted_proxies=TrustedProxies(),
                 session_cookie="gateway",
+                files=(),
             ),
             ("services", 0),
             self._add_problem,
@@ -112,6 +119,24 @@ async def test_a_changed_file_is_read_again(directory: Path) -> None:
         assert backend.received[-1] == new
 
 
+async def test_a_change_is_noticed_without_a_challenge(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An open login notices a new password by itself, and forgets the old one though the back end still accepts it."""
+    quickly = partial(PolledFile, seconds=0.01)
+    monkeypatch.setattr("asgi_gateway.config.backend_login.PolledFile", quickly)
+    built = Built(directory, PASSWORD)
+    await built.login.open()
+    try:
+        async with challenging(STORED) as backend:
+            await proxied(built.login, backend.url())
+            assert built.login.first(backend.url()) is not None
+            (directory / "password").write_text("new\n")
+            with anyio.fail_after(10):
+                while built.login.first(backend.url()) is not None:
+                    await anyio.sleep(0.01)
+    finally:
+        await built.login.close()
+
+
 @pytest.mark.parametrize(
     ("connect_login", "given", "place", "message"),
     [
@@ -151,6 +176,11 @@ def test_errors(directory: Path, connect_login: Any, given: dict[str, Any], plac
         (PASSWORD, {"max-authentication-attempts": 0}, "connect-login has no effect: max-authentication-attempts is 0"),
         (PASSWORD, {"realms": "none"}, "the service is public, so everyone uses its back end with these credentials"),
         (PASSWORD, {"connect": ["tcp://localhost:61613"]}, "ignored for tcp and tls back ends"),
+        (
+            {"pass-basic": True},
+            {"realms": (World().realm(users(joe=""), schemes=[BearerScheme()]),)},
+            "no realm of the service has the scheme Basic",
+        ),
         (None, {}, "there are no credentials with which 401s of the back end could be answered"),
     ],
 )
@@ -166,7 +196,7 @@ def test_files_of_others(directory: Path, name: str) -> None:
     (directory / name).chmod(0o644)
     connect_login = PASSWORD if name == "password" else {"token-file": "token"}
     (warning,) = Built(directory, connect_login).problems
-    assert warning[0] == "warning"
+    assert warning[:2] == ("warning", f"connect-login.{name}-file")
     assert "can be read by every user of this machine" in warning[2]
 
 
@@ -319,6 +349,49 @@ def test_authenticator_errors(value: str, message: str) -> None:
     with pytest.raises(ConfigError) as raised:
         load_config(CONFIG, properties={"http.authenticator": value})
     assert message in str(raised.value)
+
+
+@pytest.mark.usefixtures("in_directory")
+@pytest.mark.parametrize(
+    ("more", "asked"),
+    [
+        ({"connect": "http://localhost:9080/", "max-authentication-attempts": "1"}, True),
+        ({"connect": "http://localhost:9080/"}, False),
+        ({"max-authentication-attempts": "1"}, False),
+        ({"connect": "http://localhost:9080/", "max-authentication-attempts": "1", "connect-login": PASSWORD}, False),
+    ],
+)
+def test_a_handler_that_is_never_asked(more: dict[str, Any], asked: bool) -> None:
+    """A handler that no service would ask is a warning."""
+    config = CONFIG | {"services": [{"name": "page", "accept": "/page", "realm-name": "demo"} | more]}
+    problems = load_config(config, connect_handler=function).problems
+    assert [each for each in problems if "is never asked" in each.message] == [] or not asked
+    assert asked or [each.severity for each in problems if "is never asked" in each.message] == ["warning"]
+
+
+@pytest.mark.usefixtures("in_directory")
+@pytest.mark.parametrize("kind", [{}, {"type": "echo"}])
+def test_without_a_back_end(kind: dict[str, str]) -> None:
+    """Without connect, connect-login is an error, and attempts alone are listed as ignored."""
+    service = {"name": "page", "accept": "/page", "realm-name": "demo", "max-authentication-attempts": "3"} | kind
+    (problem,) = load_config(CONFIG | {"services": [service]}).problems
+    assert (problem.severity, problem.path) == ("ignored", "services[0].max-authentication-attempts")
+    with pytest.raises(ConfigError, match="connect-login needs connect"):
+        load_config(CONFIG | {"services": [service | {"connect-login": PASSWORD}]})
+
+
+@pytest.mark.usefixtures("in_directory")
+def test_check_takes_an_authenticator(capsys: pytest.CaptureFixture[str]) -> None:
+    """``check`` imports the handler that -D names, and says where that fails."""
+    services = [{"name": "page", "accept": "/page", "connect": "http://localhost:9080/", "realm-name": "demo"}]
+    services[0]["max-authentication-attempts"] = "3"
+    Path("gateway.yaml").write_text(json.dumps(CONFIG | {"services": services}))
+    assert main(["check", "gateway.yaml", "-D", f"http.authenticator={__name__}:instance"]) == 0
+    assert "0 warnings" in capsys.readouterr().out
+    assert main(["check", "gateway.yaml", "-D", "http.authenticator=com.example.Authenticator"]) == 1
+    assert "write -D http.authenticator=module:object" in capsys.readouterr().err
+    assert main(["check", "gateway.yaml"]) == 0
+    assert "there are no credentials with which 401s" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("in_directory")

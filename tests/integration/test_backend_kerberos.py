@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
+import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import gssapi
+import httpx
 import pytest
 from gssapi.raw import accept_sec_context, display_name
 
-from asgi_gateway.client import MutualAuthenticationError
+from asgi_gateway.client import (
+    BasicChallengeHandler,
+    ChallengeHandler,
+    GatewayAuth,
+    KerberosChallengeHandler,
+    MutualAuthenticationError,
+    NegotiateChallengeHandler,
+    PasswordAuthentication,
+)
 from asgi_gateway.config.backend_login import build_backend_login
 from asgi_gateway.config.backends import BackendContext
 from asgi_gateway.config.model import ServiceConfig
+from asgi_gateway.errors import ConfigError
 from asgi_gateway.model import Headers, Subject, UserPrincipal
 from asgi_gateway.proxy.login import BackendLogin
 from asgi_gateway.services.trusted_proxies import TrustedProxies
 from tests.gateways import World, service, users
 from tests.integration.kdc import Kdc, realm
-from tests.integration.samba import REALM, USERS, SambaDomain, samba
+from tests.integration.process import Process
+from tests.integration.samba import PASSWORD, REALM, USERS, SambaDomain, samba
+from tests.integration.servers import serve
 from tests.integration.tickets import KRB5, SPNEGO, Client, Flag
 from tests.proxy.challenging import Accept, Answer, ChallengingBackend, challenging, proxied
 
@@ -75,6 +90,7 @@ class Built:
                 pools=self.world.pools,
                 trusted_proxies=TrustedProxies(),
                 session_cookie="gateway",
+                files=(),
             ),
             ("services", 0),
             lambda path, message, hint="", severity="error": self.problems.append(f"{severity}: {message}"),
@@ -173,10 +189,12 @@ async def test_the_kdc_is_down(mit: Kdc, tmp_path: Path, monkeypatch: pytest.Mon
         assert event.startswith("unavailable: back end: keytab ")
         (line,) = await built.login.check()
         assert "Cannot contact any KDC" in line
+        await built.login.open()
+        await built.login.close()
 
 
 async def test_a_stale_key(mit: Kdc) -> None:
-    """A key that the KDC refuses is found by the check, and by the first request."""
+    """A key that the KDC refuses stops the start, and is found by the check and by a request."""
     mit.service("stale", mit.directory / "stale.keytab")
     (mit.directory / "stale.keytab").chmod(0o600)
     mit.kadmin("cpw -randkey stale")
@@ -185,6 +203,8 @@ async def test_a_stale_key(mit: Kdc) -> None:
         built = Built(mit.directory, backend.url(host="localhost"), login)
         (line,) = await built.login.check()
         assert "export the keytab again" in line or "a keytab whose key is not the KDC's" in line
+        with pytest.raises(ConfigError, match="stale key of stale@"):
+            await built.login.open()
         assert (await built.fetch(backend)).status == 401
         assert line in built.events[0]
 
@@ -225,13 +245,15 @@ def delegated(kdc: Kdc, user: str, mech: Any = SPNEGO) -> Any:
     return gssapi.Credentials(base=accepted.delegated_creds)
 
 
+@pytest.mark.parametrize("name", [ALICE, "alice", "ALICE@EXAMPLE.COM"])
 @pytest.mark.parametrize("mech", [SPNEGO, KRB5], ids=["spnego", "krb5"])
-async def test_a_ticket_that_the_client_delegated(mit: Kdc, mech: Any) -> None:
+async def test_a_ticket_that_the_client_delegated(mit: Kdc, mech: Any, name: str) -> None:
     """The back end sees the user whose client delegated a ticket."""
     async with challenging(KerberosBackend(mit.keytab), "Negotiate") as backend:
         built = Built(mit.directory, backend.url(host="localhost"), {"delegate": True})
-        assert [each.startswith("warning: no login module of the service is kerberos5") for each in built.problems]
-        answer = await built.fetch(backend, subject(ALICE, "another credential", delegated(mit, "alice", mech)))
+        (problem,) = built.problems
+        assert problem.startswith("warning: no login module of the service is kerberos5 or gss, so no client delegates")
+        answer = await built.fetch(backend, subject(name, "another credential", delegated(mit, "alice", mech)))
         assert (answer.status, user_of(answer)) == (200, ALICE)
 
 
@@ -360,3 +382,93 @@ async def test_an_account_that_needs_the_users_own_ticket(domain: SambaDomain) -
         finally:
             domain.modify(account, userAccountControl=str(0x200 | 0x1000000))
         assert user_of(await built.fetch(backend, subject("alice"))) == f"alice@{REALM}"
+
+
+# ------------------------------------------------------------------------------------------------ the whole gateway
+
+SITE = """
+security:
+  realms:
+    - name: desktop
+      authentication:
+        http-challenge-scheme: [Negotiate, Basic]
+        login-modules:
+          - type: kerberos5
+            success: requisite
+            options: {{isInitiator: false, useKeyTab: true, keyTab: http.keytab, principal: HTTP/localhost,
+                       storeKey: true, doNotPrompt: true}}
+          - {{type: gss, success: sufficient, options: {{storeDelegated: true}}}}
+          - {{type: kerberos5, success: required, options: {{verifyKeyTab: http.keytab}}}}
+services:
+  - name: reports
+    accept: /reports
+    connect: http://localhost:{port}/reports
+    type: http.proxy
+    realm-name: desktop
+    max-authentication-attempts: 1
+    connect-login: {login}
+"""
+LOGIN = "{kerberos: proxy, keytab: proxy.keytab, delegate: true}"
+
+
+@contextmanager
+def site(domain: SambaDomain, backend: ChallengingBackend, folder: Path, login: str = LOGIN) -> Iterator[Process]:
+    """A gateway with single sign-on in front of a back end."""
+    for name in ("http.keytab", "proxy.keytab"):
+        shutil.copy(domain.folder / "domain" / name, folder)
+        (folder / name).chmod(0o600)
+    (folder / "gateway.yaml").write_text(SITE.format(port=backend.port, login=login))
+    env = domain.environment | {"GATEWAY_FILE": str(folder / "gateway.yaml")}
+    with serve("back_end_login_app:app", log=folder / "log", env=env) as process:
+        yield process
+
+
+def kinit(domain: SambaDomain, name: str, *options: str) -> str:
+    """Log a user in; returns the name of a ticket cache of its own."""
+    cache = f"FILE:{domain.folder}/cache-back-end-{name}"
+    command = ["kinit", *options, "-c", cache, name]
+    subprocess.run(command, input=PASSWORD + "\n", text=True, check=True, capture_output=True, timeout=30)
+    return cache
+
+
+async def ask(gateway: Process, handler: ChallengeHandler) -> httpx.Response:
+    """Ask the gateway for a report."""
+    async with httpx.AsyncClient(auth=GatewayAuth(handler), trust_env=False, timeout=20) as client:
+        return await client.get(f"http://localhost:{gateway.port}/reports/1")
+
+
+@pytest.mark.parametrize("login", [LOGIN, "{delegate: true}"], ids=["S4U2Proxy", "delegated by the client"])
+async def test_single_sign_on_through_the_gateway(
+    domain: SambaDomain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, login: str
+) -> None:
+    """Whoever signs on to the gateway with a ticket is who the back end sees; its proof stays with the gateway."""
+    delegates = login != LOGIN
+    async with challenging(accepting(domain), "Negotiate") as backend:
+        with site(domain, backend, tmp_path, login) as gateway:
+            for name in ("alice", "bob"):
+                monkeypatch.setenv("KRB5CCNAME", kinit(domain, name, "-f"))
+                handler = NegotiateChallengeHandler(KerberosChallengeHandler(delegate=delegates))
+                answer = await ask(gateway, handler)
+                assert (answer.status_code, answer.headers.get("x-user")) == (200, f"{name}@{REALM}")
+                assert len(answer.headers.get_list("www-authenticate")) == 1  # the gateway's own proof
+            assert len(backend.received) == 4
+
+
+async def test_a_password_at_the_gateway_and_a_ticket_behind(domain: SambaDomain, tmp_path: Path) -> None:
+    """A user who gives name and password is known to the back end by a ticket."""
+    async with challenging(accepting(domain), "Negotiate") as backend:
+        with site(domain, backend, tmp_path) as gateway:
+            answer = await ask(gateway, BasicChallengeHandler(lambda request: PasswordAuthentication("bob", PASSWORD)))
+            assert (answer.status_code, answer.headers.get("x-user")) == (200, f"bob@{REALM}")
+            assert "www-authenticate" not in answer.headers
+
+
+async def test_no_ticket_to_delegate(domain: SambaDomain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a delegated ticket the back end's 401 is passed on, and no ticket of anyone's is sent."""
+    async with challenging(accepting(domain), "Negotiate") as backend:
+        with site(domain, backend, tmp_path, "{delegate: true}") as gateway:
+            monkeypatch.setenv("KRB5CCNAME", kinit(domain, "alice"))
+            answer = await ask(gateway, NegotiateChallengeHandler(KerberosChallengeHandler()))
+            assert answer.status_code == 401
+            assert set(backend.received) == {None}
+            assert "the client delegated no ticket" in gateway.output()

@@ -107,5 +107,5 @@ async def proxied(
         credentials = again
         answer = await fetch(url, *credentials.headers)
     if credentials is not None:
-        login.finish(credentials, answer.status, answer.headers)
+        return Answer(answer.status, list(login.finish(credentials, answer.status, tuple(answer.headers))))
     return answer

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
+import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asgi_gateway._runtime.polling import PolledFile
 from asgi_gateway.client import (
     BasicChallengeHandler,
     ChallengeHandler,
@@ -22,7 +26,6 @@ from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.proxy.login import (
     BackendChallenge,
-    BackendChallengeRequest,
     BackendCredentials,
     BackendLogin,
     CredentialSource,
@@ -51,9 +54,24 @@ def basic(name: str, password: str) -> str:
 STORED = basic("gateway", SECRET)
 
 
-def stored(password: Callable[[], str] = lambda: SECRET) -> CredentialSource:
+def secret(read: Callable[[], str] = lambda: SECRET) -> PolledFile[str]:
+    """A secret that is asked for each time."""
+
+    class Read(PolledFile[str]):
+        def current(self) -> str:
+            return read()
+
+    return Read([Path(__file__)], read, monotonic=lambda: 0.0, logger=logging.getLogger(__name__))
+
+
+def stored(password: Callable[[], str] = lambda: SECRET, *, plain_http: bool = False) -> CredentialSource:
     """The gateway's own name and password."""
-    return StoredPassword("gateway", password, plain_http=False)
+    return StoredPassword("gateway", secret(password), plain_http=plain_http)
+
+
+def token(text: str = "t0k", *, plain_http: bool = False) -> CredentialSource:
+    """The gateway's own token."""
+    return StoredToken(secret(lambda: text), plain_http=plain_http)
 
 
 class Made:
@@ -95,8 +113,8 @@ class Scripted(ChallengeHandler):
         ('Basic realm="reports"', stored(), STORED),
         ('Application Basic realm="reports"', stored(), STORED),
         ('basic realm="a, b", charset="UTF-8"', stored(), STORED),
-        ("Application Token", StoredToken(lambda: "t0k", plain_http=False), "Token t0k"),
-        ('Bearer realm="x", error="invalid_token"', StoredToken(lambda: "t0k", plain_http=False), "Bearer t0k"),
+        ("Application Token", token(), "Token t0k"),
+        ('Bearer realm="x", error="invalid_token"', token(), "Bearer t0k"),
         ('Digest realm="x", nonce="n", Basic realm="reports"', stored(), STORED),
     ],
 )
@@ -109,7 +127,7 @@ async def test_schemes(challenge: str, source: CredentialSource, expected: str) 
 
 async def test_the_strongest_scheme_first() -> None:
     """Of several challenges that have an answer the strongest is answered, in whatever order they are offered."""
-    sources = CredentialSources([stored(), StoredToken(lambda: "t0k", plain_http=False)])
+    sources = CredentialSources([stored(), token()])
     for challenges in (("Bearer", "Basic"), ("Basic", "Bearer"), ("Basic, Bearer",)):
         async with challenging("Bearer t0k", *challenges) as backend:
             assert (await proxied(Made(sources).login, backend.url())).status == 200
@@ -118,7 +136,7 @@ async def test_the_strongest_scheme_first() -> None:
 
 async def test_no_weaker_scheme_after_a_refusal() -> None:
     """Credentials of the strongest scheme that are refused are not followed by weaker ones."""
-    sources = CredentialSources([stored(), StoredToken(lambda: "old", plain_http=False)])
+    sources = CredentialSources([stored(), token("old")])
     async with challenging(STORED, "Basic", "Bearer") as backend:
         assert (await proxied(Made(sources).login, backend.url())).status == 401
         assert backend.received == [None, "Bearer old"]
@@ -218,8 +236,8 @@ async def test_unencrypted(location: str, sent: bool, kind: str) -> None:
     """Credentials travel over TLS and within the machine; elsewhere only if the configuration says so."""
     for plain_http in (False, True):
         source: CredentialSource = {
-            "password": StoredPassword("gateway", lambda: SECRET, plain_http=plain_http),
-            "token": StoredToken(lambda: "t0k", plain_http=plain_http),
+            "password": stored(plain_http=plain_http),
+            "token": token(plain_http=plain_http),
             "user": UserPassword(plain_http=plain_http, verified=False),
         }[kind]
         challenge = BackendChallenge(
@@ -307,7 +325,6 @@ async def test_a_given_handler_is_asked_each_time() -> None:
     """A handler of the application is asked for each request: what it answered for one user is not for the next."""
 
     def handle(request: ChallengeRequest) -> ChallengeResponse | None:
-        assert isinstance(request, BackendChallengeRequest)
         return ChallengeResponse(basic(request.subject.name, "pw"), reusable=True) if request.subject else None
 
     made = Made(GivenHandler(Scripted(handle)))
@@ -390,6 +407,21 @@ async def test_a_handler_that_fails(error: Exception, outcome: str, reason: str)
     assert event["principal"] == "joe"
 
 
+async def test_a_handler_that_never_answers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that takes too long is not waited for; the 401 is passed on."""
+
+    class Silent(Scripted):
+        async def handle(self, request: ChallengeRequest) -> ChallengeResponse | None:  # type: ignore[override]
+            await asyncio.Event().wait()
+            return None
+
+    monkeypatch.setattr("asgi_gateway.proxy.login.ANSWER_SECONDS", 0.05)
+    made = Made(GivenHandler(Silent(lambda request: None)))
+    async with challenging(STORED) as backend:
+        assert (await proxied(made.login, backend.url())).status == 401
+    assert [each["outcome"] for each in made.events] == ["unavailable"]
+
+
 async def test_coroutine_handlers() -> None:
     """A handler may be a coroutine function."""
 
@@ -458,12 +490,26 @@ async def test_mutual_authentication(url: str, proof: bytes | None, trusted: boo
     assert credentials.connection_bound
     headers = ((b"www-authenticate", proof),) if proof is not None else ()
     if trusted:
-        made.login.finish(credentials, 200, headers)
+        assert made.login.finish(credentials, 200, (*headers, (b"x-page", b"1"))) == ((b"x-page", b"1"),)
         assert made.events == []
         return
     with pytest.raises(MutualAuthenticationError):
         made.login.finish(credentials, 200, headers)
     assert [each["reason"] for each in made.events] == ["back end: the server did not prove its identity"]
+
+
+@pytest.mark.parametrize(
+    ("status", "passed"), [(200, False), (204, False), (403, False), (500, False), (101, False), (401, True)]
+)
+async def test_what_answers_the_gateway_is_not_for_the_client(status: int, passed: bool) -> None:
+    """Headers that answer the gateway's credentials stay with the gateway; a 401 keeps its challenge."""
+    login = Made(stored()).login
+    credentials = await login.answer(
+        BackendChallenge(url="http://127.0.0.1/", headers=((b"www-authenticate", b"Basic"),))
+    )
+    assert credentials is not None
+    own = ((b"www-authenticate", b"Basic"), (b"authentication-info", b"rspauth=x"))
+    assert login.finish(credentials, status, (*own, (b"etag", b"1"))) == ((*(own if passed else ()), (b"etag", b"1")))
 
 
 async def test_several_legs() -> None:
