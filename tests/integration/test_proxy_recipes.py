@@ -162,7 +162,7 @@ def test_client_certificate(folder: Path, shown: bool) -> None:
     context.load_verify_locations(folder / "trusted.pem")
     pem = (folder / "server.pem").read_bytes()
     key, own = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
-    store = pkcs12.serialize_key_and_certificates(b"gateway", key, own, None, BestAvailableEncryption(b"secret"))  # type: ignore[arg-type]
+    store = pkcs12.serialize_key_and_certificates(b"gateway", key, own, None, BestAvailableEncryption(b"secret"))
     (folder / "keys.p12").write_bytes(store)
     (folder / "password").write_text("secret\n")
     (folder / "password").chmod(0o600)
