@@ -6,7 +6,7 @@ Every problem is collected with its position before anything is raised, so that 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from asgi_gateway.config.backend_login import (
 )
 from asgi_gateway.config.backends import BackendContext, build_backend
 from asgi_gateway.config.diagnostics import Report
+from asgi_gateway.config.forward_auth import build_forward_auth, build_trusted_proxies
 from asgi_gateway.config.listeners import BIND_OPTIONS, bind_option, listener_of, merged
 from asgi_gateway.config.load import LoadedConfig, read
 from asgi_gateway.config.model import (
@@ -43,6 +44,7 @@ from asgi_gateway.config.model import (
 from asgi_gateway.config.named_files import named_files
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.places import Places
+from asgi_gateway.config.proxy_settings import identity_writer
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.suggestions import did_you_mean
@@ -50,11 +52,13 @@ from asgi_gateway.config.tickets import build_ticket
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway, GatewayServices
 from asgi_gateway.keystores import KeyStore, open_store
+from asgi_gateway.model import Headers
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
 from asgi_gateway.schemes import BasicScheme, BearerScheme
 from asgi_gateway.services.authorization import Authorization
+from asgi_gateway.services.identity import GatewayContext
 from asgi_gateway.services.model import Listener, Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
 from asgi_gateway.services.resource_metadata import ResourceMetadata
@@ -128,6 +132,7 @@ class _Builder:
         self._state = TrialState(state) if trial else state
         self._session_keys: tuple[bytes, ...] | None = None
         self._resources: list[ResourceMetadata] = []
+        self._identities: dict[str, Callable[[GatewayContext], Headers]] = {}
         self._keystore = self._store(self._security.keystore, "keystore")
         self._truststore = self._store(self._security.truststore, "truststore")
         self._connect_handler = self._handler(connect_handler)
@@ -141,6 +146,13 @@ class _Builder:
         self._check_plugins_of_invalid_realms()
         self._stop_on_errors()
         services = self._services(realms)
+        trusted_proxies = build_trusted_proxies(self._security.trusted_proxies, self._report.problem)
+        forward_auth = build_forward_auth(
+            self._loaded.config,
+            [each.path for each in self._resources],
+            self._identities,
+            self._report.problem,
+        )
         self._stop_on_errors()
         self._warn_of_unused_handler()
         listeners = self._listeners()  # its warnings are among the problems
@@ -150,13 +162,14 @@ class _Builder:
                 GatewayServices(state=self._state, pools=self._pools, clock=self._clock, audit=self._audit),
                 problems=self._report.problems,
                 listeners=listeners,
-                trusted_proxies=TrustedProxies(self._security.trusted_proxies),
+                trusted_proxies=trusted_proxies,
                 identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
                 resources=self._resources,
                 extended_handshake=self._loaded.config.extended_handshake,
                 root_path=self._loaded.config.root_path,
+                forward_auth=forward_auth,
             )
         except ValueError as error:  # hosts and ports that are equal, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
@@ -321,10 +334,20 @@ class _Builder:
             same_user=config.same_user,
         )
         self._check_roles(config, service, path)
-        backend = build_backend(config, self._backend_context(service), (*path,), self._report.problem)
+        context = self._backend_context(service)
+        backend = build_backend(config, context, (*path,), self._report.problem)
+        self._add_identity(config, context, path)
         service = replace(service, backend=backend)
         ticket = build_ticket(config.ticket, service, realms, (*path, "ticket"), self._report.problem)
         return replace(service, ticket=ticket)
+
+    def _add_identity(self, config: ServiceConfig, context: BackendContext, path: ConfigPath) -> None:
+        """Add what tells other proxies who the user is, where they ask and the service has headers for it."""
+        if self._loaded.config.forward_auth is None or not (config.identity_headers or config.identity_token):
+            return
+        # a back end of the service's own reports the same problems
+        add_problem = _ignore_problem if config.kind else self._report.problem
+        self._identities[context.service.name] = identity_writer(config, context, path, add_problem).headers
 
     def _backend_context(self, service: Service) -> BackendContext:
         cookie = self._security.session_cookie or COOKIE
@@ -515,6 +538,10 @@ class _Builder:
         except Exception as error:
             self._report.problem(path, f"login module {name}: {type(error).__name__}: {error}")
         return None
+
+
+def _ignore_problem(*_: Any) -> None:
+    """Add no problem."""
 
 
 def _cross_site(config: CrossSiteConstraint) -> CrossSite:

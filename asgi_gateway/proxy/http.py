@@ -21,7 +21,7 @@ from asgi_gateway.client import MutualAuthenticationError
 from asgi_gateway.model import AuthRequest, Headers
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.framing import BodyTooLarge, RequestBody, RequestFraming, drain, request_framing
-from asgi_gateway.proxy.http_client import BackendClient, BackendResponse, ConnectionBroken
+from asgi_gateway.proxy.http_client import ON_CONNECTED, BackendClient, BackendResponse, ConnectionBroken
 from asgi_gateway.proxy.login import BackendChallenge, BackendCredentials, BackendLogin
 from asgi_gateway.proxy.mapping import MappedPath, PathMapping
 from asgi_gateway.proxy.outgoing import OutgoingRequest, RequestRefused
@@ -29,7 +29,7 @@ from asgi_gateway.proxy.rewriting import InvalidResponse, ResponseHeaders
 from asgi_gateway.proxy.settings import ProxySettings
 from asgi_gateway.proxy.slots import Slots, SlotUnavailable
 from asgi_gateway.proxy.targets import Targets
-from asgi_gateway.proxy.watch import Interruption, RequestWatch
+from asgi_gateway.proxy.watch import Interruption, RequestWatch, Watches
 from asgi_gateway.services.backend import Backend, Receive, Scope, Send
 from asgi_gateway.services.identity import SCOPE_KEY
 from asgi_gateway.telemetry.audit import Audit
@@ -107,6 +107,7 @@ class HTTPProxy(Backend):
         self.mapping = PathMapping(settings.accepts)
         self.responses = ResponseHeaders(settings)
         self.description = f"http.proxy to {', '.join(map(str, targets.connects))}"
+        self.watches = Watches()
         self._audit = audit
         self._login = login
         self._clients = {each: BackendClient(settings, each) for each in targets.connects}
@@ -121,6 +122,7 @@ class HTTPProxy(Backend):
 
     async def close(self) -> None:
         """Close every connection."""
+        self.watches.close()
         for client in self._clients.values():
             await client.close()
         if self._login is not None:
@@ -240,7 +242,7 @@ class _Exchange:
             TransferBroken: the response was cut off.
         """
         self._check()
-        watch = self._watch = RequestWatch(self._receive, self._proxy.settings.timeouts)
+        watch = self._watch = RequestWatch(self._receive, self._proxy.settings.timeouts, self._proxy.watches)
         connect: ConnectURL | None = None
         response: BackendResponse | None = None
         try:
@@ -450,6 +452,7 @@ class _Exchange:
             data = data.pieces()
         if self._watch is not None:
             self._watch.sending_again()
+            ON_CONNECTED.set(self._watch.connected)
         try:
             response = await self._send_once_or_twice(self._client(connect, credentials), target, lines, data)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
@@ -544,7 +547,8 @@ class _Exchange:
 
     async def _pass_body(self, connect: ConnectURL, response: BackendResponse) -> None:
         content, watch, send = response.content, self._watch, self._send
-        response.limit_idle(self._proxy.settings.timeouts.idle)
+        if not content.is_eof():
+            response.limit_idle(self._proxy.settings.timeouts.idle)
         while True:
             try:
                 data = await content.readany()

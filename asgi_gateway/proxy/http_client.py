@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any
+from weakref import WeakSet
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
@@ -25,7 +27,7 @@ from yarl import URL
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.settings import ProxySettings
 
-__all__ = ["BackendClient", "BackendResponse", "ConnectionBroken"]
+__all__ = ["ON_CONNECTED", "BackendClient", "BackendResponse", "ConnectionBroken"]
 
 _KEPT_SECONDS = 4.0
 """How long a connection is kept unused: less than what servers usually keep one, so that few are closed in use."""
@@ -38,6 +40,10 @@ _BUFFER = 2**17
 _MAX_FIELD = 32_768
 _MAX_HEADERS = 256
 _NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+
+
+ON_CONNECTED: ContextVar[Callable[[], None] | None] = ContextVar("asgi_gateway.on_connected", default=None)
+"""Called when a request has a connection, in the task that sends it."""
 
 
 class ConnectionBroken(aiohttp.ClientError):
@@ -56,6 +62,8 @@ class BackendResponse(aiohttp.ClientResponse):
             ConnectionBroken: the connection was lost before it. aiohttp would repeat the request otherwise.
         """
         self._handler = connection.protocol
+        if (connected := ON_CONNECTED.get()) is not None:
+            connected()
         try:
             await super().start(connection)
         except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
@@ -87,25 +95,28 @@ class BackendResponse(aiohttp.ClientResponse):
             self.close()
 
     def limit_idle(self, seconds: float) -> None:
-        """Set the time that may pass without a byte of the body."""
+        """Set the time that may pass without a byte of the body, from now on."""
         if self.connection is not None and self._handler is not None:
             self._handler.read_timeout = seconds
-
-    def progress(self) -> None:
-        """Start the time of ``limit_idle`` again."""
-        if self.connection is not None and self._handler is not None:
             self._handler.start_timeout()
 
 
 class _CheckedConnections(aiohttp.BaseConnector):
     """Hands on a kept connection only if nothing was received on it."""
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._used: WeakSet[ResponseHandler] = WeakSet()
+
     async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:  # noqa: ASYNC109 - aiohttp's own
         while True:
             connection = await super().connect(req, traces, timeout)
             handler = connection.protocol
-            # a connection that was never used has no time limit yet
-            if handler is None or handler.read_timeout is None or _is_quiet(handler):
+            if handler is None or handler not in self._used:
+                if handler is not None:
+                    self._used.add(handler)
+                return connection
+            if _is_quiet(handler):
                 return connection
             connection.close()
 
@@ -158,9 +169,7 @@ class BackendClient:
             auto_decompress=False,
             trust_env=False,
             response_class=BackendResponse,
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=times.connect, sock_connect=times.connect, sock_read=times.response
-            ),
+            timeout=aiohttp.ClientTimeout(total=None, connect=times.connect, sock_connect=times.connect),
             read_bufsize=_BUFFER,
             max_line_size=_MAX_FIELD,
             max_field_size=_MAX_FIELD,
@@ -200,7 +209,7 @@ class BackendClient:
 
     def _connector(self) -> aiohttp.BaseConnector:
         if self._connect.unix is not None:
-            return _UnixConnector(self._connect.unix, limit=0, keepalive_timeout=_KEPT_SECONDS)
+            return _UnixConnector(path=self._connect.unix, limit=0, keepalive_timeout=_KEPT_SECONDS)
         return _TCPConnector(
             ssl=self._settings.tls or True,
             limit=0,  # requests wait for a place before, where it is known whether they wait or connect

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -292,3 +293,32 @@ def test_the_authenticator_of_run(file: Path, backend: Process, tmp_path: Path, 
                 assert client.ask("/given/user/x").status_code == 200
                 assert client.log() == [None, basic("joe", "joe-pw")]
         assert "http.authenticator" not in process.output()  # neither unused nor never asked
+
+
+PAGE = (ROOT / "docs" / "how-to" / "back-end-login.md").read_text()
+EXAMPLES = dict(enumerate(re.findall(r"^```(?:yaml partial|python)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)))
+SITE = CONFIG.partition("    - name: sessions")[0] + EXAMPLES[0]
+
+
+@pytest.mark.parametrize("example", ["password file", "handler"])
+def test_examples_of_the_documentation(file: Path, backend: Process, tmp_path: Path, example: str) -> None:
+    """The configuration and the Python code of back-end-login.md do what the page says."""
+    site = SITE.replace("https://reports.internal.example/", f"http://127.0.0.1:{backend.port}/reports")
+    code = EXAMPLES[3].replace('"alice": "her password there"', '"joe": "joe-pw"')
+    if example == "handler":
+        site = site.partition("    connect-login:")[0]
+    else:
+        code = code.replace(", connect_handler=handler", "")
+    for name, text in {"gateway.yaml": site, "doc.py": code, "reports.password": "s3cret-pw"}.items():
+        (tmp_path / name).write_text(text)
+        (tmp_path / name).chmod(0o600)
+    (tmp_path / "users.yaml").write_text(file.with_name("users.yaml").read_text())
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "doc:app", "--port", str(port)]
+    env = {"PYTHONPATH": str(ROOT)}
+    with running(command, port=port, log=tmp_path / "log", cwd=tmp_path, env=env) as process:
+        with httpx.Client(trust_env=False, timeout=20) as http:
+            client = Client(http, process, backend)
+            kind, sent = ("user", basic("joe", "joe-pw")) if example == "handler" else ("basic", GATEWAY)
+            assert client.ask(f"/reports/{kind}/x").status_code == 200
+            assert client.log() == [None, sent]
