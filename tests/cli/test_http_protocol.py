@@ -95,6 +95,19 @@ async def test_a_long_head() -> None:
         assert await status(streams) == 400
 
 
+@pytest.mark.parametrize("sent", [b"X-A: ", b"X-A: b\r\n", b"X"])
+async def test_a_long_trailer_section(sent: bytes) -> None:
+    """So is a trailer section that grows beyond it; a body of tiny chunks may be longer."""
+    async with connection(head_size=2000) as streams:
+        streams[1].write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(1000):
+            streams[1].write(b"1\r\nx\r\n")
+        streams[1].write(b"0\r\n" + sent)
+        await asyncio.sleep(0.02)
+        streams[1].write(sent * 2001)
+        assert await status(streams) == 400
+
+
 @pytest.mark.parametrize("size", [1, 999])
 async def test_a_body_behind_a_refusal(size: int) -> None:
     """The body of a refused request is drained in whatever pieces it comes, and the connection serves the next one."""
