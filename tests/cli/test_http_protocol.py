@@ -40,7 +40,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @asynccontextmanager
 async def connection(*, keep_alive: float = LATE, **limits: Any) -> AsyncIterator[Streams]:
     """A client's connection to a server with these limits."""
-    config = uvicorn.Config(app, timeout_keep_alive=keep_alive, log_level="critical")  # type: ignore[arg-type]
+    config = uvicorn.Config(app, timeout_keep_alive=keep_alive, log_config=None)  # type: ignore[arg-type]
     config.load()
     limited = type("Limited", (GatewayHTTPProtocol,), {"head_time": LATE, "drain_time": LATE, **limits})
     state = ServerState()
