@@ -17,6 +17,7 @@ from asgi_gateway.cli.run import _INCOMPLETE, application
 from asgi_gateway.cli.server import ServerConfig
 from asgi_gateway.middleware import GatewayMiddleware
 from tests.cli import apps
+from tests.keystores import PASSWORD, STORES
 
 FILE = str(apps.FILE)
 APP = "tests.cli.apps:app"
@@ -161,6 +162,22 @@ def test_an_application_without_one_is_wrapped(served: list[Served]) -> None:
     outer = application().app  # type: ignore[attr-defined]
     assert isinstance(outer, GatewayMiddleware)
     assert outer.app is apps.app
+
+
+SECURE = """
+services: [{name: page, accept: "https://localhost:8443/"}]
+security: {keystore: {file: server.p12, password-file: store.pw}}
+"""
+
+
+def test_tls_goes_with_a_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --port the accept URLs say which ports use TLS."""
+    (tmp_path / "server.p12").write_bytes((STORES / "server.p12").read_bytes())
+    (tmp_path / "store.pw").write_text(PASSWORD)
+    (tmp_path / "gateway.yaml").write_text(SECURE)
+    arguments = ["run", str(tmp_path / "gateway.yaml"), "tests.cli.apps:app", "--tls", "localhost"]
+    assert main(arguments) == 2
+    assert "--tls goes with --port" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------ uvicorn's log
