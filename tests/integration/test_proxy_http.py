@@ -314,8 +314,9 @@ def test_before_nginx(tmp_path: Path) -> None:
     (tmp_path / "html" / "inner").mkdir(parents=True)
     (tmp_path / "html" / "inner" / "page.html").write_text("hello " * 1000)
     (tmp_path / "nginx.conf").write_text(
-        f"{'user root; ' if os.getuid() == 0 else ''}daemon off; worker_processes 1; pid {tmp_path}/pid; error_log stderr;\nevents {{}}\n"
-        f"http {{ access_log off; {temporary(tmp_path)} gzip on; gzip_types *; "
+        f"{'user root; ' if os.getuid() == 0 else ''}daemon off; worker_processes 1; pid {tmp_path}/pid;\n"
+        "error_log stderr; events {}\n"
+        f"http {{ access_log off; {temporary(tmp_path)} gzip on; gzip_types *; gzip_proxied any; "
         f"server {{ listen {LOOPBACK}:{port}; root {tmp_path}/html; }} }}\n"
     )
     command = ["nginx", "-p", str(tmp_path), "-c", str(tmp_path / "nginx.conf"), "-e", "stderr"]
