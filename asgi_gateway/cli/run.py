@@ -33,6 +33,8 @@ __all__ = ["application", "run"]
 _CONFIG, _APP, _DEFINITIONS = "ASGI_GATEWAY_CONFIG", "ASGI_GATEWAY_APP", "ASGI_GATEWAY_DEFINITIONS"
 _BY_PORT = "ASGI_GATEWAY_BY_PORT"
 _DEFAULT_HOST, _DEFAULT_PORT = "127.0.0.1", 8000
+_FORWARDED = "FORWARDED_ALLOW_IPS"
+"""The variable in which uvicorn has proxies listed."""
 _SERVER_LOGGERS = ("uvicorn.access", "uvicorn.error", "uvicorn.asgi")
 _INCOMPLETE = "ASGI callable returned without completing handshake."
 
@@ -232,12 +234,15 @@ def _log_start(gateway: Gateway, bound: _Bound) -> None:
     """Log where the gateway listens, and what is behind each service."""
     for warning in dict.fromkeys(warning for tls in bound.tls.values() for warning in tls.warnings):
         logger.warning("%s", warning)
+    if _FORWARDED in os.environ and not gateway.trusted_proxies:
+        logger.warning("%s has no effect (hint: add security/trusted-proxies with the proxy's address)", _FORWARDED)
     logger.info("listening on %s", ", ".join(describe(bound.sockets, bound.tls)))
+    others = "the application" if os.environ.get(_APP) else "decisions for other proxies"
     for service in gateway.services:
         places = dict.fromkeys(
             f"{'' if mount.port is None else f'port {mount.port} '}{mount.path or '/'}" for mount in service.mounts
         )
-        behind = service.backend.description if service.backend is not None else "the application"
+        behind = service.backend.description if service.backend is not None else others
         logger.info("service %s (%s): %s", service.name, ", ".join(places), service.refusal or behind)
 
 
