@@ -55,7 +55,8 @@ gateway = GatewayMiddleware(
 async def app(scope: Any, receive: Any, send: Any) -> None:
     """The gateway, and at ``/held`` the numbers of its process's descriptors and tasks."""
     if scope["type"] != "http" or scope["path"] != "/held":
-        return await gateway(scope, receive, send)
+        await gateway(scope, receive, send)
+        return
     held = {"descriptors": len(os.listdir("/proc/self/fd")), "tasks": len(asyncio.all_tasks())}
     await send({"type": "http.response.start", "status": 200, "headers": []})
-    return await send({"type": "http.response.body", "body": json.dumps(held).encode()})
+    await send({"type": "http.response.body", "body": json.dumps(held).encode()})
