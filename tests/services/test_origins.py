@@ -145,6 +145,15 @@ def test_clients_outside_browsers_of_another_target(origin: bytes, host: str, sc
     assert OriginRules().refusal(asked, protected=True) is not None
 
 
+def test_clients_outside_browsers_behind_a_proxy() -> None:
+    """Where a proxy rewrites Host, the origin of such clients can be listed, with its port."""
+    origin = "privileged://Gateway.example:443"
+    assert check_origin(origin) is None
+    rules = OriginRules([CrossSite(frozenset((canonical_origin(origin),)))])
+    assert rules.allows(socket("10.0.0.1:8000"), b"privileged://gateway.example:443")
+    assert not rules.allows(socket("10.0.0.1:8000"), b"privileged://gateway.example:8443")
+
+
 def test_no_host() -> None:
     """Without a Host header no origin is the service's own."""
     assert not OriginRules().allows(socket(None), b"http://shop.example")
