@@ -121,7 +121,9 @@ def test_a_flood_of_paths(world: World) -> None:
     for number in range(2 * _KNOWN_PATHS + 1):
         assert gateway.cached_decision(scope(f"/public/{number}")) is not None
     assert gateway.cached_decision(scope("/public/" + "x" * 60_000)) is not None
-    known = gateway._any_port.known["http"]
+    routes = gateway._any_port
+    assert routes is not None
+    known = routes.known["http"]
     assert len(known) <= _KNOWN_PATHS
     assert known.get("/public/" + "x" * 60_000) is None
 

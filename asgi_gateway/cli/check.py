@@ -29,7 +29,7 @@ def check(arguments: argparse.Namespace, output: Output) -> int:
         return 2
     sources: dict[str, str] = {}
     try:
-        loaded = read(arguments.file, properties=definitions(arguments))
+        loaded = read(arguments.file, properties=definitions(arguments), by_port=True)
         sources.update(loaded.sources)
         gateway = build(loaded)
     except ConfigError as error:
@@ -44,6 +44,7 @@ def check(arguments: argparse.Namespace, output: Output) -> int:
     failures = anyio.run(_connect, gateway) if arguments.connect else []
     for failure in failures:
         output.error(failure)
+    _print_back_ends(arguments, gateway, output)
     if not failures:
         counts = f"{_count(len(gateway.services), 'service')}, {_count(len(gateway.realms), 'realm')}"
         output.line(f"{arguments.file}: good ({counts}, {_problem_count(len(gateway.problems))})")
@@ -67,6 +68,24 @@ def _print_sources(arguments: argparse.Namespace, sources: dict[str, str], outpu
         output.record({"definitions": sources})
 
 
+def _print_back_ends(arguments: argparse.Namespace, gateway: Gateway, output: Output) -> None:
+    """Print what stands behind each service, where ``run`` listens, and whether only ``run`` can serve the file."""
+    for service in gateway.services:
+        if service.backend is not None:
+            output.line(f"{arguments.file}: service {service.name}: {service.backend.description}")
+    places = [f"{each.host}:{each.port}{' (TLS)' if each.tls else ''}" for each in gateway.listeners]
+    if places:
+        output.line(f"{arguments.file}: run without --port listens on {', '.join(places)}")
+    try:
+        build(read(arguments.file, properties=definitions(arguments)))
+    except ConfigError as error:
+        found = next(problem for problem in error.problems if problem.severity == "error")
+        output.line(f"{arguments.file}: only run without --port serves this file: {found.message}")
+    behind = {each.name: each.backend.description for each in gateway.services if each.backend is not None}
+    if places or behind:
+        output.record({"listeners": places, "back_ends": behind})
+
+
 async def _connect(gateway: Gateway) -> list[str]:
     """Return everything that fails when the state store and the login modules are tried."""
     failures = [f"state: {message}" for message in await gateway.state.check()]
@@ -80,4 +99,14 @@ async def _connect(gateway: Gateway) -> list[str]:
                 failures.append(f"{where}: {error or type(error).__name__}")
             finally:
                 await entry.module.close()
+    for service in gateway.services:
+        if service.backend is not None:
+            where = f"service {service.name}, {service.backend.description}"
+            try:
+                await service.backend.open()
+                failures += [f"{where}: {message}" for message in await service.backend.check()]
+            except Exception as error:
+                failures.append(f"{where}: {error or type(error).__name__}")
+            finally:
+                await service.backend.close()
     return failures

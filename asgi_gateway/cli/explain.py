@@ -20,8 +20,11 @@ from asgi_gateway.config import build, read
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.headers import basic_value
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Decision, Unavailable
+from asgi_gateway.services.model import Service
 
 __all__ = ["explain"]
+
+_APPLICATION = "the application"
 
 
 class _Trace(logging.Handler):
@@ -41,7 +44,8 @@ def explain(arguments: argparse.Namespace, output: Output) -> int:
     The state store stays as it is: no session begins, and no token is used up.
     """
     request = _request(arguments)
-    gateway = build(read(arguments.file, properties=definitions(arguments)), trial=True)
+    loaded = read(arguments.file, properties=definitions(arguments), by_port=arguments.port is not None)
+    gateway = build(loaded, trial=True)
     report = anyio.run(_decide, gateway, request)
     output.record(report)
     for line in _lines(report):
@@ -74,6 +78,7 @@ def _request(arguments: argparse.Namespace) -> AuthRequest:
         remote_address=arguments.address,
         scheme="ws" if websocket else "http",
         raw_path=path.encode("utf-8"),
+        local_port=arguments.port,
     )
 
 
@@ -111,6 +116,7 @@ def _report(
     report: dict[str, Any] = {
         "request": f"{'WS' if request.protocol == 'websocket' else request.method} {request.path}",
         "service": decision.service or None,
+        "behind": _behind(service) if service is not None else None,
         "realms": [realm.name for realm in service.realms] if service is not None else [],
         "schemes": [scheme.name for realm in service.realms for scheme in realm.schemes] if service is not None else [],
         "required_roles": sorted(service.authorization.roles) if service is not None else [],
@@ -132,8 +138,17 @@ def _report(
     return report
 
 
+def _behind(service: Service) -> str | None:
+    """Return what answers a service's requests; None if every request is refused."""
+    if service.refusal:
+        return None
+    return service.backend.description if service.backend is not None else _APPLICATION
+
+
 def _lines(report: dict[str, Any]) -> list[str]:
     lines = [report["request"], f"  service   {report['service'] or 'none'}"]
+    if report["behind"] not in (None, _APPLICATION):
+        lines.append(f"  behind    {report['behind']}")
     if report["realms"]:
         lines.append(f"  realm     {', '.join(report['realms'])} ({', '.join(report['schemes'])})")
         lines.append(f"  roles     {', '.join(report['required_roles']) or 'none: any authenticated user'}")

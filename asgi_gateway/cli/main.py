@@ -77,6 +77,8 @@ def parser() -> argparse.ArgumentParser:
     sub.add_argument("--header", action="append", default=[], metavar="'Name: value'", help="may be given repeatedly")
     sub.add_argument("--user", help="Basic credentials; the password is read from the terminal or standard input")
     sub.add_argument("--address", default="127.0.0.1", help="the client's address (default: 127.0.0.1)")
+    port_help = "the local port it comes in on, where run without --port serves the file (default: ports do not count)"
+    sub.add_argument("--port", type=_port, help=port_help)
 
     sub = command(
         "hash-password",

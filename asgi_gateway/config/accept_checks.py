@@ -6,7 +6,7 @@ from collections import defaultdict
 from typing import Protocol
 
 from asgi_gateway.config.accept import AcceptURL
-from asgi_gateway.config.listeners import listener_of
+from asgi_gateway.config.listeners import listener_of, port_of
 from asgi_gateway.config.model import ServiceConfig
 from asgi_gateway.config.path import ConfigPath
 
@@ -76,23 +76,23 @@ class _Accepts:
 
     def _by_host_alone(self, served: dict[int, ServiceConfig]) -> None:
         """Warn of a public service beside a protected one at the same path, where the client's Host header decides."""
-        places: dict[tuple[object, ...], list[tuple[int, int]]] = defaultdict(list)
+        places: dict[tuple[object, ...], list[tuple[int, int, object]]] = defaultdict(list)
         for index, service in served.items():
             for position, accept in enumerate(service.accepts):
-                for kind, path, _, port in self._keys(service, accept):
-                    places[kind, path, port].append((index, position))
+                for kind, path, host, port in self._keys(service, accept):
+                    places[kind, path, port].append((index, position, host))
         for found in places.values():
-            public = [each for each in found if not served[each[0]].realm_name]
-            protected = [each for each in found if served[each[0]].realm_name]
-            for index, position in public if protected else ():
-                other = service_label(served[protected[0][0]], protected[0][0])
+            protected = [(index, host) for index, _, host in found if served[index].realm_name]
+            for index, position, host in found:
+                others = [other for other, its_host in protected if its_host != host]
+                if served[index].realm_name or not others:
+                    continue
                 message = (
-                    f"public at a path where {other} asks for a login, and only the Host header, which a client "
-                    "chooses, tells them apart: what is behind both must not be the same"
+                    f"public at a path where {service_label(served[others[0]], others[0])} asks for a login, and only "
+                    "the Host header, which a client chooses, tells them apart"
                 )
-                self._add_problem(
-                    ("services", index, "accept", position), message, "give them different paths", "warning"
-                )
+                hint = "give them different paths, unless what is behind them differs too"
+                self._add_problem(("services", index, "accept", position), message, hint, "warning")
 
     def _port(self, service: ServiceConfig, accept: AcceptURL) -> int | None:
         if not self._by_port:
@@ -115,14 +115,9 @@ class _Accepts:
         service, other_service = self._services[index], self._services[other]
         label = service_label(other_service, other)
         path: ConfigPath = ("services", index, "accept", position)
-        differences = [
-            name
-            for name, ours, theirs in (
-                ("host", accept.host, other_accept.host),
-                ("port", accept.port, other_accept.port),
-            )
-            if ours != theirs
-        ]
+        differences = ["host"] if accept.host != other_accept.host else []
+        if accept.host and other_accept.host and port_of(accept) != port_of(other_accept):
+            differences.append("port")
         if service.match_host or not differences:
             self._add_problem(path, f"duplicate accept: {label} accepts the same requests", "change the path")
             return

@@ -17,6 +17,7 @@ from asgi_gateway.config.model import (
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.config.validate import ValidParts
+from asgi_gateway.proxy.connect import parse_connect
 from asgi_gateway.services.origins import check_origin
 
 __all__ = ["check"]
@@ -100,6 +101,7 @@ def _services(parts: ValidParts, add_problem: AddProblem) -> None:
             add_problem((*path, "name"), f"duplicate service name {service.name!r}", "rename one of them")
         _not_served(service, path, add_problem)
         _constraints(service, path, add_problem)
+        _connects(service, path, add_problem)
     for index, name in parts.names.items():
         if name not in used:
             add_problem(("security", "realms", index), f"unused realm {name!r}", severity="warning")
@@ -115,7 +117,7 @@ def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProble
     if not service.accept:
         add_problem(path, "ignored: the service has no accept, so it has no path", severity="ignored")
     elif service.refusal and _paths(service):
-        where = (*path, "type") if service.type not in ("", *SERVICE_TYPES) else (*path, "accept")
+        where = (*path, service.refusal.removeprefix("service ").partition(" ")[0])
         hint = "remove the service, or write a type that is served"
         add_problem(where, f"not served: every request is refused (403): {service.refusal}", hint, "warning")
     for position, accept in enumerate(service.accepts):
@@ -123,11 +125,31 @@ def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProble
         if accept.unsupported and not accept.path:
             message = f"ignored: the scheme {accept.unsupported} is not supported by asgi_gateway"
             add_problem(here, message, severity="ignored")
-        elif not accept.unsupported and not accept.kinds:
+        elif not service.refusal and not accept.kinds:
             takes = "WebSockets" if "websocket" in SERVICE_TYPES[service.kind] else "HTTP requests"
             scheme = "ws" if takes == "WebSockets" else "http"
             message = f"a service of type {service.kind} takes {takes} only"
             add_problem(here, message, f"write a {scheme} or {scheme}s URL, or another type")
+
+
+def _connects(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    """Report connect URLs that lead nowhere, of a service that is served, and what its type does with them."""
+    if service.refusal:
+        return
+    needs = service.kind in ("proxy", "http.proxy")
+    if service.type and needs and not service.connect:
+        add_problem((*path, "type"), f"missing connect: a service of type {service.type} needs one", "add connect")
+    for position, text in enumerate(service.connect):
+        try:
+            parse_connect(text)
+        except ValueError as error:
+            message, _, hint = str(error).partition("; ")
+            add_problem((*path, "connect", position), message, hint)
+        else:
+            if not needs:
+                add_problem(
+                    (*path, "connect", position), f"a service of type {service.type} has no connect", "remove it"
+                )
 
 
 def _realm_names(parts: ValidParts, add_problem: AddProblem) -> set[str]:

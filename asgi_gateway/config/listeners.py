@@ -9,7 +9,7 @@ from asgi_gateway.config.accept import AcceptURL
 from asgi_gateway.config.model import ServiceConfig
 from asgi_gateway.services.model import Listener
 
-__all__ = ["listener_of", "merged", "parse_bind"]
+__all__ = ["listener_of", "merged", "parse_bind", "port_of"]
 
 _DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
 _TLS = frozenset(("https", "wss"))
@@ -34,6 +34,11 @@ def parse_bind(value: object) -> tuple[str, int]:
     return (match[1] or _ALL).strip("[]"), int(match[2])
 
 
+def port_of(accept: AcceptURL) -> int:
+    """Return the port of an accept URL with a host: its own, or its scheme's."""
+    return accept.port or _DEFAULT_PORTS.get(accept.scheme, 0)
+
+
 def listener_of(service: ServiceConfig, accept: AcceptURL) -> Listener | None:
     """Return where requests to an accept URL come in; None for a path alone, which every listener serves.
 
@@ -47,7 +52,7 @@ def listener_of(service: ServiceConfig, accept: AcceptURL) -> Listener | None:
     if accept.scheme not in _DEFAULT_PORTS or accept.host is None:
         return None
     option = f"{accept.scheme}.bind"
-    port = accept.port or _DEFAULT_PORTS[accept.scheme]
+    port = port_of(accept)
     bind = service.bind.get(option, service.bind.get("tcp.bind"))
     host, port = (accept.host.strip("[]"), port) if bind is None else parse_bind(bind)
     return Listener(host, port, accept.scheme in _TLS, (accept.host.strip("[]"),), option)

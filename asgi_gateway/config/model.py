@@ -13,7 +13,7 @@ from asgi_gateway.config.accept import AcceptURL, parse_accept
 from asgi_gateway.model import Protocol
 from asgi_gateway.plugins.login_module import ControlFlag
 from asgi_gateway.plugins.option_types import parse_boolean, parse_duration, parse_size
-from asgi_gateway.proxy.connect import ConnectURL, parse_connect
+from asgi_gateway.proxy.connect import ConnectURL, parse_connect, unsupported_scheme
 from asgi_gateway.services.trusted_proxies import parse_trusted_proxy
 from asgi_gateway.sessions.limits import PER_CLIENT, PER_USER
 
@@ -51,11 +51,6 @@ def _accept(text: str) -> str:
     return text
 
 
-def _connect(text: str) -> str:
-    parse_connect(text)
-    return text
-
-
 def _trusted_proxy(text: str) -> str:
     parse_trusted_proxy(text)
     return text
@@ -90,7 +85,6 @@ SERVICE_TYPES: dict[str, frozenset[Protocol]] = {
 """The service types that are served, and the requests that each answers."""
 
 NonEmpty = Annotated[str, Field(min_length=1)]
-ConnectURLText = Annotated[str, AfterValidator(_connect)]
 TrustedProxy = Annotated[str, AfterValidator(_trusted_proxy)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(gt=0)]
@@ -305,7 +299,7 @@ class ServiceConfig(ConfigElement):
     name: str = ""
     description: str = ""
     accept: tuple[AcceptURLText, ...] = ()
-    connect: tuple[ConnectURLText, ...] = ()
+    connect: tuple[NonEmpty, ...] = ()
     type: str = ""
     properties: dict[str, Any] = {}
     match_host: Boolean = False
@@ -339,7 +333,7 @@ class ServiceConfig(ConfigElement):
 
     @property
     def connects(self) -> tuple[ConnectURL, ...]:
-        """The connect URLs, parsed."""
+        """The connect URLs of a service that is served, parsed; ``check`` reports those that are invalid."""
         return tuple(map(parse_connect, self.connect))
 
     @property
@@ -347,7 +341,8 @@ class ServiceConfig(ConfigElement):
         """The type; where only ``connect`` is given, the type that goes with its URLs; empty for the application."""
         if self.type or not self.connect:
             return self.type
-        return "http.proxy" if all(each.scheme in ("http", "https") for each in self.connects) else "proxy"
+        schemes = {text.lower().partition(":")[0].removesuffix("+unix") for text in self.connect}
+        return "http.proxy" if schemes <= {"http", "https"} else "proxy"
 
     @property
     def refusal(self) -> str:
@@ -358,8 +353,13 @@ class ServiceConfig(ConfigElement):
         """
         if self.type and self.type not in SERVICE_TYPES:
             return f"service type {self.type!r} is not supported"
-        schemes = [accept.unsupported for accept in self.accepts if accept.unsupported]
-        return f"accept scheme {schemes[0]!r} is not supported" if schemes else ""
+        for accept in self.accepts:
+            if accept.unsupported:
+                return f"accept scheme {accept.unsupported!r} is not supported"
+        for text in self.connect:
+            if scheme := unsupported_scheme(text):
+                return f"connect scheme {scheme!r} is not supported"
+        return ""
 
 
 def _url_path(path: str) -> str:

@@ -58,7 +58,7 @@ class Places:
         return self._mounts[index]
 
     def exist(self, index: int) -> bool:
-        """Return whether a service has accepts with paths, be they all taken by others: transports such as tcp have none."""
+        """Return whether a service has accepts with paths, which other services may have taken; tcp has none."""
         return self._exist[index]
 
     def _named(self, config: ServiceConfig) -> tuple[Mount, ...]:

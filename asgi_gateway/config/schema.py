@@ -31,7 +31,7 @@ _SCALAR = {"type": ["string", "number", "boolean", "null"]}
 _OPTIONS = {
     "accept-options": {
         "http.realm": "the service's realms, in order",
-        **{name: "where the server listens: a port, or host:port" for name in BINDS},
+        **dict.fromkeys(BINDS, "where the server listens: a port, or host:port"),
     },
     "connect-options": {"http.max.authentication.attempts": "how often a challenge of a back end is answered"},
 }
@@ -111,10 +111,8 @@ def _nested(entry: Field, cls: type[ConfigElement], definitions: dict[str, Any])
 
 
 def _scalar(name: str, model: dict[str, Any]) -> dict[str, Any]:
-    if name.endswith("timeout") or name in _DURATIONS:
-        return _DURATION
-    if name == "max-body":
-        return _SIZE
+    if name.endswith("timeout") or name in (*_DURATIONS, "max-body"):
+        return _SIZE if name == "max-body" else _DURATION
     if name == "require-valid-user":
         return {"anyOf": [*_BOOLEAN["anyOf"], {"type": "null"}]}
     if model.get("type") == "boolean":

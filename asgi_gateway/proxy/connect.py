@@ -6,12 +6,14 @@ import re
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-__all__ = ["ConnectURL", "parse_connect"]
+__all__ = ["ConnectURL", "parse_connect", "unsupported_scheme"]
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443, "tcp": 0, "tls": 0}
 _TLS = frozenset(("https", "wss", "tls"))
 _STREAMS = frozenset(("tcp", "tls"))
 _ALIASES = {"ssl": "tls", "tcp+ssl": "tls", "http+ssl": "https", "ws+ssl": "wss"}
+# Schemes of the original that lead to back ends of other kinds.
+_OTHER = re.compile(r"(agrona|amqps?|httpxe?|jmx|mcp|pipe|rtmp[st]?|snmp|socks|sse|udp|ws[enrx])(s|\+ssl)?")
 _URL = re.compile(
     r"(?P<scheme>[a-z][a-z0-9+.-]*)://(?P<host>\[[0-9a-f:.]+\]|[^/:\[\]@?#\s\\]*)(?::(?P<port>[0-9]{1,5}))?(?P<path>/[^?#\s]*)?",
     re.IGNORECASE,
@@ -57,6 +59,12 @@ class ConnectURL:
     def __str__(self) -> str:
         where = f"unix:{self.unix}" if self.unix is not None else self.authority
         return f"{self.scheme}://{where}{self.path}"
+
+
+def unsupported_scheme(text: str) -> str:
+    """Return the scheme of a URL, if it is one of KAAZING Gateway's that lead to no back end here; else ""."""
+    scheme, separator, _ = text.lower().partition("://")
+    return scheme if separator and _OTHER.fullmatch(scheme) else ""
 
 
 def parse_connect(text: str) -> ConnectURL:

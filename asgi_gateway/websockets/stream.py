@@ -1,7 +1,8 @@
 """End a long HTTP response, such as server-sent events or a download, when the login behind it ends.
 
-A response counts as long from its second body message on. Before that nothing is registered, so that short responses,
-which are nearly all, cost no more than the headers that the gateway adds to them.
+A response of the wrapped application counts as long from its second body message on. Before that nothing is registered,
+so that short responses, which are nearly all, cost no more than the headers that the gateway adds to them. What a back
+end answers may be long in coming and long in going, so it is registered at once.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ class LiveStream:
     ASGI specification has it for a client that is gone. The server cuts the body off.
 
     Args:
-        streams: answers for the response from its second body message on.
+        streams: answers for the response while it is long.
         receive: the server's ``receive``.
         send: the server's ``send``.
         allow: the decision on the request; its headers go with the response.
@@ -89,6 +90,9 @@ class LiveStream:
         self._send = send
         self.allow = allow
         self.revocation_epoch = revocation_epoch
+        if allow.backend is not None:
+            self._received = True
+            self._begin()
 
     @property
     def name(self) -> str:
@@ -115,7 +119,7 @@ class LiveStream:
             self._bodies += 1
             if not message.get("more_body", False):
                 self._finish()
-            elif self._bodies == 2:
+            elif self._bodies == 2 and not self._live:
                 self._begin()
                 if self.reason is not None:  # the login ended before
                     raise ConnectionEnded(self.reason.reason)

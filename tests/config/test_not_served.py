@@ -38,17 +38,12 @@ def test_all_of_them_load_and_are_named() -> None:
     """The file loads; each service that is not served is named with its line, and no hint says to open it."""
     found = [(p.line, p.path, p.severity) for p in load(PORTAL, environment={}).problems]
     assert found == [
-        (10, "services[0].type", "warning"),
-        (11, "services[0].properties", "ignored"),
-        (16, "services[1].type", "ignored"),
-        (17, "services[1].connect", "ignored"),
+        (15, "services[1].accept[0]", "warning"),
         (23, "services[2].type", "warning"),
         (28, "services[3].type", "warning"),
-        (29, "services[3].connect", "ignored"),
-        (33, "services[4].accept[0]", "warning"),
+        (33, "services[4].accept", "warning"),
         (38, "services[5].accept[0]", "ignored"),
         (39, "services[5].accept[1]", "ignored"),
-        (40, "services[5].connect", "ignored"),
         (44, "services[6].accept", "warning"),
         (44, "services[6].accept[0]", "ignored"),
         (47, "services[7]", "ignored"),
@@ -70,23 +65,22 @@ def test_all_of_them_load_and_are_named() -> None:
         ("/quotes/live", Forbid),
         ("/ticker", Forbid),
         ("/half", Forbid),
-        ("/feed", Challenge),
+        ("/feed", Forbid),
     ],
 )
 async def test_no_door(kind: Any, host: bytes, path: str, answer: type) -> None:
     """Whatever the Host header says, a service that is not served refuses, and a protected one asks for a login."""
     built = load_config(PORTAL)
     decision = await built.decide(request(path, (b"host", host), kind=kind))
-    if path in ("/", "/anything", "/feed") and kind == "websocket":
-        assert isinstance(decision, Forbid)  # the accept is for HTTP
-    else:
-        assert isinstance(decision, answer)
+    assert isinstance(decision, answer)
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize(("path", "answer"), [("/", Allow), ("/feed", Allow), ("/quotes", Forbid), ("/ticker", Forbid)])
+@pytest.mark.parametrize(
+    ("path", "answer"), [("/", Allow), ("/feed", Forbid), ("/quotes", Forbid), ("/ticker", Forbid)]
+)
 async def test_a_login_opens_protected_ones_only(path: str, answer: type) -> None:
-    """With a realm the service enters the application after a login; without one a login changes nothing."""
+    """A login opens services that are served, and none that are not, whether these have a realm or not."""
     decision = await load_config(PORTAL).decide(request(path, basic("ada", "ada-pw")))
     assert isinstance(decision, answer)
 
@@ -95,19 +89,27 @@ async def test_a_login_opens_protected_ones_only(path: str, answer: type) -> Non
 @pytest.mark.parametrize(
     "refused",
     [
-        {"type": "http.redirect", "accept": "/x"},
+        {"type": "kerberos5.proxy", "accept": "/x", "realm-name": "demo"},
         {"type": "balancer", "accept": ["ws://a/x", "http://a/x"]},
-        {"type": "echo", "accept": "http://h:1/x", "match-host": True},
+        {"type": "broadcast", "accept": "http://h:1/x", "match-host": True},
         {"type": "${what}", "accept": "/x"},
         {"accept": "sse://h/x"},
+        {"accept": "sse://h/x", "realm-name": "demo"},
+        {"accept": "ws://h/x", "type": "proxy", "connect": ["tcp://h:1", "udp://@eth0:1"]},
+        {"accept": "http://h/x", "connect": "pipe://inner", "realm-name": "demo"},
         {"accept": ["wse+ssl://h/x"]},
         {"accept": ["tcp://h:1", "/x"]},
-        {"type": "proxy", "accept": "httpx://h/x", "cross-site-constraint": {"allow-origin": "*"}},
+        {
+            "type": "proxy",
+            "accept": "httpx://h/x",
+            "connect": "tcp://h:1",
+            "cross-site-constraint": {"allow-origin": "*"},
+        },
     ],
 )
 async def test_every_request_is_refused(refused: dict[str, Any], users: None) -> None:
     """Neither a Host, a kind of request, an origin, a preflight nor a login gets past the refusal."""
-    source = {**document(refused, {"name": "rest", "accept": "/"}), "properties": {"what": "echo"}}
+    source = {**document(refused, {"name": "rest", "accept": "/"}), "properties": {"what": "turn.rest"}}
     built = build(load(source, environment={}))
     for kind in ("http", "websocket"):
         for headers in (
@@ -135,7 +137,7 @@ async def test_every_request_is_refused(refused: dict[str, Any], users: None) ->
 )
 def test_no_public_service_at_the_path_of_a_refused_one(other: dict[str, Any]) -> None:
     """A public service with the same path would open what is refused, in either order: that is an error."""
-    refused = {"name": "moved", "type": "http.redirect", "accept": "http://a/x"}
+    refused = {"name": "pool", "type": "balancer", "accept": "http://a/x"}
     for services in ((refused, other), (other, refused)):
         (found,) = problems(document(*services))
         assert "duplicate accept: service 'open' is public at the same path" in found
@@ -143,17 +145,21 @@ def test_no_public_service_at_the_path_of_a_refused_one(other: dict[str, Any]) -
 
 def test_two_that_are_refused(users: None) -> None:
     """Two services that are both refused may have the same path."""
-    built = gateway({"type": "a", "accept": "http://a/x"}, {"type": "b", "accept": ["http://b/x", "ws://b/x"]})
+    built = gateway(
+        {"type": "balancer", "accept": "http://a/x"}, {"type": "broadcast", "accept": ["http://b/x", "ws://b/x"]}
+    )
     assert [each.refusal != "" for each in built.services] == [True, True]
 
 
 @pytest.mark.anyio
 async def test_defaults_count(users: None) -> None:
-    """A type among the defaults refuses every service without a realm."""
-    source = {**document({"accept": "/x"}, service()), "service-defaults": {"type": "proxy"}}
+    """A type among the defaults is every service's."""
+    source = {**document({"accept": "/x"}, service(type="")), "service-defaults": {"type": "balancer"}}
     built = build(load(source, environment={}))
     assert isinstance(await built.decide(request("/x")), Forbid)
     assert isinstance(await built.decide(request("/one", basic("ada", "ada-pw"))), Allow)
+    source = {**document({"accept": "/x"}, service()), "service-defaults": {"type": "balancer"}}
+    assert isinstance(await build(load(source, environment={})).decide(request("/one")), Forbid)
 
 
 def test_conversion_keeps_them_closed() -> None:
@@ -207,7 +213,7 @@ def test_what_two_equal_paths_differ_by(first: str, second: str, words: str) -> 
 async def test_no_request_of_any_form_enters(cors: str, users: None) -> None:
     """No method, preflight, endpoint or handshake of a refused service reaches the application."""
     app = App()
-    refused: dict[str, Any] = {"type": "proxy", "accept": "/x", "cors": cors}
+    refused: dict[str, Any] = {"type": "broadcast", "accept": "/x", "cors": cors, "realm-name": "demo"}
     refused["cross-site-constraint"] = {"allow-origin": "*"}
     config = document(refused, service())
     config["extended-handshake"] = True
