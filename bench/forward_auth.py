@@ -109,6 +109,8 @@ async def measure(servers: Servers, directory: Any) -> None:
         LDAP_BINDDN=READER,
         LDAP_PASSWORD=READER_PASSWORD,
         LDAP_BASEDN=PEOPLE,
+        LDAP_MIN_POOL_SIZE="32",
+        LDAP_MAX_POOL_SIZE="32",
     )
     requests = {
         "gateway": (ours, f"{CHECK}Cookie: {await log_in(ours)}\r\n\r\n"),
