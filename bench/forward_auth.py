@@ -30,7 +30,15 @@ def gateway() -> Any:
     from asgi_gateway import GatewayMiddleware
     from bench.apps import bare
 
-    options = {"userProvider": os.environ[URL], "userFilter": "(uid={USERNAME})", "useSSL": False}
+    from tests.integration.slapd import READER, READER_PASSWORD
+
+    options = {
+        "userProvider": os.environ[URL],
+        "userFilter": "(uid={USERNAME})",
+        "useSSL": False,
+        "java.naming.security.principal": READER,
+        "java.naming.security.credentials": READER_PASSWORD,
+    }
     authentication = {
         "http-challenge-scheme": "Basic",
         "authorization-mode": "recycle",
