@@ -1,4 +1,4 @@
-"""The back ends behind all proxies: as little as echoes WebSocket messages and TCP bytes, so that proxies are what waits.
+"""The back ends behind all proxies: they echo WebSocket messages and TCP bytes, and take less time than any proxy.
 
 usage: python -m bench.backends WEBSOCKET-PORT TCP-PORT
 """

@@ -1,7 +1,7 @@
-"""Answers to the checks of an nginx: the gateway's forward-auth, and nginx-ldap-auth-service. Users are in a directory.
+"""Answers to the checks of an nginx: the gateway's forward-auth, and nginx-ldap-auth-service; users are in a directory.
 
-Both know their client by a session's cookie. The gateway asks the directory again every five minutes, the peer for every
-check: it has no setting for that.
+Both know their client by a session's cookie. The gateway asks the directory again every five minutes. The peer asks it
+for every check, and has no setting for that.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
-from bench.proxying import PEERS, Servers, askers, clients_core, in_turns, ratio, row
+from bench.proxying import PEERS, Servers, askers, clients_core, have_peers, in_turns, ratio, row
 from tests.integration.process import LOOPBACK
 
 URL = "BENCH_LDAP_URL"
@@ -29,7 +29,6 @@ def gateway() -> Any:
     """The gateway, with sessions, for an nginx to ask."""
     from asgi_gateway import GatewayMiddleware
     from bench.apps import bare
-
     from tests.integration.slapd import READER, READER_PASSWORD
 
     options = {
@@ -102,9 +101,7 @@ async def measure(servers: Servers, directory: Any) -> None:
     """Start both, log in, measure and print."""
     from tests.integration.slapd import PEOPLE, READER, READER_PASSWORD
 
-    ours = servers.uvicorn(
-        "bench.forward_auth:gateway", "--factory", "--no-proxy-headers", **{URL: directory.url()}
-    )
+    ours = servers.uvicorn("bench.forward_auth:gateway", "--factory", "--no-proxy-headers", **{URL: directory.url()})
     theirs = servers.uvicorn(
         "nginx_ldap_auth.app.main:app",
         python=PEERS,
@@ -133,7 +130,7 @@ async def main() -> None:
     """Measure and print."""
     from tests.integration.slapd import slapd
 
-    if not PEERS.exists():
+    if not have_peers():
         return
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         directory = stack.enter_context(slapd(Path(folder), debug="0"))

@@ -67,7 +67,7 @@ def asgiproxy() -> Any:
     from asgiproxy.context import ProxyContext
     from asgiproxy.simple_proxy import make_simple_proxy_app
 
-    class Config(BaseURLProxyConfigMixin, ProxyConfig):  # type: ignore[misc]
+    class Config(BaseURLProxyConfigMixin, ProxyConfig):
         upstream_base_url = os.environ[BACKEND]
 
     return make_simple_proxy_app(ProxyContext(Config(), max_concurrency=1000))
