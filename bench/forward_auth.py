@@ -101,7 +101,7 @@ async def measure(servers: Servers, directory: Any) -> None:
     """Start both, log in, measure and print."""
     from tests.integration.slapd import PEOPLE, READER, READER_PASSWORD
 
-    ours = servers.uvicorn("bench.forward_auth:gateway", "--factory", "--no-proxy-headers", **{URL: directory.url()})
+    ours = servers.uvicorn("bench.forward_auth:gateway", "--factory", **{URL: directory.url()})
     theirs = servers.uvicorn(
         "nginx_ldap_auth.app.main:app",
         python=PEERS,
