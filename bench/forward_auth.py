@@ -121,7 +121,8 @@ async def measure(servers: Servers, directory: Any) -> None:
         "gateway": (ours, f"{CHECK}Cookie: {await log_in(ours)}\r\n\r\n"),
         "peer": (theirs, f"{PEERS_CHECK}Cookie: {await log_in_to_peer(theirs)}\r\n\r\n"),
     }
-    rates = await in_turns({name: await askers(port, text.encode()) for name, (port, text) in requests.items()})
+    sides = {name: await askers(port, text.encode()) for name, (port, text) in requests.items()}
+    rates = await in_turns(sides, 5, 1.0)  # the peer answers so few that a shorter round may see none
     rate = statistics.median(rates["gateway"])
     row("forward-auth answers / nginx-ldap-auth-service", ratio(rates, "peer"), rate, "/s", "at least 2.00")
 

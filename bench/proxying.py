@@ -267,14 +267,16 @@ async def sockets(port: int, make: Callable[[], Talker], number: int) -> list[Cl
     return made
 
 
-async def in_turns(sides: Mapping[str, list[Client]], rounds: int = ROUNDS) -> dict[str, list[float]]:
+async def in_turns(
+    sides: Mapping[str, list[Client]], rounds: int = ROUNDS, seconds: float = SECONDS
+) -> dict[str, list[float]]:
     """Rates of several servers, whose rounds take turns, forwards and backwards."""
     rates: dict[str, list[float]] = {name: [] for name in sides}
     for clients in sides.values():
         await requests(clients, WARMING)
     for number in range(rounds):
         for name in list(sides) if number % 2 else reversed(list(sides)):
-            rates[name].append(await requests(sides[name], SECONDS))
+            rates[name].append(await requests(sides[name], seconds))
     for clients in sides.values():
         for client in clients:
             client.transport.close()
