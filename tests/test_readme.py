@@ -31,7 +31,7 @@ def commands() -> list[str]:
 @pytest.fixture
 def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with the README's three files in it."""
-    gateway, users = blocks("yaml")
+    gateway, users, _ = blocks("yaml")
     (tmp_path / "gateway.yaml").write_text(gateway)
     (tmp_path / "users.yaml").write_text(users)
     application, _ = blocks("python")
@@ -108,15 +108,28 @@ async def test_other_applications_are_wrapped(directory: Path) -> None:
 def test_commands_are_commands(capsys: pytest.CaptureFixture[str]) -> None:
     """Every command line of the gateway's can be parsed, and its check finds nothing wrong."""
     own = [line for line in commands() if line.startswith("asgi-gateway ")]
-    assert [parser().parse_args(line.split()[1:]).command for line in own] == ["check", "explain", "run"]
+    assert [parser().parse_args(line.split()[1:]).command for line in own] == ["check", "explain"]
     assert main(["check", "gateway.yaml"]) == 0
     assert capsys.readouterr().err == ""
 
 
 def test_run_is_given_an_application_that_is_not_wrapped() -> None:
     """The example of ``run`` serves ``api``, which is not wrapped, and not the ``app`` of the examples above."""
-    (run,) = [line.split() for line in commands() if line.startswith("asgi-gateway run ")]
-    assert run[3] == "myproject.asgi:api"
+    (run,) = re.findall(r"`asgi-gateway (run [^`]+)`", README)
+    assert parser().parse_args(run.split()).app == "myproject.asgi:api"
+
+
+@pytest.mark.usefixtures("directory")
+def test_back_ends_are_services_of_the_same_file(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The example of back ends stands for the services of the first file, and its check finds nothing wrong."""
+    gateway, _, services = blocks("yaml")
+    (directory / "gateway.yaml").write_text(gateway.partition("services:")[0] + services)
+    assert main(["check", "gateway.yaml"]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    assert "localhost:8000" in printed.out
+    assert "http://127.0.0.1:9080" in printed.out
+    assert "tcp://127.0.0.1:61613" in printed.out
 
 
 def test_first_lines_tell_what_it_is() -> None:
