@@ -229,6 +229,22 @@ def test_stops_gracefully(tmp_path: Path) -> None:
             socket.create_connection((LOOPBACK, port), timeout=5)
 
 
+def test_the_examples_of_the_documentation(tmp_path: Path) -> None:
+    """The two services of the page on ``run`` are each on its port, and the public site is bound where it says."""
+    page = (ROOT / "docs" / "how-to" / "run.md").read_text()
+    two, public = re.findall(r"^```yaml \w+\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    ports, tls = Ports(), free_port()
+    text = two.replace("8000", str(ports.open)).replace("8001", str(ports.staff))
+    with run(tmp_path, text, port=ports.staff):
+        assert get(ports.open).json()["service"] == "site"
+        assert get(ports.staff).status_code == 401
+        assert get(ports.staff, headers=JOE).json()["service"] == "staff"
+    shutil.copy(STORES / "hosts.p12", tmp_path / "keystore.p12")
+    (tmp_path / "keystore.pw").write_text(PASSWORD)
+    with run(tmp_path, public.replace("8443", str(tls)), port=tls), handshake(tls, "www.example.com") as stream:
+        assert b'"service": "site"' in ask(stream, "/")
+
+
 # ------------------------------------------------------------------------------------------------------------------ TLS
 
 SECURE = (
