@@ -58,7 +58,7 @@ def test_encoding(names: list[str], value: bytes) -> None:
 
 
 def test_kinds() -> None:
-    """User, roles, groups and other kinds of principals have headers of their own; a kind without a principal has none."""
+    """User, roles, groups and other kinds of principals have headers of their own; one without a principal has none."""
     names = [
         ("user", "X-User"),
         ("roles", "X-Roles"),
@@ -150,7 +150,7 @@ def test_token_is_cached_for_seconds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("short", "too short: 5 bytes"),
+        ("zq7!x", "too short: 5 bytes"),
         ("-----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY-----", "no private key that can be read"),
         (None, "does not exist"),
     ],
