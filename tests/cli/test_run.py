@@ -48,11 +48,12 @@ def _untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Environment and loggers are afterwards what they were before."""
     for name in ("ASGI_GATEWAY_CONFIG", "ASGI_GATEWAY_APP", "ASGI_GATEWAY_DEFINITIONS", "ASGI_GATEWAY_BY_PORT"):
         monkeypatch.setenv(name, "")
-    loggers = [logging.getLogger(name) for name in ("asgi_gateway", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")]
-    before = [(each, each.handlers[:], each.filters[:], each.level) for each in loggers]
+    names = ("asgi_gateway", "uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(each, each.handlers[:], each.filters[:], each.level, each.propagate) for each in loggers]
     yield
-    for each, handlers, filters, level in before:
-        each.handlers[:], each.filters[:] = handlers, filters
+    for each, handlers, filters, level, propagate in before:
+        each.handlers[:], each.filters[:], each.propagate = handlers, filters, propagate
         each.setLevel(level)
 
 

@@ -498,6 +498,33 @@ services:
     )
 
 
+BOTH = """
+services:
+  - {name: back, accept: ["http://localhost:${back}/", "ws://localhost:${back}/"], type: echo}
+"""
+
+
+def test_back_ends_alone(tmp_path: Path) -> None:
+    """Without an application back ends are served; the log says what they are."""
+    port = free_port()
+    with run(tmp_path, BOTH, *defined(back=port), port=port, app="") as process:
+        assert httpx.post(f"http://{LOOPBACK}:{port}/", content=b"hello", trust_env=False).content == b"hello"
+        with connect(f"ws://{LOOPBACK}:{port}/", proxy=None) as opened:
+            opened.send("hello")
+            assert opened.recv() == "hello"
+        assert f"service back (port {port} /): echo" in process.output()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_back_ends_beside_an_application(tmp_path: Path, workers: int) -> None:
+    """The application is behind the services with neither type nor connect, and behind no other."""
+    back, own = free_port(), free_port()
+    text = BOTH + '  - {name: own, accept: "http://localhost:${own}/"}\n'
+    with run(tmp_path, text, *defined(back=back, own=own), "--workers", workers, port=own):
+        assert get(own).json()["service"] == "own"
+        assert httpx.post(f"http://{LOOPBACK}:{back}/", content=b"hello", trust_env=False).content == b"hello"
+
+
 # ----------------------------------------------------------------------------------------------- --port, --host, --uds
 
 
