@@ -38,7 +38,7 @@ _REST_SECONDS = 5.0
 _BUFFER = 2**17
 _MAX_FIELD = 32_768
 _MAX_HEADERS = 256
-_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+_NO_AUTOMATIC_HEADERS: CIMultiDict[None] = CIMultiDict({"Content-Type": None})
 
 
 ON_CONNECTED: ContextVar[Callable[[], None] | None] = ContextVar("asgi_gateway.on_connected", default=None)
@@ -98,6 +98,13 @@ class BackendResponse(aiohttp.ClientResponse):
         if self.connection is not None and self._handler is not None:
             self._handler.read_timeout = seconds
             self._handler.start_timeout()
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request with the given headers, and none that aiohttp adds on its own."""
+
+    def update_auto_headers(self, skip_auto_headers: Any) -> None:
+        self._skip_auto_headers = _NO_AUTOMATIC_HEADERS
 
 
 class _CheckedConnections(aiohttp.BaseConnector):
@@ -172,7 +179,7 @@ class BackendClient:
             await connections.close()
 
     async def send(
-        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | AsyncIterator[bytes] | None
+        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | AsyncIterator[bytes] | None
     ) -> BackendResponse:
         """Send a request and return the response, whose body is not read yet.
 
@@ -188,11 +195,10 @@ class BackendClient:
         """
         if self._connections is None:
             raise aiohttp.ClientConnectionError("the connections to back ends are closed")
-        request = aiohttp.ClientRequest(
+        request = _Request(
             method,
             URL(self._origin + target, encoded=True),
             headers=headers,
-            skip_auto_headers=_NO_AUTOMATIC_HEADERS,
             data=body,
             loop=asyncio.get_running_loop(),
             response_class=BackendResponse,
