@@ -71,7 +71,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     os.environ[_APP] = arguments.app or ""
     os.environ[_DEFINITIONS] = json.dumps(properties)
     os.environ[_BY_PORT] = "1" if by_port else ""
-    application()  # reports an application that cannot be imported
+    _imported_application(gateway, properties)  # reports one that cannot be imported
+    _log_audit()
     with _bound(arguments, gateway) as bound:
         _log_start(gateway, bound)
         config = ServerConfig(
@@ -93,9 +94,8 @@ def application() -> App:
     _log_audit()
     properties = json.loads(os.environ.get(_DEFINITIONS, "{}"))
     gateway = load_config(os.environ[_CONFIG], properties=properties, by_port=bool(os.environ.get(_BY_PORT)))
-    app = import_application(os.environ[_APP]) if os.environ.get(_APP) else None
-    if app is not None and is_behind(app, gateway):
-        _check_inner_gateway(gateway, properties)
+    app, behind = _imported_application(gateway, properties)
+    if behind:
         logger.info("%s is behind the gateway already; it is not wrapped again", app)
     else:
         app = GatewayMiddleware(app, gateway)
@@ -109,6 +109,21 @@ def application() -> App:
     server = logging.getLogger("uvicorn.error")
     server.setLevel(max(server.level, logging.INFO))
     return _MarkRefusals(app)
+
+
+def _imported_application(gateway: Gateway, properties: dict[str, str]) -> tuple[Any, bool]:
+    """Return the application, None without one, and whether it is behind the same gateway already.
+
+    Raises:
+        ConfigError: there is no such application, or its own gateway means something else.
+    """
+    if not (target := os.environ.get(_APP)):
+        return None, False
+    app = import_application(target)
+    behind = is_behind(app, gateway)
+    if behind:
+        _check_inner_gateway(gateway, properties)
+    return app, behind
 
 
 def _check_arguments(arguments: argparse.Namespace) -> None:
