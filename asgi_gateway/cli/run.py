@@ -7,12 +7,10 @@ import json
 import logging
 import os
 import socket
-import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from email.utils import formatdate
 from typing import Any
 
 from asgi_gateway._runtime.single_worker import SHARED_STATE_HINT
@@ -73,7 +71,8 @@ def run(arguments: argparse.Namespace, output: Output) -> int:
     os.environ[_APP] = arguments.app or ""
     os.environ[_DEFINITIONS] = json.dumps(properties)
     os.environ[_BY_PORT] = "1" if by_port else ""
-    application()  # reports an application that cannot be imported
+    _imported_application(gateway, properties)  # reports one that cannot be imported
+    _log_audit()
     with _bound(arguments, gateway) as bound:
         _log_start(gateway, bound)
         config = ServerConfig(
@@ -95,9 +94,8 @@ def application() -> App:
     _log_audit()
     properties = json.loads(os.environ.get(_DEFINITIONS, "{}"))
     gateway = load_config(os.environ[_CONFIG], properties=properties, by_port=bool(os.environ.get(_BY_PORT)))
-    app = import_application(os.environ[_APP]) if os.environ.get(_APP) else None
-    if app is not None and is_behind(app, gateway):
-        _check_inner_gateway(gateway, properties)
+    app, behind = _imported_application(gateway, properties)
+    if behind:
         logger.info("%s is behind the gateway already; it is not wrapped again", app)
     else:
         app = GatewayMiddleware(app, gateway)
@@ -110,7 +108,22 @@ def application() -> App:
     # uvicorn lends this logger to its WebSocket library, which at DEBUG writes whole handshakes and messages to it
     server = logging.getLogger("uvicorn.error")
     server.setLevel(max(server.level, logging.INFO))
-    return _Served(app)
+    return _MarkRefusals(app)
+
+
+def _imported_application(gateway: Gateway, properties: dict[str, str]) -> tuple[Any, bool]:
+    """Return the application, None without one, and whether it is behind the same gateway already.
+
+    Raises:
+        ConfigError: there is no such application, or its own gateway means something else.
+    """
+    if not (target := os.environ.get(_APP)):
+        return None, False
+    app = import_application(target)
+    behind = is_behind(app, gateway)
+    if behind:
+        _check_inner_gateway(gateway, properties)
+    return app, behind
 
 
 def _check_arguments(arguments: argparse.Namespace) -> None:
@@ -264,21 +277,13 @@ def _log_audit() -> None:
 _refused: ContextVar[bool] = ContextVar("refused", default=False)
 
 
-class _Served:
-    """The application as the server calls it.
-
-    Notes for each WebSocket whether its handshake was answered with an HTTP response or a close. Dates HTTP responses
-    that no back end has dated (RFC 9110 section 6.6.1).
-    """
+class _MarkRefusals:
+    """Notes for each WebSocket whether its handshake was answered with an HTTP response or a close."""
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._date = b""
-        self._dated_until = 0.0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            return await self.app(scope, receive, self._dating(send))
         if scope["type"] != "websocket":
             return await self.app(scope, receive, send)
 
@@ -288,22 +293,6 @@ class _Served:
             await send(message)
 
         return await self.app(scope, receive, sending)
-
-    def _dating(self, send: Send) -> Send:
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                if not any(name.lower() == b"date" for name, _ in headers):
-                    message = {**message, "headers": [(b"date", self._now()), *headers]}
-            await send(message)
-
-        return sending
-
-    def _now(self) -> bytes:
-        now = time.time()
-        if not self._dated_until - 1 <= now < self._dated_until:
-            self._date, self._dated_until = formatdate(now, usegmt=True).encode(), float(int(now) + 1)
-        return self._date
 
 
 class _RefusalFilter(logging.Filter):

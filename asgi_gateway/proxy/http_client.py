@@ -4,11 +4,10 @@ aiohttp was the fastest of the HTTP clients for asyncio that stream both ways. W
 
 1. A kept connection is checked before it is used again: one that was closed, or on which anything was received since
    its last response, is closed.
-2. aiohttp repeats requests on its own where a kept connection was closed. Bodies are streams, which cannot be read
-   twice, so its repeats are prevented.
-3. Nothing is read from the environment, no cookie is kept, no redirect is followed, no body is decompressed.
-4. aiohttp skips interim responses (1xx) without end, which would keep the event loop from everything else.
-5. After a chunk that is invalid in mid-body, aiohttp would let the body's reader wait for ever.
+2. aiohttp's ClientSession is left out: it repeats requests on its own, keeps cookies, follows redirects, reads the
+   environment, and takes time. What it is made of is used: connector, request and response.
+3. aiohttp skips interim responses (1xx) without end, which would keep the event loop from everything else.
+4. After a chunk that is invalid in mid-body, aiohttp would let the body's reader wait for ever.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ _MAX_INTERIM = 20
 """How many interim responses may precede a response."""
 _PIECE = 4096
 """How many bytes are parsed at once before the response's head."""
-_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+_NO_AUTOMATIC_HEADERS: CIMultiDict[None] = CIMultiDict({"Content-Type": None})
 
 
 ON_CONNECTED: ContextVar[Callable[[], None] | None] = ContextVar("asgi_gateway.on_connected", default=None)
@@ -67,7 +66,7 @@ class BackendResponse(aiohttp.ClientResponse):
         """Read the response's head.
 
         Raises:
-            ConnectionBroken: the connection was lost before it. aiohttp would repeat the request otherwise.
+            ConnectionBroken: the connection was lost before it.
         """
         self._handler = connection.protocol
         if (connected := ON_CONNECTED.get()) is not None:
@@ -151,6 +150,13 @@ class _Handler(ResponseHandler):
             self.set_exception(HttpProcessingError(message="too many interim responses"))
 
 
+class _Request(aiohttp.ClientRequest):
+    """A request with the given headers, and none that aiohttp adds on its own."""
+
+    def update_auto_headers(self, skip_auto_headers: Any) -> None:
+        self._skip_auto_headers = _NO_AUTOMATIC_HEADERS
+
+
 class _CheckedConnections(aiohttp.BaseConnector):
     """Hands on a kept connection only if nothing was received on it."""
 
@@ -208,33 +214,23 @@ class BackendClient:
         self._settings = settings
         self._connect = connect
         self._origin = f"{'https' if connect.tls else 'http'}://{connect.authority}"
-        self._session: aiohttp.ClientSession | None = None
+        times = settings.timeouts
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=times.connect, sock_connect=times.connect)
+        self._connections: aiohttp.BaseConnector | None = None
 
     def open(self) -> None:
-        """Make the pool. Must be called in the event loop."""
-        times = self._settings.timeouts
-        self._session = aiohttp.ClientSession(
-            connector=self._connector(),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_NO_AUTOMATIC_HEADERS,
-            auto_decompress=False,
-            trust_env=False,
-            response_class=BackendResponse,
-            timeout=aiohttp.ClientTimeout(total=None, connect=times.connect, sock_connect=times.connect),
-            read_bufsize=_BUFFER,
-            max_line_size=_MAX_FIELD,
-            max_field_size=_MAX_FIELD,
-            max_headers=_MAX_HEADERS,
-        )
+        """Make the pool, unless it is there. Must be called in the event loop."""
+        if self._connections is None:
+            self._connections = self._connector()
 
     async def close(self) -> None:
         """Close every connection."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
 
     async def send(
-        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | AsyncIterator[bytes] | None
+        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | AsyncIterator[bytes] | None
     ) -> BackendResponse:
         """Send a request and return the response, whose body is not read yet.
 
@@ -246,17 +242,50 @@ class BackendClient:
 
         Raises:
             aiohttp.ClientError: there is no response.
-            TimeoutError: the back end took too long.
-            RuntimeError: the client is closed.
+            TimeoutError: no connection could be made in time.
         """
-        if self._session is None:
-            raise RuntimeError("the connections to back ends are closed")
-        response = await self._session.request(
-            method, URL(self._origin + target, encoded=True), data=body, headers=headers, allow_redirects=False
+        if self._connections is None:
+            raise aiohttp.ClientConnectionError("the connections to back ends are closed")
+        request = _Request(
+            method,
+            URL(self._origin + target, encoded=True),
+            headers=headers,
+            data=body,
+            loop=asyncio.get_running_loop(),
+            response_class=BackendResponse,
         )
+        try:
+            connection = await self._connections.connect(request, [], self._timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
+        try:
+            return await self._exchange(request, connection, method)
+        except BaseException:
+            connection.close()
+            raise
+
+    @staticmethod
+    async def _exchange(request: aiohttp.ClientRequest, connection: Connection, method: str) -> BackendResponse:
+        handler = connection.protocol
+        if handler is None:
+            raise ConnectionBroken("the connection was closed")
+        handler.set_response_params(
+            skip_payload=method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            read_bufsize=_BUFFER,
+            max_line_size=_MAX_FIELD,
+            max_field_size=_MAX_FIELD,
+            max_headers=_MAX_HEADERS,
+        )
+        response = await request.send(connection)
         if not isinstance(response, BackendResponse):
             raise TypeError("aiohttp made a response of another class")
-        return response
+        try:
+            return await response.start(connection)
+        except BaseException:
+            response.close()
+            raise
 
     def _connector(self) -> aiohttp.BaseConnector:
         if self._connect.unix is not None:
@@ -271,6 +300,5 @@ class BackendClient:
 
     def resolve_again(self) -> None:
         """Forget the addresses of the back end's name."""
-        connector = self._session.connector if self._session is not None else None
-        if isinstance(connector, aiohttp.TCPConnector):
-            connector.clear_dns_cache()
+        if isinstance(self._connections, aiohttp.TCPConnector):
+            self._connections.clear_dns_cache()
