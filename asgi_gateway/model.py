@@ -363,6 +363,8 @@ class Allow:
         subprotocols: names of credentials among the subprotocols, not to be shown to the application.
         checks: how the logins behind it are checked while a WebSocket or a long response lives.
         ends: whether a long HTTP response ends with the login: realms with sessions, credentials that expire.
+        ends_late: whether only what follows the first piece of a response ends with the login, which costs less: realms
+            without sessions.
         backend: the ASGI application that answers; None for the wrapped application.
     """
 
@@ -378,6 +380,7 @@ class Allow:
     subprotocols: tuple[str, ...] = ()
     checks: tuple[LoginCheck, ...] = ()
     ends: bool = False
+    ends_late: bool = False
     backend: Callable[[Any, Any, Any], Awaitable[None]] | None = field(default=None, compare=False, repr=False)
 
 

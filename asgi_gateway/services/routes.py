@@ -190,6 +190,7 @@ class ProtectedRoute(Route):
         headers = result.headers
         if self._cache_headers and not any(name == b"cache-control" for name, _ in headers):
             headers = (*headers, *self._cache_headers)
+        at_once = self._has_sessions or result.expires is not None
         allow = Allow(
             subject=result.subject,
             headers=headers,
@@ -202,7 +203,8 @@ class ProtectedRoute(Route):
             expires=result.expires,
             subprotocols=self._subprotocols,
             checks=result.checks or (service.realms[0].login_checks(result) if len(service.realms) == 1 else ()),
-            ends=self._has_sessions or result.expires is not None,
+            ends=at_once or service.backend is not None,
+            ends_late=not at_once,
             backend=service.backend,
         )
         result.remember_decision(self, allow)

@@ -90,7 +90,7 @@ class LiveStream:
         self._send = send
         self.allow = allow
         self.revocation_epoch = revocation_epoch
-        if allow.backend is not None:
+        if allow.backend is not None and not allow.ends_late:
             self._received = True
             self._begin()
 
@@ -129,6 +129,8 @@ class LiveStream:
         """Return the server's next message, or ``http.disconnect`` once the gateway ended the response."""
         if self.reason is not None:
             return {"type": _DISCONNECT}
+        if self.allow.ends_late:  # ``send`` tells of the end: a response that waits is no stream yet
+            return await self._receive()
         if not self._received:  # the request's body cannot be what the application waits for the end with
             message = await self._receive()
             self._received = message["type"] != "http.request" or not message.get("more_body", False)
