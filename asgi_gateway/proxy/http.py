@@ -11,17 +11,22 @@ import asyncio
 import logging
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import aiohttp
-from multidict import CIMultiDict
 
 from asgi_gateway.client import MutualAuthenticationError
 from asgi_gateway.model import AuthRequest
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.framing import BodyTooLarge, RequestBody, RequestFraming, drain, request_framing
-from asgi_gateway.proxy.http_client import BackendClient, BackendResponse, ConnectionBroken
+from asgi_gateway.proxy.http_client import (
+    BackendClient,
+    BackendResponse,
+    CannotConnect,
+    ConnectionBroken,
+    InvalidHead,
+)
 from asgi_gateway.proxy.login import BackendChallenge, BackendCredentials, BackendLogin
 from asgi_gateway.proxy.mapping import MappedPath, PathMapping
 from asgi_gateway.proxy.outgoing import OutgoingRequest, RequestRefused
@@ -37,6 +42,8 @@ from asgi_gateway.telemetry.audit import Audit
 __all__ = ["BackendFailed", "HTTPProxy", "TransferBroken"]
 
 logger = logging.getLogger("asgi_gateway.proxy")
+
+Headers = Sequence[tuple[bytes, bytes]]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]{1,40}")
 _UNREAD = RequestFraming(None)
@@ -340,7 +347,6 @@ class _Exchange:
                     raise
                 failure = error
                 proxy.targets.failed(connect)
-                proxy.client(connect).resolve_again()
                 self._slots.free()
                 self._slots = None
                 continue
@@ -396,7 +402,7 @@ class _Exchange:
         self,
         connect: ConnectURL,
         target: str,
-        headers: Iterable[tuple[bytes, bytes]],
+        headers: Headers,
         credentials: BackendCredentials | None,
     ) -> BackendResponse:
         """Send the request once, or twice where that is safe.
@@ -407,39 +413,35 @@ class _Exchange:
         if credentials is not None:
             own = dict(credentials.headers)
             headers = [*(header for header in headers if header[0] not in own), *credentials.headers]
-        try:
-            lines = CIMultiDict([(name.decode("ascii"), value.decode("utf-8")) for name, value in headers])
-        except UnicodeDecodeError:
-            raise RequestRefused(400, "a header is not UTF-8") from None
         data: Any = self._body or None
         if isinstance(data, RequestBody):
             if self._framing.length is not None:
-                lines.add("content-length", str(self._framing.length))
+                headers = [*headers, (b"content-length", b"%d" % self._framing.length)]
             data = data.pieces()
         if self._watch is not None:
             self._watch.sending_again()
         try:
-            response = await self._send_once_or_twice(self._proxy.client(connect), target, lines, data)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            response = await self._send_once_or_twice(self._proxy.client(connect), target, headers, data)
+        except (CannotConnect, ConnectionBroken, InvalidHead, TimeoutError, ValueError) as error:
             raise self._failure(connect, error) from error
         if self._watch is not None:
             self._watch.answered()
-        if self._leaves_traces(lines, credentials, response):
+        if self._leaves_traces(headers, credentials, response):
             response.use_no_longer()
         return response
 
     async def _send_once_or_twice(
-        self, client: BackendClient, target: str, lines: CIMultiDict[str], data: Any
+        self, client: BackendClient, target: str, headers: Headers, data: Any
     ) -> BackendResponse:
         try:
-            return await client.send(self._method, target, lines, data)
+            return await client.send(self._method, target, headers, data)
         except ConnectionBroken:
             if data is not None or self._method not in _REPEATABLE:
                 raise
-        return await client.send(self._method, target, lines, None)
+        return await client.send(self._method, target, headers, None)
 
     def _leaves_traces(
-        self, lines: CIMultiDict[str], credentials: BackendCredentials | None, response: BackendResponse
+        self, headers: Headers, credentials: BackendCredentials | None, response: BackendResponse
     ) -> bool:
         """Return whether no other request may use the connection.
 
@@ -449,15 +451,9 @@ class _Exchange:
             return True
         if credentials is not None and credentials.connection_bound:
             return True
-        if "authorization" in lines and any(
-            _AUTHENTICATES_CONNECTION.search(value.encode()) for value in lines.getall("authorization")
-        ):
-            return True
-        return "www-authenticate" in response.headers and any(
-            _AUTHENTICATES_CONNECTION.search(value)
-            for name, value in response.raw_headers
-            if name.lower() == b"www-authenticate"
-        )
+        values = [value for name, value in headers if name == b"authorization"]
+        values += [value for name, value in response.raw_headers if name.lower() == b"www-authenticate"]
+        return any(_AUTHENTICATES_CONNECTION.search(value) for value in values)
 
     def _failure(self, connect: ConnectURL, error: Exception) -> Exception:
         """Return what a request ends with that got no response."""
@@ -465,17 +461,17 @@ class _Exchange:
             if isinstance(self._body.error, BodyTooLarge):
                 return RequestRefused(413, "the request's body is longer than max-body")
             return _Gone()
-        connected = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        connected = not isinstance(error, CannotConnect)
         status = 504 if isinstance(error, TimeoutError) else 502
         if not connected:
             reason = "cannot connect"
         elif status == 504:
             reason = "no response in time"
-        elif isinstance(error, aiohttp.ClientResponseError):
-            reason = f"invalid response: {error.message}"
+        elif isinstance(error, InvalidHead):
+            reason = f"invalid response: {_text(error)}"
         else:
             reason = "the connection was lost"
-        if not isinstance(error, TimeoutError | aiohttp.ClientResponseError):
+        if not isinstance(error, TimeoutError | InvalidHead):
             reason = f"{reason}: {_text(error)}"
         return BackendFailed(status, reason, str(connect), connected=connected)
 

@@ -1,121 +1,153 @@
-"""Send requests to back ends with aiohttp, on kept connections that serve one service.
+"""Send HTTP/1.1 requests to back ends on kept connections, each pool of one service and one back end.
 
-aiohttp was the fastest of the HTTP clients for asyncio that stream both ways. What it leaves open is closed here:
+aiohttp's own client session costs more per request than all else that the gateway does. So only its connection protocol
+is used, which parses responses, hands on their bodies with back-pressure, and limits the time without a byte. What goes
+around it is here, and is no more than a proxy needs:
 
 1. A kept connection is checked before it is used again: one that was closed, or on which anything was received since
    its last response, is closed.
-2. aiohttp repeats requests on its own where a kept connection was closed. Bodies are streams, which cannot be read
-   twice, so its repeats are prevented.
-3. Nothing is read from the environment, no cookie is kept, no redirect is followed, no body is decompressed.
+2. A request is sent once. The caller decides whether it may be repeated.
+3. Nothing is read from the environment, no cookie is kept, no redirect is followed, no body is decompressed. Names are
+   resolved for every new connection.
 """
 
 from __future__ import annotations
 
+import asyncio
 import select
-from collections.abc import AsyncIterator
-from typing import Any
+from collections import deque
+from collections.abc import AsyncIterator, Iterable
+from time import monotonic
 
 import aiohttp
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.connector import Connection
-from multidict import CIMultiDict
-from yarl import URL
+from aiohttp.http import HttpProcessingError, StreamWriter
 
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.settings import ProxySettings
 
-__all__ = ["BackendClient", "BackendResponse", "ConnectionBroken"]
+__all__ = ["BackendClient", "BackendResponse", "CannotConnect", "ConnectTimeout", "ConnectionBroken", "InvalidHead"]
 
 _KEPT_SECONDS = 4.0
 """How long a connection is kept unused: less than what servers usually keep one, so that few are closed in use."""
-_RESOLVED_SECONDS = 5
-"""How long the address of a name is kept."""
 _BUFFER = 2**17
 _MAX_FIELD = 32_768
 _MAX_HEADERS = 256
-_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+_MAX_INTERIM = 16
+"""The most 1xx responses before a final one."""
+_BODILESS_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "DELETE"))
+"""Methods whose requests say nothing of a body they do not have; others say ``Content-Length: 0``."""
 
 
-class ConnectionBroken(aiohttp.ClientError):
+class CannotConnect(Exception):
+    """No connection was made."""
+
+
+class ConnectTimeout(CannotConnect, TimeoutError):
+    """No connection was made in time."""
+
+
+class ConnectionBroken(Exception):
     """The connection was lost before a response."""
 
 
-class BackendResponse(aiohttp.ClientResponse):
-    """A response whose connection can be taken out of use."""
+class InvalidHead(Exception):
+    """What the back end sent is no HTTP/1.1 response."""
 
-    _handler: ResponseHandler | None = None
 
-    async def start(self, connection: Connection) -> BackendResponse:
-        """Read the response's head.
+class _Connection(ResponseHandler):
+    """A connection to a back end.
 
-        Raises:
-            ConnectionBroken: the connection was lost before it. aiohttp would repeat the request otherwise.
-        """
-        self._handler = connection.protocol
-        try:
-            await super().start(connection)
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            raise ConnectionBroken(str(error)) from error
-        return self
+    Args:
+        loop: the event loop.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(loop)
+        self.kept_until = 0.0
+        self._poll: select.poll | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        socket = transport.get_extra_info("socket")
+        if socket is not None:
+            self._poll = select.poll()
+            self._poll.register(socket.fileno(), select.POLLIN)
+
+    def is_quiet(self) -> bool:
+        """Return whether a kept connection has nothing to read: no rest of an answer, and no end."""
+        transport = self.transport
+        if self.should_close or transport is None or transport.is_closing():
+            return False
+        return self._poll is None or not self._poll.poll(0)
+
+
+class BackendResponse:
+    """The response of a back end: its head, and its body, which is read by ``content``.
+
+    Args:
+        client: where the connection came from.
+        connection: the connection.
+        message: the head.
+        content: the body.
+        writing: writes the request's body.
+    """
+
+    __slots__ = ("_client", "_connection", "_writing", "content", "raw_headers", "status")
+
+    def __init__(
+        self,
+        client: BackendClient,
+        connection: _Connection,
+        message: aiohttp.http.RawResponseMessage,
+        content: aiohttp.StreamReader,
+        writing: asyncio.Task[None] | None,
+    ) -> None:
+        self.status: int = message.code
+        self.raw_headers: tuple[tuple[bytes, bytes], ...] = message.raw_headers
+        self.content = content
+        self._client = client
+        self._connection: _Connection | None = connection
+        self._writing = writing
+        content.on_eof(self._complete)
 
     def use_no_longer(self) -> None:
-        """Let no other request use the connection, which may have been put back already."""
-        handler = self._handler
-        if handler is not None:
-            handler.force_close()
-            if self.connection is None:
-                handler.close()
+        """Let no other request use the connection."""
+        if self._connection is not None:
+            self._connection.force_close()
 
     def limit_idle(self, seconds: float) -> None:
         """Set the time that may pass without a byte of the body."""
-        if self.connection is not None and self._handler is not None:
-            self._handler.read_timeout = seconds
+        if self._connection is not None:
+            self._connection.read_timeout = seconds
 
     def progress(self) -> None:
         """Start the time of ``limit_idle`` again."""
-        if self.connection is not None and self._handler is not None:
-            self._handler.start_timeout()
+        if self._connection is not None:
+            self._connection.start_timeout()
 
-
-class _CheckedConnections(aiohttp.BaseConnector):
-    """Hands on a kept connection only if nothing was received on it."""
-
-    async def connect(self, req: Any, traces: Any, timeout: Any) -> Connection:  # noqa: ASYNC109 - aiohttp's own
-        while True:
-            connection = await super().connect(req, traces, timeout)
-            handler = connection.protocol
-            # a connection that was never used has no time limit yet
-            if handler is None or handler.read_timeout is None or _is_quiet(handler):
-                return connection
+    def close(self) -> None:
+        """Close the connection, unless the response was received whole."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            self._stop_writing()
             connection.close()
 
+    def _complete(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            if self._writing is not None and not self._writing.done():
+                self._stop_writing()
+                connection.force_close()
+            self._client.keep(connection)
 
-class _TCPConnector(_CheckedConnections, aiohttp.TCPConnector):
-    pass
-
-
-class _UnixConnector(_CheckedConnections, aiohttp.UnixConnector):
-    pass
-
-
-def _is_quiet(handler: ResponseHandler) -> bool:
-    """Return whether a kept connection has nothing to read: no rest of an answer, and no end."""
-    transport = handler.transport
-    if handler.should_close or transport is None:
-        return False
-    socket = transport.get_extra_info("socket")
-    if socket is None:
-        return True
-    waiting = select.poll()
-    try:
-        waiting.register(socket.fileno(), select.POLLIN)
-    except (OSError, ValueError):
-        return False
-    return not waiting.poll(0)
+    def _stop_writing(self) -> None:
+        if self._writing is not None:
+            self._writing.cancel()
 
 
 class BackendClient:
-    """The connections of one service to one back end.
+    """The connections of one service to one back end. Used in one event loop.
 
     Args:
         settings: what the service says of its back ends.
@@ -123,74 +155,184 @@ class BackendClient:
     """
 
     def __init__(self, settings: ProxySettings, connect: ConnectURL) -> None:
-        self._settings = settings
+        self._timeouts = settings.timeouts
+        self._tls = settings.tls if connect.tls else None
         self._connect = connect
-        self._origin = f"{'https' if connect.tls else 'http'}://{connect.authority}"
-        self._session: aiohttp.ClientSession | None = None
+        self._kept: deque[_Connection] = deque()
+        self._open = False
+        self._sweeping: asyncio.TimerHandle | None = None
 
     def open(self) -> None:
-        """Make the pool. Must be called in the event loop."""
-        times = self._settings.timeouts
-        self._session = aiohttp.ClientSession(
-            connector=self._connector(),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_NO_AUTOMATIC_HEADERS,
-            auto_decompress=False,
-            trust_env=False,
-            response_class=BackendResponse,
-            timeout=aiohttp.ClientTimeout(
-                total=None, connect=times.connect, sock_connect=times.connect, sock_read=times.response
-            ),
-            read_bufsize=_BUFFER,
-            max_line_size=_MAX_FIELD,
-            max_field_size=_MAX_FIELD,
-            max_headers=_MAX_HEADERS,
-        )
+        """Allow connections."""
+        self._open = True
 
     async def close(self) -> None:
-        """Close every connection."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        """Close every connection that is not in use, and those in use after their response."""
+        self._open = False
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+            self._sweeping = None
+        while self._kept:
+            self._kept.pop().close()
 
     async def send(
-        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | AsyncIterator[bytes] | None
+        self,
+        method: str,
+        target: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes | AsyncIterator[bytes] | None,
     ) -> BackendResponse:
         """Send a request and return the response, whose body is not read yet.
 
         Args:
             method: the method.
             target: path and query.
-            headers: the headers, without those of the body's framing besides Content-Length.
-            body: the body; None for none.
+            headers: the headers; those of the body's framing only for a stream whose length is known.
+            body: the body; a stream without Content-Length is sent in chunks. None for none.
 
         Raises:
-            aiohttp.ClientError: there is no response.
+            CannotConnect: no connection was made.
+            ConnectionBroken: it was lost before the response.
+            InvalidHead: what came is no response.
             TimeoutError: the back end took too long.
-            RuntimeError: the client is closed.
+            ValueError: the request cannot be written.
         """
-        if self._session is None:
-            raise RuntimeError("the connections to back ends are closed")
-        response = await self._session.request(
-            method, URL(self._origin + target, encoded=True), data=body, headers=headers, allow_redirects=False
-        )
-        if not isinstance(response, BackendResponse):
-            raise TypeError("aiohttp made a response of another class")
-        return response
+        connection = self._take()
+        if connection is None:
+            connection = await self._new()
+        writing: asyncio.Task[None] | None = None
+        try:
+            connection.set_response_params(
+                skip_payload=method == "HEAD",
+                read_until_eof=True,
+                auto_decompress=False,
+                read_timeout=self._timeouts.response,
+                read_bufsize=_BUFFER,
+                max_line_size=_MAX_FIELD,
+                max_field_size=_MAX_FIELD,
+                max_headers=_MAX_HEADERS,
+            )
+            writing = self._write(connection, method, target, headers, body)
+            message, content = await self._head(connection)
+        except BaseException:
+            if writing is not None:
+                writing.cancel()
+            connection.close()
+            raise
+        return BackendResponse(self, connection, message, content, writing)
 
-    def _connector(self) -> aiohttp.BaseConnector:
-        if self._connect.unix is not None:
-            return _UnixConnector(self._connect.unix, limit=0, keepalive_timeout=_KEPT_SECONDS)
-        return _TCPConnector(
-            ssl=self._settings.tls or True,
-            limit=0,  # requests wait for a place before, where it is known whether they wait or connect
-            keepalive_timeout=_KEPT_SECONDS,
-            resolver=aiohttp.ThreadedResolver(),
-            ttl_dns_cache=_RESOLVED_SECONDS,
-        )
+    def keep(self, connection: _Connection) -> None:
+        """Keep a connection for the next request, if it may have one."""
+        if connection.should_close or not self._open:
+            connection.close()
+            return
+        connection.kept_until = monotonic() + _KEPT_SECONDS
+        self._kept.append(connection)
+        if self._sweeping is None:
+            self._sweeping = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._sweep)
 
-    def resolve_again(self) -> None:
-        """Forget the addresses of the back end's name."""
-        connector = self._session.connector if self._session is not None else None
-        if isinstance(connector, aiohttp.TCPConnector):
-            connector.clear_dns_cache()
+    def _take(self) -> _Connection | None:
+        """Return the connection that was used last, if it can be used again."""
+        while self._kept:
+            connection = self._kept.pop()
+            if connection.is_quiet() and connection.kept_until > monotonic():
+                return connection
+            connection.close()
+        return None
+
+    def _sweep(self) -> None:
+        """Close connections that were not used for too long; the first is the oldest."""
+        now = monotonic()
+        while self._kept and self._kept[0].kept_until <= now:
+            self._kept.popleft().close()
+        self._sweeping = None
+        if self._kept:
+            later = self._kept[0].kept_until - now
+            self._sweeping = asyncio.get_running_loop().call_later(later, self._sweep)
+
+    async def _new(self) -> _Connection:
+        if not self._open:
+            raise CannotConnect("the gateway is stopping")
+        loop, connect, tls = asyncio.get_running_loop(), self._connect, self._tls
+        name = connect.host if tls is not None else None
+
+        def make() -> _Connection:
+            return _Connection(loop)
+
+        try:
+            async with asyncio.timeout(self._timeouts.connect):
+                if connect.unix is not None:
+                    _, made = await loop.create_unix_connection(make, connect.unix, ssl=tls, server_hostname=name)
+                else:
+                    _, made = await loop.create_connection(
+                        make, connect.host, connect.port, ssl=tls, server_hostname=name
+                    )
+        except TimeoutError:
+            raise ConnectTimeout("no connection in time") from None
+        except OSError as error:
+            raise CannotConnect(str(error) or type(error).__name__) from error
+        return made
+
+    def _write(
+        self,
+        connection: _Connection,
+        method: str,
+        target: str,
+        headers: Iterable[tuple[bytes, bytes]],
+        body: bytes | AsyncIterator[bytes] | None,
+    ) -> asyncio.Task[None] | None:
+        """Write the request; a stream in a task, which is returned."""
+        lines = [f"{method} {target} HTTP/1.1".encode("latin-1")]
+        lines += [b"%b: %b" % header for header in headers]
+        stream = None
+        if isinstance(body, bytes):
+            lines.append(b"content-length: %d" % len(body))
+        elif body is not None:
+            stream = body
+            known = any(line.startswith(b"content-length:") for line in lines)
+            if not known:
+                lines.append(b"transfer-encoding: chunked")
+        elif method not in _BODILESS_METHODS:
+            lines.append(b"content-length: 0")
+        head = b"\r\n".join((*lines, b"", b""))
+        if head.count(b"\n") != len(lines) + 1 or head.count(b"\r") != len(lines) + 1 or b"\0" in head:
+            raise ValueError("a header or the target has a control character")
+        transport = connection.transport
+        if transport is None:
+            raise ConnectionBroken("the connection was closed")
+        transport.write(head + body if isinstance(body, bytes) else head)
+        if stream is None:
+            connection.start_timeout()
+            return None
+        return asyncio.create_task(_write_stream(connection, stream, chunked=not known))
+
+    @staticmethod
+    async def _head(connection: _Connection) -> tuple[aiohttp.http.RawResponseMessage, aiohttp.StreamReader]:
+        try:
+            for _ in range(_MAX_INTERIM + 1):
+                message, content = await connection.read()
+                if not 100 <= message.code <= 199 or message.code == 101:
+                    return message, content
+        except HttpProcessingError as error:
+            raise InvalidHead(str(error)) from error
+        except TimeoutError:
+            raise
+        except (aiohttp.ClientError, OSError) as error:
+            raise ConnectionBroken(str(error) or type(error).__name__) from error
+        raise InvalidHead("too many interim responses")
+
+
+async def _write_stream(connection: _Connection, stream: AsyncIterator[bytes], *, chunked: bool) -> None:
+    """Write a request's body; a body that fails breaks the request off."""
+    writer = StreamWriter(connection, asyncio.get_running_loop())
+    if chunked:
+        writer.enable_chunking()
+    try:
+        async for piece in stream:
+            await writer.write(piece)
+        await writer.write_eof()
+        connection.start_timeout()
+    except asyncio.CancelledError:
+        raise
+    except Exception as error:
+        connection.set_exception(aiohttp.ClientConnectionError("the request's body could not be sent"), error)

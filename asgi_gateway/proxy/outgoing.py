@@ -39,6 +39,8 @@ _KNOWN_CLIENTS = 1000
 class _Rule(Enum):
     """What becomes of a client's header."""
 
+    __hash__ = object.__hash__  # Enum's own is a function in Python, and every request calls it several times
+
     KEEP = auto()
     DROP = auto()
     REFUSE = auto()
