@@ -18,10 +18,12 @@ import select
 from collections import deque
 from collections.abc import AsyncIterator, Iterable
 from time import monotonic
+from typing import Any
 
 import aiohttp
+from aiohttp import StreamReader
 from aiohttp.client_proto import ResponseHandler
-from aiohttp.http import HttpProcessingError, StreamWriter
+from aiohttp.http import HttpProcessingError, RawResponseMessage, StreamWriter
 
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.settings import ProxySettings
@@ -30,9 +32,14 @@ __all__ = ["BackendClient", "BackendResponse", "CannotConnect", "ConnectTimeout"
 
 _KEPT_SECONDS = 4.0
 """How long a connection is kept unused: less than what servers usually keep one, so that few are closed in use."""
-_BUFFER = 2**17
-_MAX_FIELD = 32_768
-_MAX_HEADERS = 256
+_PARSING: dict[str, Any] = {
+    "read_until_eof": True,
+    "auto_decompress": False,
+    "read_bufsize": 2**17,
+    "max_line_size": 32_768,
+    "max_field_size": 32_768,
+    "max_headers": 256,
+}
 _MAX_INTERIM = 16
 """The most 1xx responses before a final one."""
 _BODILESS_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "DELETE"))
@@ -65,6 +72,7 @@ class _Connection(ResponseHandler):
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         super().__init__(loop)
         self.kept_until = 0.0
+        self._received = b""
         self._poll: select.poll | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -73,6 +81,26 @@ class _Connection(ResponseHandler):
         if socket is not None:
             self._poll = select.poll()
             self._poll.register(socket.fileno(), select.POLLIN)
+
+    def data_received(self, data: bytes) -> None:
+        self._received = data
+        super().data_received(data)
+
+    def before_garbage(self) -> tuple[RawResponseMessage, StreamReader] | None:
+        """Return the response that was received whole, if what made the connection invalid came behind it.
+
+        Some servers send a body where none may be, as to HEAD. The connection is closed then.
+        """
+        head, end, rest = self._received.partition(b"\r\n\r\n")
+        alone = ResponseHandler(self._loop)
+        alone.set_response_params(**_PARSING, skip_payload=self._skip_payload)
+        alone.data_received(head + end)
+        if alone.exception() is not None or not alone._buffer:
+            return None
+        (message, content), _ = alone._buffer[0]
+        if not content.is_eof():
+            alone.data_received(rest)
+        return (message, content) if content.is_eof() else None
 
     def is_quiet(self) -> bool:
         """Return whether a kept connection has nothing to read: no rest of an answer, and no end."""
@@ -99,8 +127,8 @@ class BackendResponse:
         self,
         client: BackendClient,
         connection: _Connection,
-        message: aiohttp.http.RawResponseMessage,
-        content: aiohttp.StreamReader,
+        message: RawResponseMessage,
+        content: StreamReader,
         writing: asyncio.Task[None] | None,
     ) -> None:
         self.status: int = message.code
@@ -203,14 +231,7 @@ class BackendClient:
         writing: asyncio.Task[None] | None = None
         try:
             connection.set_response_params(
-                skip_payload=method == "HEAD",
-                read_until_eof=True,
-                auto_decompress=False,
-                read_timeout=self._timeouts.response,
-                read_bufsize=_BUFFER,
-                max_line_size=_MAX_FIELD,
-                max_field_size=_MAX_FIELD,
-                max_headers=_MAX_HEADERS,
+                **_PARSING, skip_payload=method == "HEAD", read_timeout=self._timeouts.response
             )
             writing = self._write(connection, method, target, headers, body)
             message, content = await self._head(connection)
@@ -283,7 +304,7 @@ class BackendClient:
     ) -> asyncio.Task[None] | None:
         """Write the request; a stream in a task, which is returned."""
         lines = [f"{method} {target} HTTP/1.1".encode("latin-1")]
-        lines += [b"%b: %b" % header for header in headers]
+        lines += [b": ".join(header) for header in headers]
         stream = None
         if isinstance(body, bytes):
             lines.append(b"content-length: %d" % len(body))
@@ -307,14 +328,17 @@ class BackendClient:
         return asyncio.create_task(_write_stream(connection, stream, chunked=not known))
 
     @staticmethod
-    async def _head(connection: _Connection) -> tuple[aiohttp.http.RawResponseMessage, aiohttp.StreamReader]:
+    async def _head(connection: _Connection) -> tuple[RawResponseMessage, StreamReader]:
         try:
             for _ in range(_MAX_INTERIM + 1):
                 message, content = await connection.read()
                 if not 100 <= message.code <= 199 or message.code == 101:
                     return message, content
         except HttpProcessingError as error:
-            raise InvalidHead(str(error)) from error
+            found = connection.before_garbage()
+            if found is not None:
+                return found
+            raise InvalidHead(" ".join(str(error).split())) from error
         except TimeoutError:
             raise
         except (aiohttp.ClientError, OSError) as error:
