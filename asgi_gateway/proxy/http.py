@@ -164,6 +164,11 @@ class HTTPProxy(Backend):
         """Return the connections to a back end."""
         return self._clients[connect]
 
+    @property
+    def in_use(self) -> int:
+        """How many requests are with back ends now."""
+        return sum(slots.used for slots in self._slots.values())
+
     async def take_slot(self, connect: ConnectURL, *, wait: bool) -> Slots | None:
         """Take a slot of a back end.
 

@@ -338,7 +338,7 @@ class BackendClient:
             found = connection.before_garbage()
             if found is not None:
                 return found
-            raise InvalidHead(" ".join(str(error).split())) from error
+            raise InvalidHead(error.message.partition("\n")[0].rstrip(":")) from error  # what follows is the response's
         except TimeoutError:
             raise
         except (aiohttp.ClientError, OSError) as error:
