@@ -121,7 +121,7 @@ class BackendResponse:
         writing: writes the request's body.
     """
 
-    __slots__ = ("_client", "_connection", "_writing", "content", "raw_headers", "status")
+    __slots__ = ("_client", "_connection", "_handler", "_writing", "content", "raw_headers", "status")
 
     def __init__(
         self,
@@ -136,13 +136,16 @@ class BackendResponse:
         self.content = content
         self._client = client
         self._connection: _Connection | None = connection
+        """The connection until it is given back."""
+        self._handler = connection
         self._writing = writing
         content.on_eof(self._complete)
 
     def use_no_longer(self) -> None:
-        """Let no other request use the connection."""
-        if self._connection is not None:
-            self._connection.force_close()
+        """Let no other request use the connection, which may have been given back already."""
+        self._handler.force_close()
+        if self._connection is None:
+            self._handler.close()
 
     def limit_idle(self, seconds: float) -> None:
         """Set the time that may pass without a byte of the body."""
