@@ -325,15 +325,25 @@ class LoginCheck:
 
     Args:
         realm: the name of the realm that authenticated it.
-        key: equal for equal logins of the realm, which are checked together.
+        user: the user's name.
+        data: what the modules keep for their rechecks, such as a digest of a stored password.
         interval: seconds between two checks.
         holds: returns whether the login still holds.
     """
 
     realm: str
-    key: str = field(repr=False)  # made of what modules keep for their rechecks, such as a digest of a stored password
+    user: str
+    data: Mapping[str, Any] = field(repr=False)
     interval: float
     holds: Callable[[], Awaitable[bool]] = field(compare=False, repr=False)
+
+    def key(self) -> tuple[str, str]:
+        """Return what is equal for equal logins of a realm, which are checked together.
+
+        Most logins are over before their first check, and the text costs 10 microseconds, so it is made when it is
+        asked for.
+        """
+        return self.realm, json.dumps([self.user, dict(self.data)], sort_keys=True, default=str)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -182,7 +182,10 @@ class Chain:
         committed: dict[int, Grant] = {}
         for index, grant in sorted(attempt.grants.items()):
             entry = self.entries[index]
-            answer = await _ask(entry, entry.module.commit, attempt, grant)
+            if type(entry.module).commit is LoginModule.commit:
+                answer: Any = True  # it would do nothing, in 5 microseconds
+            else:
+                answer = await _ask(entry, entry.module.commit, attempt, grant)
             outcome: Outcome = answer if isinstance(answer, Exception) else answer is True
             if outcome is True:
                 committed[index] = grant

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -47,9 +46,10 @@ class LoginRechecks:
         """Return how a login is checked while it lives; nothing if no module can check it."""
         if not (result.recheck_data and self._interval):
             return ()
-        key = json.dumps([result.subject.name, dict(result.recheck_data)], sort_keys=True, default=str)
-        holds = partial(self.holds, result.subject, result.recheck_data)
-        return (LoginCheck(realm=self._realm, key=key, interval=self._interval, holds=holds),)
+        data = result.recheck_data
+        holds = partial(self.holds, result.subject, data)
+        user = result.subject.name
+        return (LoginCheck(realm=self._realm, user=user, data=data, interval=self._interval, holds=holds),)
 
     async def session_holds(self, result: AuthenticationResult) -> bool:
         """Return whether the login of a session holds, by a check that is not older than the interval."""

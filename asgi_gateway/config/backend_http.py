@@ -6,10 +6,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from asgi_gateway.config.backend_login import build_backend_login
+from asgi_gateway.config.backend_proxy import build_websocket_proxy, socket_properties
 from asgi_gateway.config.model import ServiceConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.proxy_settings import outgoing_request, proxy_settings
 from asgi_gateway.errors import ConfigError, Problem
+from asgi_gateway.proxy.http_and_websockets import HTTPAndWebSockets
 from asgi_gateway.proxy.targets import Targets
 from asgi_gateway.services.backend import Backend
 
@@ -40,6 +42,7 @@ def build_http_proxy(
             usable = False
             message = f"http.proxy cannot connect to {connect.scheme}"
             add_problem((*path, "connect", index), message, "write an http or https URL, or use the type proxy")
+    properties, config = socket_properties(config, path, add_problem)
     settings = proxy_settings(config, context, path, add_problem)
     outgoing = outgoing_request(config, context, settings, path, add_problem)
     login = build_backend_login(config, context, path, add_problem)
@@ -50,4 +53,5 @@ def build_http_proxy(
     except ImportError:
         raise ConfigError(Problem("http.proxy needs aiohttp", hint='pip install "asgi-gateway[proxy]"')) from None
     targets = Targets(settings.connects, context.clock.monotonic)
-    return HTTPProxy(settings, outgoing, targets, login=login, audit=context.audit)
+    proxy = HTTPProxy(settings, outgoing, targets, login=login, audit=context.audit)
+    return HTTPAndWebSockets(proxy, build_websocket_proxy(config, context, settings, outgoing, (login, properties)))

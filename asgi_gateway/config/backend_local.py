@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 from urllib.parse import unquote, urlsplit
@@ -19,12 +20,13 @@ from asgi_gateway.proxy.directory import Directory, DirectorySettings, is_hidden
 from asgi_gateway.proxy.echo import MAX_BODY, Echo
 from asgi_gateway.proxy.redirect import STATUS_CODES, Redirect, check_location
 from asgi_gateway.services.backend import Backend
+from asgi_gateway.services.model import Service
 from asgi_gateway.services.paths import is_below
 
 if TYPE_CHECKING:  # backends imports this module
     from asgi_gateway.config.backends import BackendContext
 
-__all__ = ["build_directory", "build_echo", "build_redirect"]
+__all__ = ["build_directory", "build_echo", "build_redirect", "warn_of_shared_folders"]
 
 _DEFAULT_PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
@@ -119,6 +121,51 @@ def build_redirect(
         add_problem(where, "the location is accepted by the same service: clients would be redirected for ever")
         return None
     return Redirect(properties.location, properties.status_code)
+
+
+def warn_of_shared_folders(services: Mapping[int, Service], add_problem: AddProblem) -> None:
+    """Warn of services that serve the files of another one to clients whom that one would not let in.
+
+    Args:
+        services: the services by their index.
+        add_problem: called for each problem.
+    """
+    folders = {index: each.backend.folder for index, each in services.items() if isinstance(each.backend, Directory)}
+    for index, folder in folders.items():
+        for other, inner in folders.items():
+            opener, protected = services[index], services[other]
+            if index == other or not inner.is_relative_to(folder) or _asks_as_much(opener, protected):
+                continue
+            if _takes_the_paths(protected, opener, inner.relative_to(folder).as_posix()):
+                continue
+            message = (
+                f"the folder {folder} holds that of service {protected.name!r}, which asks for another login: "
+                "this service serves its files without it"
+            )
+            where = ("services", index, "properties", "directory")
+            add_problem(where, message, "move one of them, or give this service the same realm and roles", "warning")
+
+
+def _asks_as_much(service: Service, other: Service) -> bool:
+    """Return whether a service lets in only clients that another one lets in, too."""
+    roles = service.authorization.roles if service.realms else frozenset()
+    return set(other.realms) <= set(service.realms) and other.authorization.roles <= roles
+
+
+def _takes_the_paths(service: Service, other: Service, relative: str) -> bool:
+    """Return whether requests for a folder below another service's folder come to this service instead."""
+    below = "" if relative == "." else f"/{relative}"
+    return bool(below) and all(
+        any(
+            is_below(f"{theirs.path}{below}", ours.path)
+            and len(ours.path) > len(theirs.path)
+            and "http" in ours.protocols
+            and ours.host is None
+            and ours.port in (None, theirs.port)
+            for ours in service.mounts
+        )
+        for theirs in other.mounts
+    )
 
 
 def _leads_to(location: str, accept: AcceptURL) -> bool:

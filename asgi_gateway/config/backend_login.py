@@ -29,7 +29,15 @@ if TYPE_CHECKING:  # backends.py imports what builds back ends, which imports th
     from asgi_gateway.config.backends import AddProblem, BackendContext
     from asgi_gateway.modules.kerberos.library.initiator import KeytabLogin
 
-__all__ = ["AUTHENTICATOR", "ConnectHandler", "build_backend_login", "challenge_handler", "import_authenticator"]
+__all__ = [
+    "AUTHENTICATOR",
+    "ConnectHandler",
+    "build_backend_login",
+    "challenge_handler",
+    "check_without_connect",
+    "import_authenticator",
+    "uses_connect_handler",
+]
 
 logger = logging.getLogger("asgi_gateway.backend_login")
 
@@ -74,10 +82,11 @@ def challenge_handler(given: object, name: str) -> ChallengeHandler:
     """
     if isinstance(given, ChallengeHandler):
         return given
-    if callable(getattr(given, "can_handle", None)) and callable(getattr(given, "handle", None)):
-        return _Adapted(given)
-    if isinstance(given, LoginHandler) or (callable(given) and not inspect.isclass(given)):
-        return BasicChallengeHandler(given)
+    if not inspect.isclass(given):
+        if callable(getattr(given, "can_handle", None)) and callable(getattr(given, "handle", None)):
+            return _Adapted(given)
+        if isinstance(given, LoginHandler) or callable(given):
+            return BasicChallengeHandler(given)
     message = f"{name} is not a challenge handler: it is of type {type(given).__name__}"
     raise ConfigError(Problem(message, hint="give a ChallengeHandler of asgi_gateway.client"))
 
@@ -94,6 +103,11 @@ class _Adapted(ChallengeHandler):
     def handle(self, request: ChallengeRequest) -> MaybeAwaitable[ChallengeResponse | None]:
         answer: MaybeAwaitable[ChallengeResponse | None] = self._handler.handle(request)
         return answer
+
+
+def uses_connect_handler(config: ServiceConfig) -> bool:
+    """Return whether the handler that Python code gave answers the 401s of a service's back ends."""
+    return bool(config.max_authentication_attempts and config.connect_login is None and config.connect)
 
 
 def build_backend_login(
@@ -125,6 +139,21 @@ def build_backend_login(
         message = "there are no credentials with which 401s of the back end could be answered"
         add_problem((*path, _ATTEMPTS), message, _HOW, "warning")
     return BackendLogin(attempts, source, service=context.service.name, audit=context.audit, memory=memory)
+
+
+def check_without_connect(config: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    """Report what a service without ``connect`` says of logins to its back end.
+
+    Args:
+        config: the service.
+        path: the service's path in the configuration.
+        add_problem: called with a path, a message, a hint and a severity for each problem.
+    """
+    if config.connect_login is not None:
+        message = "connect-login needs connect: the service has no back end that asks for credentials"
+        add_problem((*path, "connect-login"), message, "add connect, or remove it")
+    elif config.max_authentication_attempts:
+        add_problem((*path, _ATTEMPTS), "ignored: the service has no connect", "", "ignored")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +237,6 @@ class _Builder:
         if any(each.is_stream for each in self.service.connects):
             self.add_problem(self.path, "ignored for tcp and tls back ends: they send no 401", "", "warning")
 
-    def _warn_of_file(self, message: str) -> None:
-        self.add_problem(self.path, message, "", "warning")
-
     def _password(self) -> CredentialSource | None:
         username = self.config.username
         if username is None or self.config.password_file is None:
@@ -236,29 +262,32 @@ class _Builder:
         token = self._secret(self.config.token_file, "token file", check)
         return StoredToken(token, plain_http=self.config.plain_http)
 
-    def _secret(self, name: Path, what: str, check: Callable[[str], None]) -> Callable[[], str]:
-        """Return a function that returns the secret of a file, which is read again when it changes."""
+    def _secret(self, name: Path, what: str, check: Callable[[str], None]) -> PolledFile[str]:
+        """Return the secret of a file, which is read again when it changes."""
         file = self.context.directory / name
-        read_secret(file, self._warn_of_file, what)
+        element = what.replace(" ", "-")
+        read_secret(file, lambda warning: self.add_problem((*self.path, element), warning, "", "warning"), what)
 
         def read() -> str:
             secret = read_secret(file, what=what)
             check(secret)
             return secret
 
-        polled = PolledFile(
+        return PolledFile(
             [file],
             read,
             monotonic=self.context.clock.monotonic,
             logger=logger,
             changed=lambda secret: self.memory.forget(),
         )
-        return polled.current
 
     def _pass_basic(self) -> CredentialSource | None:
         if not self.config.pass_basic:
             return None
         realms = self.context.service.realms
+        if not any(scheme.wire_name == "basic" for realm in realms for scheme in realm.schemes):
+            message = "no realm of the service has the scheme Basic, so no request has a name and password"
+            self.add_problem((*self.path, "pass-basic"), message, "", "warning")
         verified = len(realms) == 1 and all(
             realm.sessions is None and realm.reader.authorization_only for realm in realms
         )
@@ -273,11 +302,11 @@ class _Builder:
         from asgi_gateway.proxy.login_kerberos import DelegatedTickets, OwnTickets
 
         login = self._keytab_login()
-        pools, plain_http = self.context.pools, self.config.plain_http
+        plain_http = self.config.plain_http
         if not self.config.delegate:
-            return OwnTickets(login, pools, plain_http=plain_http) if login is not None else None
+            return OwnTickets(login, plain_http=plain_http) if login is not None else None
         self._check_principals(delegates_by_keytab=login is not None)
-        return DelegatedTickets(login, pools, self.context.clock, plain_http=plain_http)
+        return DelegatedTickets(login, self.context.clock, plain_http=plain_http)
 
     def _keytab_login(self) -> KeytabLogin | None:
         from asgi_gateway.modules.kerberos.library.initiator import KeytabLogin

@@ -10,6 +10,8 @@ from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.client import ChallengeHandler
 from asgi_gateway.config.backend_http import build_http_proxy
 from asgi_gateway.config.backend_local import build_directory, build_echo, build_redirect
+from asgi_gateway.config.backend_login import check_without_connect
+from asgi_gateway.config.backend_proxy import build_proxy
 from asgi_gateway.config.model import ServiceConfig
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.errors import ConfigError
@@ -71,7 +73,11 @@ def build_backend(
         path: the service's path in the configuration.
         add_problem: called with a path, a message, a hint and a severity for each problem.
     """
-    if config.refusal or not config.kind:
+    if config.refusal:
+        return None
+    if not config.connect:
+        check_without_connect(config, path, add_problem)
+    if not config.kind:
         return None
     build = _BUILDERS[config.kind]
     try:
@@ -82,16 +88,9 @@ def build_backend(
         return None
 
 
-def _not_built(
-    config: ServiceConfig, context: BackendContext, path: ConfigPath, add_problem: AddProblem
-) -> Backend | None:
-    add_problem(path, f"type {config.kind} is not served yet")
-    return None
-
-
 _BUILDERS: dict[str, Callable[[ServiceConfig, BackendContext, ConfigPath, AddProblem], Backend | None]] = {
     "http.proxy": build_http_proxy,
-    "proxy": _not_built,
+    "proxy": build_proxy,
     "directory": build_directory,
     "echo": build_echo,
     "http.redirect": build_redirect,

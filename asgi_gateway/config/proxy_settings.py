@@ -26,7 +26,15 @@ __all__ = ["backend_tls", "identity_writer", "outgoing_request", "proxy_settings
 AddProblem = Callable[..., None]
 
 _Switch = Literal["enabled", "disabled"]
-_IGNORED = ("cookie-domain-mapping", "cookie-path-mapping", "location-mapping")
+_IGNORED = (
+    "cookie-domain-mapping",
+    "cookie-path-mapping",
+    "internal.maximum.transferred.bytes",
+    "location-mapping",
+    "maximum.pending.bytes",
+    "maximum.recovery.interval",
+    "prepared.connection.count",
+)
 
 
 class ProxyProperties(ServiceProperties):

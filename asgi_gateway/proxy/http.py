@@ -17,7 +17,7 @@ from typing import Any
 import aiohttp
 
 from asgi_gateway.client import MutualAuthenticationError
-from asgi_gateway.model import AuthRequest
+from asgi_gateway.model import AuthRequest, Headers
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.framing import BodyTooLarge, RequestBody, RequestFraming, drain, request_framing
 from asgi_gateway.proxy.http_client import (
@@ -34,7 +34,7 @@ from asgi_gateway.proxy.rewriting import InvalidResponse, ResponseHeaders
 from asgi_gateway.proxy.settings import ProxySettings
 from asgi_gateway.proxy.slots import Slots, SlotUnavailable
 from asgi_gateway.proxy.targets import Targets
-from asgi_gateway.proxy.watch import Interruption, RequestWatch
+from asgi_gateway.proxy.watch import Interruption, RequestWatch, Watches
 from asgi_gateway.services.backend import Backend, Receive, Scope, Send
 from asgi_gateway.services.identity import SCOPE_KEY
 from asgi_gateway.telemetry.audit import Audit
@@ -42,8 +42,6 @@ from asgi_gateway.telemetry.audit import Audit
 __all__ = ["BackendFailed", "HTTPProxy", "TransferBroken"]
 
 logger = logging.getLogger("asgi_gateway.proxy")
-
-Headers = Sequence[tuple[bytes, bytes]]
 
 _METHOD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Z-]{1,40}")
 _UNREAD = RequestFraming(None)
@@ -114,6 +112,7 @@ class HTTPProxy(Backend):
         self.mapping = PathMapping(settings.accepts)
         self.responses = ResponseHeaders(settings)
         self.description = f"http.proxy to {', '.join(map(str, targets.connects))}"
+        self.watches = Watches()
         self._audit = audit
         self._login = login
         self._clients = {each: BackendClient(settings, each) for each in targets.connects}
@@ -128,6 +127,7 @@ class HTTPProxy(Backend):
 
     async def close(self) -> None:
         """Close every connection."""
+        self.watches.close()
         for client in self._clients.values():
             await client.close()
         if self._login is not None:
@@ -207,7 +207,20 @@ class HTTPProxy(Backend):
 class _Exchange:
     """One request and its response."""
 
-    __slots__ = ("_body", "_framing", "_mapped", "_method", "_proxy", "_receive", "_scope", "_send", "_slots", "_watch")
+    __slots__ = (
+        "_body",
+        "_framing",
+        "_mapped",
+        "_method",
+        "_own_client",
+        "_proxy",
+        "_receive",
+        "_received",
+        "_scope",
+        "_send",
+        "_slots",
+        "_watch",
+    )
 
     def __init__(self, proxy: HTTPProxy, scope: Scope, receive: Receive, send: Send) -> None:
         self._proxy = proxy
@@ -219,6 +232,10 @@ class _Exchange:
         self._body: RequestBody | bytes | None = None
         self._mapped = MappedPath("", "")
         self._slots: Slots | None = None
+        self._own_client: BackendClient | None = None
+        """Holds the connection that credentials authenticate: further legs go on it, and no other request does."""
+        self._received: Headers | None = None
+        """The response's headers that pass, where the gateway sent credentials; None for all of them."""
         self._watch: RequestWatch | None = None
 
     async def run(self) -> None:
@@ -230,7 +247,7 @@ class _Exchange:
             TransferBroken: the response was cut off.
         """
         self._check()
-        watch = self._watch = RequestWatch(self._receive, self._proxy.settings.timeouts)
+        watch = self._watch = RequestWatch(self._receive, self._proxy.settings.timeouts, self._proxy.watches)
         connect: ConnectURL | None = None
         response: BackendResponse | None = None
         try:
@@ -256,6 +273,12 @@ class _Exchange:
             if self._slots is not None:
                 self._slots.free()
                 self._slots = None
+            await self._close_own_client()
+
+    async def _close_own_client(self) -> None:
+        client, self._own_client = self._own_client, None
+        if client is not None:
+            await client.close()
 
     def _too_slow(self, interruption: Interruption, connect: ConnectURL | None) -> Exception:
         """Return what the request ends with, whose response may be passed on already."""
@@ -354,6 +377,7 @@ class _Exchange:
                 proxy.targets.failed(connect)
                 self._slots.free()
                 self._slots = None
+                await self._close_own_client()
                 continue
             proxy.targets.answered(connect)
             return connect, response
@@ -364,7 +388,7 @@ class _Exchange:
         login = self._proxy.login
         headers = self._proxy.outgoing.headers(self._scope, connect)
         target = self._mapped.target(connect, self._proxy.outgoing.query(self._scope.get("query_string", b"")))
-        if login is None:
+        if login is None or any(name == b"authorization" for name, _ in headers):  # of the client's own: it answers
             return await self._request(connect, target, headers, None)
         url = f"{'https' if connect.tls else 'http'}://{connect.authority}{target.partition('?')[0]}"
         credentials = login.first(url)
@@ -387,14 +411,17 @@ class _Exchange:
                 raise
             if answer is None:
                 break
-            response.close()
+            if credentials is not None and credentials.connection_bound and answer.connection_bound:
+                await response.read_rest()
+            else:
+                response.close()
             credentials, attempt = answer, attempt + 1
             if isinstance(self._body, RequestBody):
                 self._body = self._body.again or b""
             response = await self._request(connect, target, headers, credentials)
         if credentials is not None:
             try:
-                login.finish(credentials, response.status, _lower(response.raw_headers))
+                self._received = login.finish(credentials, response.status, _lower(response.raw_headers))
             except MutualAuthenticationError as error:
                 response.close()
                 raise BackendFailed(502, str(error), str(connect)) from None
@@ -407,7 +434,7 @@ class _Exchange:
         self,
         connect: ConnectURL,
         target: str,
-        headers: Headers,
+        headers: Sequence[tuple[bytes, bytes]],
         credentials: BackendCredentials | None,
     ) -> BackendResponse:
         """Send the request once, or twice where that is safe.
@@ -426,7 +453,7 @@ class _Exchange:
         if self._watch is not None:
             self._watch.sending_again()
         try:
-            response = await self._send_once_or_twice(self._proxy.client(connect), target, headers, data)
+            response = await self._send_once_or_twice(self._client(connect, credentials), target, headers, data)
         except (CannotConnect, ConnectionBroken, InvalidHead, TimeoutError, ValueError) as error:
             raise self._failure(connect, error) from error
         if self._watch is not None:
@@ -435,18 +462,30 @@ class _Exchange:
             response.use_no_longer()
         return response
 
+    def _client(self, connect: ConnectURL, credentials: BackendCredentials | None) -> BackendClient:
+        if credentials is None or not credentials.connection_bound:
+            return self._proxy.client(connect)
+        if self._own_client is None:
+            self._own_client = BackendClient(self._proxy.settings, connect)
+            self._own_client.open()
+        return self._own_client
+
     async def _send_once_or_twice(
-        self, client: BackendClient, target: str, headers: Headers, data: Any
+        self, client: BackendClient, target: str, headers: Sequence[tuple[bytes, bytes]], data: Any
     ) -> BackendResponse:
+        connected = None if self._watch is None else self._watch.connected
         try:
-            return await client.send(self._method, target, headers, data)
+            return await client.send(self._method, target, headers, data, connected)
         except ConnectionBroken:
-            if data is not None or self._method not in _REPEATABLE:
+            if data is not None or self._method not in _REPEATABLE or client is self._own_client:
                 raise
-        return await client.send(self._method, target, headers, None)
+        return await client.send(self._method, target, headers, None, connected)
 
     def _leaves_traces(
-        self, headers: Headers, credentials: BackendCredentials | None, response: BackendResponse
+        self,
+        headers: Sequence[tuple[bytes, bytes]],
+        credentials: BackendCredentials | None,
+        response: BackendResponse,
     ) -> bool:
         """Return whether no other request may use the connection.
 
@@ -455,7 +494,7 @@ class _Exchange:
         if isinstance(self._body, RequestBody) and not self._body.sent:
             return True
         if credentials is not None and credentials.connection_bound:
-            return True
+            return False  # of a client of its own, for further legs
         values = [value for name, value in headers if name == b"authorization"]
         values += [value for name, value in response.raw_headers if name.lower() == b"www-authenticate"]
         return any(_AUTHENTICATES_CONNECTION.search(value) for value in values)
@@ -473,7 +512,7 @@ class _Exchange:
         elif status == 504:
             reason = "no response in time"
         elif isinstance(error, InvalidHead):
-            reason = f"invalid response: {_text(error)}"
+            reason = f"invalid response: {error}"
         else:
             reason = "the connection was lost"
         if not isinstance(error, TimeoutError | InvalidHead):
@@ -491,7 +530,8 @@ class _Exchange:
         if proxy.settings.preserve_host:
             host = next((value.decode("latin-1") for name, value in self._scope["headers"] if name == b"host"), "")
         try:
-            headers = proxy.responses.write(response.raw_headers, status, connect, self._mapped, host)
+            received = response.raw_headers if self._received is None else self._received
+            headers = proxy.responses.write(received, status, connect, self._mapped, host)
         except InvalidResponse as error:
             response.use_no_longer()
             response.close()
@@ -504,7 +544,8 @@ class _Exchange:
 
     async def _pass_body(self, connect: ConnectURL, response: BackendResponse) -> None:
         content, watch, send = response.content, self._watch, self._send
-        response.limit_idle(self._proxy.settings.timeouts.idle)
+        if not content.is_eof():
+            response.limit_idle(self._proxy.settings.timeouts.idle)
         while True:
             try:
                 data = await content.readany()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 import select
 from collections import deque
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from time import monotonic
 from typing import Any
 
@@ -40,6 +40,9 @@ _PARSING: dict[str, Any] = {
     "max_field_size": 32_768,
     "max_headers": 256,
 }
+_REST_BYTES = 65_536
+_REST_SECONDS = 5.0
+"""How much of a 401's body is read, and for how long."""
 _MAX_INTERIM = 16
 """The most 1xx responses before a final one."""
 _BODILESS_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE", "DELETE"))
@@ -148,14 +151,21 @@ class BackendResponse:
             self._handler.close()
 
     def limit_idle(self, seconds: float) -> None:
-        """Set the time that may pass without a byte of the body."""
+        """Set the time that may pass without a byte of the body, from now on."""
         if self._connection is not None:
             self._connection.read_timeout = seconds
-
-    def progress(self) -> None:
-        """Start the time of ``limit_idle`` again."""
-        if self._connection is not None:
             self._connection.start_timeout()
+
+    async def read_rest(self) -> None:
+        """Read the body, so that the connection can be used again; close the connection if it is too long or slow."""
+        length = 0
+        try:
+            async with asyncio.timeout(_REST_SECONDS):
+                while length <= _REST_BYTES and (data := await self.content.readany()):
+                    length += len(data)
+        except (aiohttp.ClientError, OSError, TimeoutError):
+            pass
+        self.close()
 
     def close(self) -> None:
         """Close the connection, unless the response was received whole."""
@@ -212,6 +222,7 @@ class BackendClient:
         target: str,
         headers: Iterable[tuple[bytes, bytes]],
         body: bytes | AsyncIterator[bytes] | None,
+        on_connected: Callable[[], None] | None = None,
     ) -> BackendResponse:
         """Send a request and return the response, whose body is not read yet.
 
@@ -220,22 +231,22 @@ class BackendClient:
             target: path and query.
             headers: the headers; those of the body's framing only for a stream whose length is known.
             body: the body; a stream without Content-Length is sent in chunks. None for none.
+            on_connected: is called when the request has a connection.
 
         Raises:
             CannotConnect: no connection was made.
             ConnectionBroken: it was lost before the response.
             InvalidHead: what came is no response.
-            TimeoutError: the back end took too long.
             ValueError: the request cannot be written.
         """
         connection = self._take()
         if connection is None:
             connection = await self._new()
+        if on_connected is not None:
+            on_connected()
         writing: asyncio.Task[None] | None = None
         try:
-            connection.set_response_params(
-                **_PARSING, skip_payload=method == "HEAD", read_timeout=self._timeouts.response
-            )
+            connection.set_response_params(**_PARSING, skip_payload=method == "HEAD")
             writing = self._write(connection, method, target, headers, body)
             message, content = await self._head(connection)
         except BaseException:
@@ -326,7 +337,6 @@ class BackendClient:
             raise ConnectionBroken("the connection was closed")
         transport.write(head + body if isinstance(body, bytes) else head)
         if stream is None:
-            connection.start_timeout()
             return None
         return asyncio.create_task(_write_stream(connection, stream, chunked=not known))
 
@@ -342,8 +352,6 @@ class BackendClient:
             if found is not None:
                 return found
             raise InvalidHead(error.message.partition("\n")[0].rstrip(":")) from error  # what follows is the response's
-        except TimeoutError:
-            raise
         except (aiohttp.ClientError, OSError) as error:
             raise ConnectionBroken(str(error) or type(error).__name__) from error
         raise InvalidHead("too many interim responses")
@@ -358,7 +366,6 @@ async def _write_stream(connection: _Connection, stream: AsyncIterator[bytes], *
         async for piece in stream:
             await writer.write(piece)
         await writer.write_eof()
-        connection.start_timeout()
     except asyncio.CancelledError:
         raise
     except Exception as error:

@@ -12,11 +12,12 @@ Its rules beyond those of ``asgi_gateway.client.flow``:
 from __future__ import annotations
 
 import abc
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from asgi_gateway.client import ChallengeHandler, ChallengeRequest, MutualAuthenticationError, OfferedChallenge
+from asgi_gateway.client import ChallengeHandler, ChallengeRequest, MutualAuthenticationError
 from asgi_gateway.client.flow import (
     AuthenticationFlow,
     FlowOptions,
@@ -33,16 +34,20 @@ from asgi_gateway.model import Headers, Subject
 from asgi_gateway.telemetry.audit import Audit
 
 __all__ = [
+    "ANSWER_SECONDS",
     "BackendChallenge",
-    "BackendChallengeRequest",
     "BackendCredentials",
     "BackendLogin",
     "BackendUser",
     "CredentialSource",
 ]
 
+ANSWER_SECONDS = 30.0
+"""How long the answer to a challenge is waited for."""
 _CONNECTION_BOUND = frozenset(("negotiate", "ntlm", "nego2", "kerberos"))
 """Schemes whose credentials authenticate the connection (RFC 4559 section 6)."""
+_FOR_THE_GATEWAY = frozenset((b"www-authenticate", b"authentication-info"))
+"""Headers of a response that answer the request's credentials (RFC 9110 section 11.6)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,25 +109,6 @@ class BackendChallenge:
     previous: BackendCredentials | None = None
 
 
-class BackendChallengeRequest(ChallengeRequest):
-    """A challenge of a back end, and the user on whose behalf the gateway asks it.
-
-    Args:
-        location: the URL that was asked for, without a query.
-        challenge: one challenge.
-        attempt: 1 when this challenge is met for the first time, 2 after one answer to it was refused, and so on.
-        subject: the authenticated user; None on a public service.
-    """
-
-    __slots__ = ("subject",)
-
-    def __init__(
-        self, location: str, challenge: str | OfferedChallenge, attempt: int = 1, *, subject: Subject | None = None
-    ) -> None:
-        super().__init__(location, challenge, attempt)
-        self.subject = subject
-
-
 class CredentialSource(abc.ABC):
     """Where the answers to the challenges of a service's back ends come from."""
 
@@ -133,6 +119,12 @@ class CredentialSource(abc.ABC):
         Args:
             user: the user.
         """
+
+    async def open(self) -> None:
+        """Open what the answers come from."""
+
+    async def close(self) -> None:
+        """Close what ``open`` opened."""
 
     async def check(self) -> list[str]:
         """Return what fails when the source is tried, each as one line; changes nothing."""
@@ -170,9 +162,13 @@ class BackendLogin:
 
     async def open(self) -> None:
         """Open what the credentials come from."""
+        if self._source is not None:
+            await self._source.open()
 
     async def close(self) -> None:
-        """Forget accepted credentials."""
+        """Close what ``open`` opened, and forget accepted credentials."""
+        if self._source is not None:
+            await self._source.close()
         if self._memory is not None:
             self._memory.forget()
 
@@ -201,10 +197,13 @@ class BackendLogin:
         if exchange is None:
             return None
         try:
-            credentials = await exchange.answer(challenge.headers)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                credentials = await exchange.answer(challenge.headers)
             if credentials is None and challenge.previous is None:
                 self._event("failure", exchange, f"no credentials for its challenges: {_schemes(challenge.headers)}")
             return credentials
+        except TimeoutError:
+            self._event("unavailable", exchange, f"no credentials within {ANSWER_SECONDS:.0f} seconds")
         except LoginUnavailable as error:
             self._event("unavailable", exchange, str(error))
         except GatewayError as error:
@@ -213,7 +212,7 @@ class BackendLogin:
             self._event("failure", exchange, f"the challenge handler raised {type(error).__name__}")
         return None
 
-    def finish(self, credentials: BackendCredentials, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def finish(self, credentials: BackendCredentials, status: int, headers: Headers) -> Headers:
         """Take notice of the response to a request with credentials, before it is passed on.
 
         Args:
@@ -221,19 +220,23 @@ class BackendLogin:
             status: the response's status; 101 for an accepted WebSocket.
             headers: the response's headers, names in lower case.
 
+        Returns:
+            The headers to pass on: without those that answer the gateway's credentials, such as a token that proves who
+            the back end is. A client would take it for the gateway's.
+
         Raises:
             MutualAuthenticationError: the back end did not prove who it is, so the response must not be passed on.
         """
         exchange = credentials.exchange
-        if exchange is None:
-            return
-        try:
-            exchange.finish(status, headers)
-        except MutualAuthenticationError as error:
-            self._event("failure", exchange, str(error))
-            raise
-        if status == 401:
-            self._event("failure", exchange, "the back end refused the credentials")
+        if exchange is not None:
+            try:
+                exchange.finish(status, headers)
+            except MutualAuthenticationError as error:
+                self._event("failure", exchange, str(error))
+                raise
+            if status == 401:
+                self._event("failure", exchange, "the back end refused the credentials")
+        return headers if status == 401 else tuple(line for line in headers if line[0] not in _FOR_THE_GATEWAY)
 
     def _exchange_of(self, challenge: BackendChallenge) -> BackendExchange | None:
         """Return the exchange that a 401 belongs to; None if it is not answered."""
@@ -252,7 +255,7 @@ class BackendLogin:
             memory=self._memory,
             credentials=credentials,  # empty, not None: the flow would send what another request stored meanwhile
             share_login=False,  # no person is asked, and no request waits for another one's back end
-            make_request=partial(BackendChallengeRequest, subject=user.subject),
+            make_request=partial(ChallengeRequest, subject=user.subject),
         )
         return BackendExchange(authenticate(source.handler(user), url, options), url, user)
 

@@ -11,12 +11,13 @@ end, and never before.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 import gssapi
 
 from asgi_gateway._runtime.bounded_cache import BoundedCache
-from asgi_gateway._runtime.threads import ThreadPools
+from asgi_gateway._runtime.threads import ThreadPool
 from asgi_gateway.client import (
     ChallengeHandler,
     ChallengeRequest,
@@ -25,8 +26,9 @@ from asgi_gateway.client import (
     NegotiateChallengeHandler,
 )
 from asgi_gateway.client.urls import is_confidential
-from asgi_gateway.errors import LoginError, LoginFailed, LoginUnavailable
+from asgi_gateway.errors import ConfigError, LoginError, LoginFailed, LoginUnavailable
 from asgi_gateway.model import Subject, UserPrincipal
+from asgi_gateway.modules.kerberos.library import libkrb5
 from asgi_gateway.modules.kerberos.library.acceptor import KRB5, SPNEGO
 from asgi_gateway.modules.kerberos.library.errors import explain
 from asgi_gateway.modules.kerberos.library.initiator import KeytabLogin
@@ -38,6 +40,9 @@ __all__ = ["KERBEROS_SECONDS", "DelegatedTickets", "OwnTickets"]
 
 KERBEROS_SECONDS = 10.0
 """How long a ticket is waited for."""
+_START_SECONDS = 2.0
+_THREADS = 8
+_WAITING = 256
 _USERS = 512
 _KEPT_SECONDS = 300.0
 _UNREACHABLE = ("Cannot contact any KDC", "Cannot find KDC")
@@ -47,16 +52,45 @@ class _Tickets(CredentialSource):
     """Credentials by Kerberos; a subclass says whose.
 
     Args:
-        pools: where calls of the library, which block, are run.
+        login: logs in the gateway's account; None if it has none.
         plain_http: whether tickets may travel unencrypted.
     """
 
-    def __init__(self, pools: ThreadPools, *, plain_http: bool) -> None:
-        self._pools = pools
+    def __init__(self, login: KeytabLogin | None, *, plain_http: bool) -> None:
+        self._login = login
         self._plain_http = plain_http
+        self._pool = ThreadPool(_THREADS, _WAITING)  # of its own: a silent KDC holds up no login to the gateway
 
     def handler(self, user: BackendUser) -> ChallengeHandler:
         return NegotiateChallengeHandler(_TicketHandler(self, user))
+
+    async def open(self) -> None:
+        """Check once, with the KDC, that the keytab's key is current.
+
+        Raises:
+            ConfigError: the key is stale. An unreachable KDC is no error.
+        """
+        if self._login is None:
+            return
+        with suppress(TimeoutError, LoginUnavailable):
+            async with asyncio.timeout(_START_SECONDS):
+                if (problem := await self._pool.run(self._login.stale_key)) is not None:
+                    raise ConfigError(problem)
+
+    async def close(self) -> None:
+        self._pool.close()
+
+    async def check(self) -> list[str]:
+        if self._login is None:
+            return []
+        try:
+            async with asyncio.timeout(KERBEROS_SECONDS):
+                await self._pool.run(self._login.login)
+        except TimeoutError:
+            return [f"keytab {self._login.keytab.path}: the KDC does not answer"]
+        except LoginError as error:
+            return [str(error)]
+        return []
 
     def may_send(self, request: ChallengeRequest) -> bool:
         """Return whether a ticket may travel to where a challenge came from."""
@@ -77,7 +111,7 @@ class _Tickets(CredentialSource):
         """Return the answer to a challenge, within a time limit."""
         try:
             async with asyncio.timeout(KERBEROS_SECONDS):
-                return await self._pools.blocking.run(self.answer, handler, request, user)
+                return await self._pool.run(self.answer, handler, request, user)
         except TimeoutError:
             raise LoginUnavailable(
                 f"no ticket within {KERBEROS_SECONDS:.0f} seconds: the KDC does not answer"
@@ -112,23 +146,19 @@ class _TicketHandler(KerberosChallengeHandler):
 
 
 class OwnTickets(_Tickets):
-    """The gateway's own tickets, by a keytab.
+    """The gateway's own tickets.
 
     Args:
         login: logs the gateway in.
-        pools: where calls of the library, which block, are run.
         plain_http: whether tickets may travel unencrypted.
     """
 
-    def __init__(self, login: KeytabLogin, pools: ThreadPools, *, plain_http: bool) -> None:
-        super().__init__(pools, plain_http=plain_http)
-        self._login = login
+    def __init__(self, login: KeytabLogin, *, plain_http: bool) -> None:
+        super().__init__(login, plain_http=plain_http)
+        self._own = login
 
     def answer(self, handler: _TicketHandler, request: ChallengeRequest, user: BackendUser) -> ChallengeResponse | None:
-        return handler.with_credentials(request, self._login.login((SPNEGO,)))
-
-    async def check(self) -> list[str]:
-        return await _check_login(self._login, self._pools)
+        return handler.with_credentials(request, self._own.login((SPNEGO,)))
 
 
 class DelegatedTickets(_Tickets):
@@ -136,15 +166,13 @@ class DelegatedTickets(_Tickets):
 
     Args:
         login: logs in the account that may act as users; None to use nothing but tickets that clients delegate.
-        pools: where calls of the library, which block, are run.
         clock: the time.
         plain_http: whether tickets may travel unencrypted.
     """
 
-    def __init__(self, login: KeytabLogin | None, pools: ThreadPools, clock: Clock, *, plain_http: bool) -> None:
-        super().__init__(pools, plain_http=plain_http)
-        self._login = login
-        self._realm = login.principal.rpartition("@")[2] if login is not None else ""
+    def __init__(self, login: KeytabLogin | None, clock: Clock, *, plain_http: bool) -> None:
+        super().__init__(login, plain_http=plain_http)
+        self._realm = login.principal.rpartition("@")[2] if login is not None else libkrb5.default_realm() or ""
         self._kept: BoundedCache[str, Any] = BoundedCache(_USERS, ttl=_KEPT_SECONDS, monotonic=clock.monotonic)
 
     def answer(self, handler: _TicketHandler, request: ChallengeRequest, user: BackendUser) -> ChallengeResponse | None:
@@ -165,9 +193,6 @@ class DelegatedTickets(_Tickets):
         response = handler.with_credentials(request, credentials)
         self._kept.put(principal, credentials)
         return response
-
-    async def check(self) -> list[str]:
-        return await _check_login(self._login, self._pools) if self._login is not None else []
 
     def _full_name(self, name: str) -> str:
         return name if "@" in name else f"{name}@{self._realm}"
@@ -225,14 +250,3 @@ def _login_error(error: Any, what: str) -> LoginError:
     reason = explain(error)
     unreachable = any(text in reason for text in _UNREACHABLE)
     return (LoginUnavailable if unreachable else LoginFailed)(f"{what}: {reason}")
-
-
-async def _check_login(login: KeytabLogin, pools: ThreadPools) -> list[str]:
-    try:
-        async with asyncio.timeout(KERBEROS_SECONDS):
-            await pools.blocking.run(login.login)
-    except TimeoutError:
-        return [f"keytab {login.keytab.path}: the KDC does not answer"]
-    except LoginError as error:
-        return [str(error)]
-    return []

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
+from asgi_gateway._runtime.polling import PolledFile
 from asgi_gateway.client import (
     BasicChallengeHandler,
     ChallengeHandler,
@@ -60,6 +61,14 @@ class CredentialSources(CredentialSource):
     def handler(self, user: BackendUser) -> ChallengeHandler:
         return FirstHandler([source.handler(user) for source in self._sources])
 
+    async def open(self) -> None:
+        for source in self._sources:
+            await source.open()
+
+    async def close(self) -> None:
+        for source in self._sources:
+            await source.close()
+
     async def check(self) -> list[str]:
         return [line for source in self._sources for line in await source.check()]
 
@@ -78,45 +87,61 @@ class GivenHandler(CredentialSource):
         return self._handler
 
 
-class StoredPassword(CredentialSource):
+class _Stored(CredentialSource):
+    """A secret of a file, which is read again when it changes; a subclass says what it is good for.
+
+    Args:
+        secret: the file.
+    """
+
+    def __init__(self, secret: PolledFile[str]) -> None:
+        self._secret = secret
+
+    async def open(self) -> None:
+        self._secret.start()
+
+    async def close(self) -> None:
+        await self._secret.stop()
+
+
+class StoredPassword(_Stored):
     """A user name and the password of a file.
 
     Args:
         username: the user name.
-        password: returns the password; may block.
+        password: the file.
         plain_http: whether it may travel unencrypted.
     """
 
-    def __init__(self, username: str, password: Callable[[], str], *, plain_http: bool) -> None:
+    def __init__(self, username: str, password: PolledFile[str], *, plain_http: bool) -> None:
+        super().__init__(password)
         self._username = username
-        self._password = password
         self._handler = BasicChallengeHandler(self._login, allow_plain_http=plain_http)
 
     def handler(self, user: BackendUser) -> ChallengeHandler:
         return self._handler
 
     def _login(self, request: ChallengeRequest) -> PasswordAuthentication:
-        return PasswordAuthentication(self._username, self._password())
+        return PasswordAuthentication(self._username, self._secret.current())
 
 
-class StoredToken(CredentialSource):
+class StoredToken(_Stored):
     """The token of a file, for ``Application Token`` and ``Bearer``.
 
     Args:
-        token: returns the token; may block.
+        token: the file.
         plain_http: whether it may travel unencrypted.
     """
 
-    def __init__(self, token: Callable[[], str], *, plain_http: bool) -> None:
-        schemes: tuple[Literal["Token", "Bearer"], ...] = ("Token", "Bearer")
-        self._handler = FirstHandler(
-            [
-                TokenChallengeHandler(
-                    lambda request: token(), allow_plain_http=plain_http, scheme=scheme, reusable=True
-                )
-                for scheme in schemes
-            ]
-        )
+    def __init__(self, token: PolledFile[str], *, plain_http: bool) -> None:
+        super().__init__(token)
+
+        def handler(scheme: Literal["Token", "Bearer"]) -> ChallengeHandler:
+            return TokenChallengeHandler(
+                lambda request: token.current(), allow_plain_http=plain_http, scheme=scheme, reusable=True
+            )
+
+        self._handler = FirstHandler([handler("Token"), handler("Bearer")])
 
     def handler(self, user: BackendUser) -> ChallengeHandler:
         return self._handler

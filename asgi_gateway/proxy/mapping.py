@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote_to_bytes
 
+from asgi_gateway._runtime.bounded_cache import BoundedCache
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.services.paths import folded
 
@@ -18,6 +19,8 @@ __all__ = ["MappedPath", "PathMapping"]
 
 _ABSOLUTE = re.compile(rb"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*")
 _UNSENDABLE = re.compile(rb"[^!-~]|#")
+_KNOWN_PATHS = 1024
+_KNOWN_LENGTH = 256
 _SEGMENT = "!$&'()*+,;=:@~"
 
 
@@ -54,6 +57,7 @@ class PathMapping:
     def __init__(self, accepts: Iterable[str]) -> None:
         paths = sorted(accepts, key=len, reverse=True)  # the longest one decides, as where services are looked up
         self._accepts = tuple(paths)
+        self._known: BoundedCache[tuple[str, bytes | None, str], MappedPath] = BoundedCache(_KNOWN_PATHS)
 
     def split(self, scope: Mapping[str, Any]) -> MappedPath:
         """Return the two parts of a request's path.
@@ -66,9 +70,16 @@ class PathMapping:
         Raises:
             ValueError: no accept path is a leading part of the path.
         """
-        path: str = scope["path"]
-        root: str = scope.get("root_path") or ""
-        raw = _raw_path(path, root, scope.get("raw_path"))
+        key = (scope["path"], scope.get("raw_path"), scope.get("root_path") or "")
+        found = self._known.get(key)
+        if found is None:
+            found = self._split(*key)
+            if len(key[0]) <= _KNOWN_LENGTH:
+                self._known.put(key, found)
+        return found
+
+    def _split(self, path: str, raw_path: bytes | None, root: str) -> MappedPath:
+        raw = _raw_path(path, root, raw_path)
         accept = self._accept(path[len(root) :])
         if raw == path:  # no byte was encoded
             end = len(root) + len(accept)

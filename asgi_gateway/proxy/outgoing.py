@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from enum import Enum, auto
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -36,22 +35,8 @@ _KNOWN_LENGTH = 64
 _KNOWN_CLIENTS = 1000
 
 
-class _Rule(Enum):
-    """What becomes of a client's header."""
-
-    __hash__ = object.__hash__  # Enum's own is a function in Python, and every request calls it several times
-
-    KEEP = auto()
-    DROP = auto()
-    REFUSE = auto()
-    CONNECTION = auto()
-    HOST = auto()
-    COOKIE = auto()
-    CREDENTIAL = auto()
-    ORIGIN = auto()
-    VIA = auto()
-    FORWARDING = auto()
-
+# What becomes of a client's header; integers, whose hash costs nothing.
+_KEEP, _DROP, _REFUSE, _CONNECTION, _HOST_RULE, _COOKIE, _CREDENTIAL, _ORIGIN, _VIA, _FORWARDING_RULE = range(1, 11)
 
 _HOP_BY_HOP = (
     b"keep-alive",
@@ -130,12 +115,17 @@ class OutgoingRequest:
         self._is_ticket = settings.credentials.is_ticket
         self._own_cookie = own_cookie_pattern(settings.credentials.session_cookie)
         self._cookies = frozenset(name.encode("utf-8") for name in settings.credentials.cookies)
+        named = [re.escape(name) for name in self._cookies] + (
+            [] if self._own_cookie is None else [self._own_cookie.pattern]
+        )
+        self._cookie_names = re.compile(rb"|".join(named) or rb"(?!)", re.IGNORECASE)
         self._parameters = settings.credentials.parameters
         self._prefixes = tuple(f"{name}." for name in settings.credentials.subprotocols)
         self._stripped = identity.folded_names
         self._credential_names = frozenset(map(folded_name, settings.credentials.headers))
         self._static = {name: self._rule(name) for name in (*_HOP_BY_HOP, *_FORWARDING, b"host", b"cookie", b"accept")}
         self._rules = dict(self._static)
+        self._hosts = {each: each.authority.encode("ascii", "replace") for each in settings.connects}
         self._known: BoundedCache[tuple[object, ...], list[tuple[bytes, bytes]]] = BoundedCache(_KNOWN_CLIENTS)
 
     def headers(self, scope: Mapping[str, Any], connect: ConnectURL) -> list[tuple[bytes, bytes]]:
@@ -149,22 +139,22 @@ class OutgoingRequest:
             RequestRefused: a header cannot be passed on without another meaning.
         """
         written: list[tuple[bytes, bytes]] = []
-        special: dict[_Rule, list[tuple[bytes, bytes]]] = {}
+        special: dict[int, list[tuple[bytes, bytes]]] = {}
         rules, received = self._rules, scope["headers"]
         if _BAD_VALUE.search(b"".join([value for _, value in received])):
             raise RequestRefused(400, "a header has a control character")
         for header in received:
             rule = rules.get(header[0]) or self._learn(header[0])
-            if rule is _Rule.KEEP:
+            if rule is _KEEP:
                 written.append(header)
-            elif rule is not _Rule.DROP:
+            elif rule is not _DROP:
                 special.setdefault(rule, []).append(header)
-        if _Rule.REFUSE in special:
+        if special and _REFUSE in special:
             raise RequestRefused(400, "a header's name is invalid, or an alias of one that frames the body")
-        if _Rule.CONNECTION in special:
+        if _CONNECTION in special:
             written = _without_listed(written, special)
-        host = _host(special.get(_Rule.HOST, ()))
-        written.insert(0, (b"host", host if host and self._settings.preserve_host else connect.authority.encode()))
+        host = _host(special.get(_HOST_RULE, ()))
+        written.insert(0, (b"host", host if host and self._settings.preserve_host else self._hosts[connect]))
         self._add_special(written, special, connect)
         self._add_forwarding(written, special, scope, host)
         context = scope.get(SCOPE_KEY)
@@ -193,28 +183,28 @@ class OutgoingRequest:
             if not each.startswith(self._prefixes) or not (self._removes or self._holds_ticket(each.partition(".")[2]))
         ]
 
-    def _rule(self, name: bytes) -> _Rule:
+    def _rule(self, name: bytes) -> int:
         """Return what becomes of headers of a name."""
         lower, fold = name.lower(), folded_name(name)
-        exact: dict[bytes, _Rule] = {
-            b"connection": _Rule.CONNECTION,
-            b"host": _Rule.HOST,
-            b"cookie": _Rule.COOKIE,
-            b"origin": _Rule.ORIGIN,
-            b"via": _Rule.VIA,
+        exact: dict[bytes, int] = {
+            b"connection": _CONNECTION,
+            b"host": _HOST_RULE,
+            b"cookie": _COOKIE,
+            b"origin": _ORIGIN,
+            b"via": _VIA,
         }
-        rule = exact.get(lower, _Rule.KEEP)
+        rule = exact.get(lower, _KEEP)
         if _TOKEN.fullmatch(name) is None or (fold in _FRAMING and lower != fold):
-            rule = _Rule.REFUSE
+            rule = _REFUSE
         elif fold in self._stripped or fold in _HOP_BY_HOP or fold.startswith((b"proxy-", b"sec-websocket-")):
-            rule = _Rule.DROP
+            rule = _DROP
         elif fold in _FORWARDING or fold.startswith(b"x-forwarded-"):
-            rule = _Rule.FORWARDING if fold == lower else _Rule.DROP
+            rule = _FORWARDING_RULE if fold == lower else _DROP
         elif (fold == b"authorization" and self._credentials.authorization) or fold in self._credential_names:
-            rule = _Rule.DROP if self._removes else _Rule.CREDENTIAL
+            rule = _DROP if self._removes else _CREDENTIAL
         return rule
 
-    def _learn(self, name: bytes) -> _Rule:
+    def _learn(self, name: bytes) -> int:
         rule = self._rule(name)
         if len(name) <= _KNOWN_LENGTH:
             if len(self._rules) >= _KNOWN_NAMES:  # clients choose names
@@ -224,23 +214,25 @@ class OutgoingRequest:
         return rule
 
     def _add_special(
-        self, written: list[tuple[bytes, bytes]], special: dict[_Rule, list[tuple[bytes, bytes]]], connect: ConnectURL
+        self, written: list[tuple[bytes, bytes]], special: dict[int, list[tuple[bytes, bytes]]], connect: ConnectURL
     ) -> None:
         """Add what of the cookies, the credentials and Origin passes."""
-        if lines := special.get(_Rule.COOKIE):
+        if lines := special.get(_COOKIE):
             cookies = self._without_credentials(b"; ".join([value for _, value in lines]))
             if cookies:
                 written.append((b"cookie", cookies))
-        for name, value in special.get(_Rule.CREDENTIAL, ()):
+        for name, value in special.get(_CREDENTIAL, ()):
             if not self._holds_ticket(value.decode("latin-1").rpartition(" ")[2]):
                 written.append((name, value))
-        origins = special.get(_Rule.ORIGIN)
+        origins = special.get(_ORIGIN)
         if origins and self._settings.origin == "preserve":
             written += origins
         elif origins and self._settings.origin == "rewrite":
             written.append((b"origin", f"{'https' if connect.tls else 'http'}://{connect.authority}".encode()))
 
     def _without_credentials(self, cookies: bytes) -> bytes:
+        if not self._cookie_names.search(cookies):
+            return cookies
         parts = cookies.split(b";")
         kept = [part for part in parts if not self._is_credential_cookie(part)]
         return cookies if len(kept) == len(parts) else b";".join(kept).lstrip(b" \t")
@@ -267,12 +259,12 @@ class OutgoingRequest:
     def _add_forwarding(
         self,
         written: list[tuple[bytes, bytes]],
-        special: dict[_Rule, list[tuple[bytes, bytes]]],
+        special: dict[int, list[tuple[bytes, bytes]]],
         scope: Mapping[str, Any],
         host: bytes | None,
     ) -> None:
         """Add Via, X-Forwarded-* and Forwarded."""
-        via = [value for _, value in special.get(_Rule.VIA, ())]
+        via = [value for _, value in special.get(_VIA, ())]
         if via and b",".join(via).count(VIA_NAME) >= _MAX_HOPS:
             raise RequestRefused(508, "the request passed this gateway too often: its back end leads back to it")
         version = scope.get("http_version", "1.1").encode("ascii")
@@ -281,8 +273,8 @@ class OutgoingRequest:
         if mode == "exclude":
             return
         received: list[tuple[bytes, bytes]] = []
-        if _Rule.FORWARDING in special and self._settings.trusted_proxies.trusts_peer(scope):
-            received = special[_Rule.FORWARDING]
+        if _FORWARDING_RULE in special and self._settings.trusted_proxies.trusts_peer(scope):
+            received = special[_FORWARDING_RULE]
         if mode == "ignore":
             written += received
             return
@@ -332,15 +324,15 @@ def _host(lines: Any) -> bytes | None:
 
 
 def _without_listed(
-    written: list[tuple[bytes, bytes]], special: dict[_Rule, list[tuple[bytes, bytes]]]
+    written: list[tuple[bytes, bytes]], special: dict[int, list[tuple[bytes, bytes]]]
 ) -> list[tuple[bytes, bytes]]:
     """Return headers without those that Connection lists, and remove these from the special ones too."""
-    lines = [value for _, value in special[_Rule.CONNECTION]]
+    lines = [value for _, value in special[_CONNECTION]]
     listed = {option.strip(b" \t").lower() for line in lines for option in line.split(b",")}
     listed -= _PLAIN_CONNECTION | _KEPT_ALTHOUGH_LISTED
     if not listed:
         return written
-    for rule in (_Rule.COOKIE, _Rule.CREDENTIAL, _Rule.ORIGIN):
+    for rule in (_COOKIE, _CREDENTIAL, _ORIGIN):
         if rule in special:
             special[rule] = [header for header in special[rule] if header[0].lower() not in listed]
     return [header for header in written if header[0].lower() not in listed]

@@ -38,12 +38,13 @@ _DROPPED = frozenset(
         b"upgrade",
     )
 )
-_SPECIAL = frozenset((b"connection", b"content-length", b"location", b"content-location", b"set-cookie", b"via"))
+_SPECIAL = frozenset((b"connection", b"location", b"content-location", b"set-cookie", b"via"))
 _PLAIN_CONNECTION = frozenset((b"close", b"keep-alive", b"upgrade", b""))
 _KEPT_ALTHOUGH_LISTED = frozenset((b"content-length", b"set-cookie", b"cache-control", b"via"))
 _WITHOUT_LENGTH = (204, 304)
 _KNOWN_NAMES = 2000
-_KEEP, _CHANGE, _DROP = range(3)
+_OWN_VIA = (b"via", b"1.1 " + VIA_NAME)
+_KEEP, _CHANGE, _DROP, _LENGTH = range(4)
 
 
 class InvalidResponse(Exception):
@@ -52,7 +53,6 @@ class InvalidResponse(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Context:
-    status: int
     connect: ConnectURL
     mapped: MappedPath
     host: str
@@ -95,6 +95,7 @@ class ResponseHeaders:
         """
         written: list[tuple[bytes, bytes]] = []
         special: list[tuple[bytes, bytes]] = []
+        lengths: list[bytes] = []
         if _BAD_VALUE.search(b"".join([value for _, value in received])):
             raise InvalidResponse("a header has a control character")
         for raw_name, value in received:
@@ -103,12 +104,19 @@ class ResponseHeaders:
                 written.append((name, value))
             elif rule == _CHANGE:
                 special.append((name, value))
-        context = _Context(status, connect, mapped, host)
+            elif rule == _LENGTH:
+                lengths.append(value)
+        if lengths:
+            written += _length(lengths, status)
+        if not special:
+            written.append(_OWN_VIA)
+            return written
+        context = _Context(connect, mapped, host)
         special.sort(key=_is_connection)
         while special and _is_connection(special[-1]):
             written = _without_listed(written, special.pop()[1])
         via = [value for name, value in special if name == b"via"]
-        written += [header for header in (self._changed(each, special, context) for each in special) if header]
+        written += [header for header in (self._changed(each, context) for each in special) if header]
         written.append((b"via", b", ".join([*via, b"1.1 " + VIA_NAME])))
         return written
 
@@ -118,18 +126,14 @@ class ResponseHeaders:
             raise InvalidResponse("a header's name is invalid")
         dropped = name in _DROPPED or name.startswith(b"proxy-")
         rule = _DROP if dropped else _CHANGE if name in _SPECIAL else _KEEP
+        rule = _LENGTH if name == b"content-length" else rule
         if len(self._names) >= _KNOWN_NAMES:
             self._names.clear()
         return self._names.setdefault(raw_name, (name, rule))
 
-    def _changed(
-        self, header: tuple[bytes, bytes], special: Sequence[tuple[bytes, bytes]], context: _Context
-    ) -> tuple[bytes, bytes] | None:
-        """Return a header of the body's length or with the back end's address as the client gets it, or None."""
+    def _changed(self, header: tuple[bytes, bytes], context: _Context) -> tuple[bytes, bytes] | None:
+        """Return a header that may hold the back end's address as the client gets it; None to leave it out."""
         name, value = header
-        if name == b"content-length":
-            length = _length(special)
-            return None if context.status in _WITHOUT_LENGTH else (name, length)
         if name == b"set-cookie":
             cookie = self._cookie(value, context.connect, context.mapped)
             return None if cookie is None else (name, cookie)
@@ -207,12 +211,11 @@ def _is_connection(header: tuple[bytes, bytes]) -> bool:
     return header[0] == b"connection"
 
 
-def _length(special: Sequence[tuple[bytes, bytes]]) -> bytes:
-    """Return the response's one length."""
-    values = [value for name, value in special if name == b"content-length"]
+def _length(values: list[bytes], status: int) -> list[tuple[bytes, bytes]]:
+    """Return the header of the body's length, if the response has a body."""
     if len(values) > 1 or not values[0].isdigit():
         raise InvalidResponse("the header content-length is not one number")
-    return values[0]
+    return [] if status in _WITHOUT_LENGTH else [(b"content-length", values[0])]
 
 
 def _without_listed(written: list[tuple[bytes, bytes]], connection: bytes) -> list[tuple[bytes, bytes]]:

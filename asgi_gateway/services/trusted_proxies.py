@@ -1,20 +1,25 @@
 """Tell which peers are proxies whose headers about the client count: ``security/trusted-proxies``.
 
-This is the one place that reads ``X-Forwarded-For`` and ``X-Forwarded-Proto``. ``TrustedProxies.settle`` runs before
+This is the one place that reads ``X-Forwarded-For`` and ``X-Forwarded-Proto``. ``PeerSettler.settle`` runs before
 anything else looks at a request: from then on the scope's ``client`` and ``scheme`` are the client's. Who really opened
-the connection is kept at ``PEER_KEY`` of a scope that was changed; ``real_peer`` returns it.
+the connection is kept at ``PEER_KEY`` of a scope that was changed; ``real_peer`` returns it, and
+``TrustedProxies.trusts_peer`` says whether it is a listed proxy.
 """
 
 from __future__ import annotations
 
 import ipaddress
+import logging
 import re
 from collections.abc import Iterable, Mapping, MutableMapping
 from typing import Any
 
 from asgi_gateway._runtime.bounded_cache import BoundedCache
+from asgi_gateway.services.rewriting_servers import rewriting_server
 
-__all__ = ["PEER_KEY", "TrustedProxies", "parse_trusted_proxy", "real_peer"]
+__all__ = ["PEER_KEY", "PeerSettler", "TrustedProxies", "parse_trusted_proxy", "real_peer"]
+
+logger = logging.getLogger("asgi_gateway.trusted_proxies")
 
 _Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -22,7 +27,8 @@ Scope = MutableMapping[str, Any]
 
 PEER_KEY = "asgi_gateway.peer"
 """The key of a settled scope that holds the peer of the connection as ``scope["client"]`` was; None for a peer of a
-Unix socket. A scope without the key was not changed: its ``client`` is the peer."""
+Unix socket. A scope without the key was not changed: its ``client`` is the peer. Where the server put another address
+in the peer's place, the port is 0, and the peer is not trusted."""
 _KNOWN_PEERS = 1024
 _SECURE = {"http": False, "https": True, "ws": False, "wss": True}
 _SCHEMES = {"http": ("http", "https"), "websocket": ("ws", "wss")}
@@ -156,6 +162,45 @@ class TrustedProxies:
 
     def _lists(self, address: _Address) -> bool:
         return any(address in network for network in self._networks)
+
+
+class PeerSettler:
+    """Settles the client's address and scheme of each scope, unless the server has put them in place before.
+
+    Args:
+        trusted: the proxies whose headers count.
+    """
+
+    def __init__(self, trusted: TrustedProxies) -> None:
+        self._trusted = trusted
+        self._looked = self._rewritten = False
+
+    def settle(self, scope: Scope) -> Scope:
+        """Return the scope as ``TrustedProxies.settle`` does; one whose peer counts as unknown if the server rewrites.
+
+        Called on the server's own call stack, with the scope of the lifespan too, so that the server's middleware can
+        be seen. It is looked for once in the lifespan and once in a request.
+
+        Args:
+            scope: an ASGI scope of any type. It is not changed.
+        """
+        if not self._looked:
+            self._look(requests=scope["type"] != "lifespan")
+        if not self._rewritten or scope["type"] == "lifespan":
+            return self._trusted.settle(scope)
+        client = scope.get("client")
+        return {**scope, PEER_KEY: (client[0] if client else "unknown", 0)}
+
+    def _look(self, *, requests: bool) -> None:
+        found = rewriting_server()
+        self._looked = requests or found is not None
+        if found is not None:
+            self._rewritten = True
+            logger.warning(
+                "%s replaces the address of the peer, which trusted-proxies needs: no proxy is believed, and"
+                " forward-auth refuses all (hint: %s)",
+                *found,
+            )
 
 
 def _parsed(text: str) -> _Address | None:

@@ -58,19 +58,20 @@ class LoginMonitor:
 
     def add(self, socket: Revocable, check: LoginCheck) -> None:
         """Check a socket's login from now on."""
-        login = self._logins.get((check.realm, check.key))
+        key = check.key()
+        login = self._logins.get(key)
         if login is None:
-            login = _Login(check, asyncio.get_running_loop().time() + check.interval)
-            self._logins[check.realm, check.key] = login
+            login = self._logins[key] = _Login(check, asyncio.get_running_loop().time() + check.interval)
         login.sockets.add(socket)
 
     def discard(self, socket: Revocable, check: LoginCheck) -> None:
         """Check a socket's login no longer; do nothing if it was not added."""
-        login = self._logins.get((check.realm, check.key))
+        key = check.key()
+        login = self._logins.get(key)
         if login is not None:
             login.sockets.discard(socket)
             if not login.sockets:
-                del self._logins[check.realm, check.key]
+                del self._logins[key]
 
     def check_now(self, realm: str) -> None:
         """Check every login of a realm at once, because its data changed. May be called from any thread."""

@@ -76,7 +76,7 @@ async def raw_backend(handler: Handler) -> AsyncIterator[RawBackend]:
     """A server on a free loopback port."""
     backend = RawBackend(handler)
     server = await asyncio.start_server(backend.connected, "127.0.0.1", 0)
-    backend.url = "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+    backend.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
         yield backend
     finally:

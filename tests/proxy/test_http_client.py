@@ -92,8 +92,10 @@ class Backend:
         finally:
             await client.close()
             server.close()
-            for task in self._tasks:
+            tasks = list(self._tasks)
+            for task in tasks:
                 task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def client_of(url: str, timeouts: Timeouts = Timeouts(), tls: ssl.SSLContext | None = None) -> BackendClient:  # noqa: B008
@@ -359,26 +361,39 @@ async def test_no_connection() -> None:
         assert not isinstance(raised.value, ConnectTimeout)
 
 
-async def test_late_answers() -> None:
-    """An answer that does not begin in time, and a body that stops, are timeouts; the connections are closed."""
+async def test_bodies_that_stop() -> None:
+    """A body of which no byte comes in time is a timeout."""
 
     async def answer(exchange: Exchange) -> None:
         await exchange.head()
-        if exchange.number:
-            await exchange.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
+        await exchange.say(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhe")
 
-    backend = played(answer, response=0.05)
+    backend = played(answer)
     async with backend.running() as client:
-        with pytest.raises(TimeoutError):
-            await get(client)
-        await asyncio.wait_for(backend.closed.wait(), 5)
         response = await client.send("GET", "/", HOST, None)
         response.limit_idle(0.05)
-        response.progress()
         assert await response.content.readany() == b"he"
         with pytest.raises(TimeoutError):
             await response.content.readany()
         response.close()
+        await asyncio.wait_for(backend.closed.wait(), 5)
+
+
+async def test_the_rest_of_a_body() -> None:
+    """The rest of a short body can be read, and the connection be used again; of a long one it is closed."""
+
+    async def answer(exchange: Exchange) -> None:
+        for size in (10_000, 1_000_000):
+            await exchange.head()
+            await exchange.say(b"HTTP/1.1 401 Unauthorized\r\nContent-Length: %d\r\n\r\n" % size, b"x" * size)
+
+    backend = played(answer)
+    async with backend.running() as client:
+        for kept in (1, 0):
+            response = await client.send("GET", "/", HOST, None)
+            await response.read_rest()
+            assert await _kept(client) == kept
+        assert backend.connections == 1
 
 
 async def test_a_slow_reader_stops_the_back_end() -> None:
@@ -525,6 +540,8 @@ async def test_unix_sockets(tmp_path: Path) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
         writer.write(OK)
+        writer.close()
+        await writer.wait_closed()
 
     path = tmp_path / "socket"
     server = await asyncio.start_unix_server(serve, path)

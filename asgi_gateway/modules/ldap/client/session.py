@@ -82,7 +82,7 @@ class LdapSession:
             LoginUnavailable: references cannot be followed, form a loop, or lead to too many places.
         """
         if not request.references:
-            return await self.search(replace(request, base=self.base)), self
+            return await self.search(request if request.base == self.base else replace(request, base=self.base)), self
         waiting, seen, searched = [self], {self._place}, False
         while waiting:
             session = waiting.pop(0)
