@@ -112,12 +112,20 @@ class GatewayHTTPProtocol(HttpToolsProtocol):
             self._feed(rest)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse the rest of a connection. A response that is under way is not written into."""
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
+        """Refuse the rest of a connection.
+
+        There is one response to each request: none is written into one that is under way, or behind one whose
+        request's body turns out to be malformed.
+        """
+        if self._left_to_drain is not None or self._responds():
             self.transport.close()
         else:
             super().send_400_response(msg)
+
+    def _responds(self) -> bool:
+        """Return whether what a client receives next is the response to a request that is complete or under way."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)
 
     # ------------------------------------------------------------------------------------------------ parser callbacks
 

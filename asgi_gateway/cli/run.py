@@ -25,7 +25,7 @@ from asgi_gateway.config.load import LoadedConfig
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.redaction import MaskCredentials
-from asgi_gateway.keystores import PortTLS, port_tls
+from asgi_gateway.keystores import KeyStore, PortTLS, port_tls
 from asgi_gateway.middleware import GatewayMiddleware
 
 __all__ = ["application", "run"]
@@ -33,6 +33,8 @@ __all__ = ["application", "run"]
 _CONFIG, _APP, _DEFINITIONS = "ASGI_GATEWAY_CONFIG", "ASGI_GATEWAY_APP", "ASGI_GATEWAY_DEFINITIONS"
 _BY_PORT = "ASGI_GATEWAY_BY_PORT"
 _DEFAULT_HOST, _DEFAULT_PORT = "127.0.0.1", 8000
+_FORWARDED = "FORWARDED_ALLOW_IPS"
+"""The variable in which uvicorn has proxies listed."""
 _SERVER_LOGGERS = ("uvicorn.access", "uvicorn.error", "uvicorn.asgi")
 _INCOMPLETE = "ASGI callable returned without completing handshake."
 
@@ -198,7 +200,7 @@ def _bound(arguments: argparse.Namespace, gateway: Gateway) -> Iterator[_Bound]:
         with bind_listeners(listeners) as sockets:
             yield _Bound(sockets, tls)
     else:
-        tls_of_host = None if arguments.tls is None else _tls(gateway, [arguments.tls])
+        tls_of_host = None if arguments.tls is None else _tls_of_host(gateway, arguments.tls)
         port = _DEFAULT_PORT if arguments.port is None else arguments.port
         with bind_port(arguments.host or _DEFAULT_HOST, port) as sockets:
             ports = {each.getsockname()[1] for each in sockets}
@@ -206,34 +208,41 @@ def _bound(arguments: argparse.Namespace, gateway: Gateway) -> Iterator[_Bound]:
 
 
 def _tls_of_listeners(gateway: Gateway) -> dict[int, PortTLS]:
+    """Return how TLS is made on each port of the accept URLs that uses it."""
     hosts: dict[int, list[str]] = {}
     for listener in gateway.listeners:
         if listener.tls:
             hosts.setdefault(listener.port, []).extend(listener.names)
-    return {port: _tls(gateway, list(dict.fromkeys(names))) for port, names in hosts.items()}
+    now = gateway.clock.time()
+    return {port: port_tls(_keystore(gateway), list(dict.fromkeys(names)), now) for port, names in hosts.items()}
 
 
-def _tls(gateway: Gateway, hosts: list[str]) -> PortTLS:
-    """Return how TLS is made for clients that use these hosts.
+def _tls_of_host(gateway: Gateway, host: str) -> PortTLS:
+    """Return how TLS is made for ``--tls``: with the certificate for that host alone."""
+    tls = PortTLS(certificates=(_keystore(gateway).server_identity(host, gateway.clock.time()).server_tls(),))
+    tls()  # a key that OpenSSL refuses must stop the start here, with its name, and not in a worker process
+    return tls
 
-    Raises:
-        ConfigError: there is no keystore, or no usable key in it for a host.
-    """
+
+def _keystore(gateway: Gateway) -> KeyStore:
     if gateway.keystore is None:
         raise ConfigError(Problem("TLS needs a keystore", hint="add security/keystore to the configuration"))
-    return port_tls(gateway.keystore, hosts, gateway.clock.time())
+    return gateway.keystore
 
 
 def _log_start(gateway: Gateway, bound: _Bound) -> None:
     """Log where the gateway listens, and what is behind each service."""
     for warning in dict.fromkeys(warning for tls in bound.tls.values() for warning in tls.warnings):
         logger.warning("%s", warning)
+    if _FORWARDED in os.environ and not gateway.trusted_proxies:
+        logger.warning("%s has no effect (hint: add security/trusted-proxies with the proxy's address)", _FORWARDED)
     logger.info("listening on %s", ", ".join(describe(bound.sockets, bound.tls)))
+    others = "the application" if os.environ.get(_APP) else "decisions for other proxies"
     for service in gateway.services:
         places = dict.fromkeys(
             f"{'' if mount.port is None else f'port {mount.port} '}{mount.path or '/'}" for mount in service.mounts
         )
-        behind = service.backend.description if service.backend is not None else "the application"
+        behind = service.backend.description if service.backend is not None else others
         logger.info("service %s (%s): %s", service.name, ", ".join(places), service.refusal or behind)
 
 

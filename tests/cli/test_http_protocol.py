@@ -124,6 +124,15 @@ async def test_too_slow_a_body_behind_a_refusal() -> None:
         assert await closed(streams)
 
 
+async def test_a_malformed_body_behind_a_refusal() -> None:
+    """There is no second response to one request."""
+    async with connection() as streams:
+        streams[1].write(b"POST /refuse HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n")
+        assert await status(streams) == 401
+        streams[1].write(b"xyz")
+        assert await closed(streams)
+
+
 async def test_idle_after_a_drained_body() -> None:
     """After the body the connection is kept as long as after any response."""
     async with connection(keep_alive=SOON) as streams:

@@ -137,18 +137,18 @@ def test_definitions_reach_the_workers(tmp_path: Path, served: list[Served], mon
     text = apps.FILE.read_text().replace("demo", "${realm}")
     file.write_text(text.replace("users.yaml", str(apps.FILE.parent / "users.yaml")))
     monkeypatch.setenv("realm", "environment")
-    assert main(["run", str(file), APP, "-D", "realm=command line"]) == 0
+    assert main(["run", str(file), APP, "--port", "0", "-D", "realm=command line"]) == 0
     wrapped = application().app  # type: ignore[attr-defined]
     assert isinstance(wrapped, GatewayMiddleware)
     assert [realm.name for realm in wrapped.gateway.realms] == ["command line"]
-    assert main(["run", str(file), APP]) == 0
+    assert main(["run", str(file), APP, "--port", "0"]) == 0
     assert [realm.name for realm in application().app.gateway.realms] == ["environment"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["wrapped", "wrapped_outside", "added", "added_loaded"])
 def test_no_second_gateway(name: str, served: list[Served], capsys: pytest.CaptureFixture[str]) -> None:
     """An application behind the same gateway is served as it is; -D, which it would not see, is an error."""
-    assert main(["run", FILE, f"tests.cli.apps:{name}"]) == 0
+    assert main(["run", FILE, f"tests.cli.apps:{name}", "--port", "0"]) == 0
     assert application().app is getattr(apps, name)  # type: ignore[attr-defined]
     assert len(served) == 1
     assert "-D has no effect" in refused(capsys, FILE, f"tests.cli.apps:{name}", "-D", "x=1")
@@ -156,7 +156,7 @@ def test_no_second_gateway(name: str, served: list[Served], capsys: pytest.Captu
 
 def test_an_application_without_one_is_wrapped(served: list[Served]) -> None:
     """Any other application is behind the gateway, once."""
-    assert main(["run", FILE, "tests.cli.apps:create_app"]) == 0
+    assert main(["run", FILE, "tests.cli.apps:create_app", "--port", "0"]) == 0
     outer = application().app  # type: ignore[attr-defined]
     assert isinstance(outer, GatewayMiddleware)
     assert outer.app is apps.app

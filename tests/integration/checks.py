@@ -21,15 +21,6 @@ from tests.integration.servers import serve
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "how-to" / "forward-auth.md"
-APPLICATION = """
-import logging
-from asgi_gateway import GatewayMiddleware
-
-audit = logging.getLogger("asgi_gateway.audit")
-audit.setLevel(logging.INFO)
-audit.addHandler(logging.FileHandler("audit.log"))
-app = GatewayMiddleware(None, "gateway.yaml")
-"""
 MODULES = "class:tests.integration.apps.check_modules"
 REALMS = f"""  realms:
     - name: steps
@@ -45,6 +36,7 @@ SERVICES = """services:
   - {name: steps, accept: /steps, realm-name: steps, identity-headers: {user: X-User}}
   - {name: down, accept: /down, realm-name: down}
 """
+COMMAND = "asgi_gateway run gateway.yaml --port 8000"
 JOE = "Authorization: Basic am9lOndlbGNvbWU=\r\n"
 ANN = "Authorization: Basic YW5uOndlbGNvbWU=\r\n"
 WRONG = "Authorization: Basic am9lOndyb25n\r\n"
@@ -58,7 +50,8 @@ def blocks(language: str) -> list[str]:
 
 def configuration(kind: str) -> str:
     """The page's configuration of the gateway for a kind of proxy, with two realms and services more."""
-    (text,) = blocks("yaml")[:1]
+    (text,) = blocks("yaml")
+    assert blocks("sh") == [f"{COMMAND}\n".replace("_", "-", 1)]
     assert "kind: nginx" in text
     text = text.replace("kind: nginx", f"kind: {kind}")
     for own, more in (("  realms:\n", REALMS), ("services:\n", SERVICES)):
@@ -70,11 +63,10 @@ def configuration(kind: str) -> str:
 @contextmanager
 def asked(folder: Path, kind: str) -> Iterator[Process]:
     """The gateway with the page's configuration for a kind of proxy."""
-    (folder / "main.py").write_text(APPLICATION)
     (folder / "gateway.yaml").write_text(configuration(kind))
     (folder / "users.yaml").write_text((ROOT / "example_app" / "users.yaml").read_text())
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port), "--no-proxy-headers"]
+    command = [sys.executable, "-m", *COMMAND.replace("8000", str(port)).split()]
     env = {"PYTHONPATH": str(ROOT)}
     with running(command, port=port, log=folder / "gateway.log", name="gateway", cwd=folder, env=env) as process:
         yield process
@@ -125,7 +117,7 @@ class Site:
 
     Args:
         proxy: the proxy.
-        folder: where the gateway's audit log is.
+        folder: where the gateway's log is.
         application: the port of the back end.
     """
 
@@ -140,7 +132,8 @@ class Site:
     @property
     def last_event(self) -> dict[str, str]:
         """The last event of the audit log."""
-        found: dict[str, str] = json.loads((self.folder / "audit.log").read_text().splitlines()[-1])
+        lines = (self.folder / "gateway.log").read_text().splitlines()
+        found: dict[str, str] = json.loads([line for line in lines if line.startswith("{")][-1])
         return found
 
     def socket(self, target: str, origin: str, headers: dict[str, str]) -> dict[str, Any]:

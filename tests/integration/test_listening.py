@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
-from tests.integration.process import LOOPBACK, Process, free_port, live, running
+from tests.integration.process import LOOPBACK, Process, answers, free_port, live, running
 from tests.integration.raw import UPGRADE, credentials, exchange, head, status_of
 from tests.integration.servers import ROOT, basic
 from tests.keystores import PASSWORD, STORES
@@ -227,6 +227,22 @@ def test_stops_gracefully(tmp_path: Path) -> None:
     for port in (ports.open, ports.staff):
         with pytest.raises(OSError, match="refused"):
             socket.create_connection((LOOPBACK, port), timeout=5)
+
+
+def test_the_examples_of_the_documentation(tmp_path: Path) -> None:
+    """The two services of the page on ``run`` are each on its port, and the public site is bound where it says."""
+    page = (ROOT / "docs" / "how-to" / "run.md").read_text()
+    two, public = re.findall(r"^```yaml \w+\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    ports, tls = Ports(), free_port()
+    text = two.replace("8000", str(ports.open)).replace("8001", str(ports.staff))
+    with run(tmp_path, text, port=ports.staff):
+        assert get(ports.open).json()["service"] == "site"
+        assert get(ports.staff).status_code == 401
+        assert get(ports.staff, headers=JOE).json()["service"] == "staff"
+    shutil.copy(STORES / "hosts.p12", tmp_path / "keystore.p12")
+    (tmp_path / "keystore.pw").write_text(PASSWORD)
+    with run(tmp_path, public.replace("8443", str(tls)), port=tls), handshake(tls, "www.example.com") as stream:
+        assert b'"service": "site"' in ask(stream, "/")
 
 
 # ------------------------------------------------------------------------------------------------------------------ TLS
@@ -442,6 +458,24 @@ def test_port_in_use(tmp_path: Path) -> None:
     assert "service 'page'" in said
 
 
+REACH = """
+services:
+  - {name: both, accept: ["http://localhost:${port}/a", "http://0.0.0.0:${port}/a"]}
+  - {name: inner, accept: "http://localhost:${port}/inner"}
+"""
+
+
+def test_a_port_of_this_machine_alone(tmp_path: Path) -> None:
+    """A service at localhost stops the start where another service opens its port to other machines."""
+    said = failure(tmp_path, REACH, *defined(port=free_port()))
+    assert "gateway.yaml:3:" in said
+    assert "service 'inner': localhost is this machine alone" in said
+    for text in (REACH.replace("0.0.0.0", LOOPBACK), REACH.replace("localhost:${port}/inner", "0.0.0.0:${port}/inner")):
+        port = free_port()
+        with run(tmp_path, text, *defined(port=port), port=port):
+            assert get(port, "/inner").json()["service"] == "inner"
+
+
 def test_unknown_interface(tmp_path: Path) -> None:
     """An interface that is not there stops the start."""
     text = ONE + '    accept-options: {http.bind: "@none7:8000"}\n'
@@ -462,6 +496,33 @@ services:
     assert "no application" in failure(
         tmp_path, "security:" + REALMS.replace("authorization-mode: recycle", ""), app=""
     )
+
+
+BOTH = """
+services:
+  - {name: back, accept: ["http://localhost:${back}/", "ws://localhost:${back}/"], type: echo}
+"""
+
+
+def test_back_ends_alone(tmp_path: Path) -> None:
+    """Without an application back ends are served; the log says what they are."""
+    port = free_port()
+    with run(tmp_path, BOTH, *defined(back=port), port=port, app="") as process:
+        assert httpx.post(f"http://{LOOPBACK}:{port}/", content=b"hello", trust_env=False).content == b"hello"
+        with connect(f"ws://{LOOPBACK}:{port}/", proxy=None) as opened:
+            opened.send("hello")
+            assert opened.recv() == "hello"
+        assert f"service back (port {port} /): echo" in process.output()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_back_ends_beside_an_application(tmp_path: Path, workers: int) -> None:
+    """The application is behind the services with neither type nor connect, and behind no other."""
+    back, own = free_port(), free_port()
+    text = BOTH + '  - {name: own, accept: "http://localhost:${own}/"}\n'
+    with run(tmp_path, text, *defined(back=back, own=own), "--workers", workers, port=own):
+        assert get(own).json()["service"] == "own"
+        assert httpx.post(f"http://{LOOPBACK}:{back}/", content=b"hello", trust_env=False).content == b"hello"
 
 
 # ----------------------------------------------------------------------------------------------- --port, --host, --uds
@@ -585,6 +646,17 @@ def test_a_worker_that_ends_is_replaced(workers: tuple[Process, int]) -> None:
     os.kill(killed, signal.SIGKILL)
     assert len(pids(port, other_than=frozenset({killed}))) == 2
     assert f"worker process {killed} ended with -9" in process.output()
+
+
+def test_workers_end_with_their_parent(workers: tuple[Process, int]) -> None:
+    """Where the supervisor is killed, its workers end and give the port back."""
+    process, port = workers
+    pids(port)
+    process.popen.kill()
+    end = time.monotonic() + 20
+    while answers(port):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_workers_are_replaced_on_sighup(workers: tuple[Process, int]) -> None:

@@ -89,3 +89,18 @@ def test_a_unix_socket(tmp_path: Path) -> None:
                 received += more
         told = reply_of(received).told
         assert (told["client"], told["scheme"]) == (["192.0.2.7", 0], "https")
+
+
+@pytest.mark.parametrize("listed", [False, True])
+def test_run_believes_those_that_are_listed(listed: bool, tmp_path: Path) -> None:
+    """Under ``run`` FORWARDED_ALLOW_IPS has no effect, and a warning says what has."""
+    port = free_port()
+    security = "security: {trusted-proxies: [127.0.0.1]}\n" if listed else ""
+    (tmp_path / "gateway.yaml").write_text(f"{security}services: [{{name: all, accept: /}}]\n")
+    app = "tests.integration.apps.told_app:app"
+    command = [sys.executable, "-m", "asgi_gateway", "run", "gateway.yaml", app, "--port", str(port)]
+    env = {"PYTHONPATH": str(ROOT), "FORWARDED_ALLOW_IPS": "*"}
+    with running(command, port=port, log=tmp_path / "log", cwd=tmp_path, env=env) as process:
+        told = reply(process, "/page", FORWARDED).told
+        assert (told["client"][0], told["scheme"]) == (("192.0.2.7", "https") if listed else (LOOPBACK, "http"))
+        assert ("FORWARDED_ALLOW_IPS has no effect" in process.output()) is not listed

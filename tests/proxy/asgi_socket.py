@@ -77,10 +77,10 @@ class SocketClient:
 
     async def bytes(self, length: int) -> bytes:
         """Return that many bytes, of as many messages as it takes."""
-        found = b""
+        found = bytearray()
         while len(found) < length:
             found += (await self.next())["bytes"]
-        return found
+        return bytes(found)
 
     async def done(self) -> None:
         """Wait until the back end has returned."""
