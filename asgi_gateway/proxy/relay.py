@@ -119,7 +119,7 @@ class BackendStream(asyncio.Protocol, abc.ABC):
         """Close the connection at once. Nothing more is read or sent."""
         self._end(GONE)
         self._incoming.clear()
-        if self._transport is not None:
+        if self._transport is not None and not self._lost:  # asyncio's transports take no abort afterwards
             self._transport.abort()
 
     def cut(self) -> None:

@@ -150,6 +150,44 @@ services: [{{name: a, accept: /a, connect: "tls://localhost:{port}"}}]
             assert "certificate refused: Hostname mismatch" in server.output()
 
 
+@pytest.mark.parametrize("shown", [True, False])
+def test_client_certificate(folder: Path, shown: bool) -> None:
+    """A back end over wss that asks for a client certificate gets the configured one; without it the answer is 502."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, load_pem_private_key, pkcs12
+
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate(folder, "localhost"))
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(folder / "trusted.pem")
+    pem = (folder / "server.pem").read_bytes()
+    key, own = load_pem_private_key(pem, None), x509.load_pem_x509_certificate(pem)
+    store = pkcs12.serialize_key_and_certificates(b"gateway", key, own, None, BestAvailableEncryption(b"secret"))
+    (folder / "keys.p12").write_bytes(store)
+    (folder / "password").write_text("secret\n")
+    (folder / "password").chmod(0o600)
+
+    def app(websocket: ServerConnection) -> None:
+        websocket.send(str(bool(websocket.socket.getpeercert())))  # type: ignore[attr-defined]
+
+    with websocket_server(app, ssl=context) as port:
+        config = f"""
+security:
+  keystore: {{type: PKCS12, file: keys.p12, password-file: password}}
+  truststore: {{file: trusted.pem}}
+services:
+  - {{name: a, accept: /a, connect: "wss://localhost:{port}"{", client-certificate: gateway" if shown else ""}}}
+"""
+        with gateway(folder, config) as server:
+            if shown:
+                with connect(server, "/a") as client:
+                    assert client.recv(timeout=5) == "True"
+                return
+            with pytest.raises(InvalidStatus) as refused, connect(server, "/a"):
+                pass
+            assert refused.value.response.status_code == 502
+
+
 def test_chat(folder: Path) -> None:
     """A WebSocket server learns path, query and user."""
 

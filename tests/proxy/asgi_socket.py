@@ -188,7 +188,8 @@ async def listening(handle: Handle | None = None, **options: Any) -> AsyncIterat
         yield listener
     finally:
         for writer in writers:
-            writer.transport.abort()
+            if not writer.is_closing():
+                writer.transport.abort()
         server.close()
         await server.wait_closed()
 
