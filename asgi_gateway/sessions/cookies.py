@@ -291,6 +291,23 @@ class Sessions(Generic[V]):
         cookie = self._plain if secure is False else self._tls
         return cookie.set(cookie.signer.sign({"id": identity}), life)
 
+    def signer(self, purpose: str) -> Signer:
+        """Return a signer with the keys of these sessions, for another purpose and for this realm alone.
+
+        Args:
+            purpose: what the texts are for.
+        """
+        return Signer(self._settings.keys, f"{purpose}.{self._settings.cookie_name}")
+
+    def companion_cookies(self, suffix: str, *, secure: bool | None) -> dict[str, str]:
+        """Return the names of cookies beside the session's, each with its attributes; both where TLS is unknown.
+
+        Args:
+            suffix: what the names end with.
+            secure: whether the request came over TLS.
+        """
+        return {f"{each.name}{suffix}": each.attributes for each in self._candidates(secure)}
+
     def end_cookie(self, *, secure: bool | None) -> bytes:
         """Return the value of ``Set-Cookie`` that makes the client drop its cookie."""
         return (self._plain if secure is False else self._tls).set("", 0)
