@@ -106,8 +106,8 @@ class LoginError(GatewayError):
 class AccountProblem(Enum):
     """Why the right password does not log in: what a login page may tell a person who has just given it."""
 
-    PASSWORD_EXPIRED = "password-expired"
-    PASSWORD_MUST_CHANGE = "password-must-change"
+    PASSWORD_EXPIRED = "password-expired"  # noqa: S105
+    PASSWORD_MUST_CHANGE = "password-must-change"  # noqa: S105
     ACCOUNT_DISABLED = "account-disabled"
     ACCOUNT_EXPIRED = "account-expired"
 

@@ -186,9 +186,9 @@ def _language(text: str) -> str:
 class LoginPageConfig(ConfigElement):
     """``login-page``, ours: the page on which people log in, and those that refuse and log out.
 
-    ``logo``: an image file, which becomes a part of the page. ``colors``: by name, as ``#rrggbb``. ``texts``: by name, or
-    by language and name. ``language``: the only one; by default the browser's. ``templates``: a folder of Jinja2 templates
-    in place of the built-in pages. ``after-logout``: where the logout page leads, a path of this site.
+    ``logo``: an image file, which becomes a part of the page. ``colors``: by name, as ``#rrggbb``. ``texts``: by name,
+    or by language and name. ``language``: the only one; by default the browser's. ``templates``: a folder of Jinja2
+    templates in place of the built-in pages. ``after-logout``: where the logout leads, a path of this site.
     """
 
     title: str = ""
@@ -203,8 +203,9 @@ class LoginPageConfig(ConfigElement):
 class Authentication(ConfigElement):
     """``authentication``. Four of its elements are ours.
 
-    ``login-page``: people log in by a page, which begins a session. ``websocket-subprotocol``: ``bearer`` reads ``Sec-WebSocket-Protocol: bearer.…``. ``basic-charset-fallback``: read
-    Basic credentials that are not UTF-8 as ISO-8859-1. ``protected-resource``: for the scheme Bearer.
+    ``login-page``: people log in by a page, which begins a session. ``websocket-subprotocol``: ``bearer`` reads
+    ``Sec-WebSocket-Protocol: bearer.…``. ``basic-charset-fallback``: read Basic credentials that are not UTF-8 as
+    ISO-8859-1. ``protected-resource``: for the scheme Bearer.
     """
 
     http_challenge_scheme: tuple[NonEmpty, ...] = Field(min_length=1)

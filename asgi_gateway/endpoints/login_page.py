@@ -1,8 +1,8 @@
 """Show people pages where programs get bare refusals: a login page, and pages that refuse and log out.
 
-A refusal of a realm with ``login-page`` keeps its status and its headers, ``WWW-Authenticate`` among them, and carries a
-page if a browser navigates. Programs that ask for JSON get problem details (RFC 9457), which say no more than the status
-does. All others get what they get without ``login-page``.
+A refusal of a realm with ``login-page`` keeps its status and its headers, ``WWW-Authenticate`` among them, and carries
+a page if a browser navigates. Programs that ask for JSON get problem details (RFC 9457), which say no more than the
+status does. All others get what they get without ``login-page``.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ class LoginPages:
             request: the request, whose path is the service's own.
             route: the service's route.
         """
-        pages = self._by_service.get(route.service.name)
+        pages, request = self._by_service.get(route.service.name), request.replace(protocol="http")
         return pages.ask_to_log_out(request) if pages is not None and navigates(request) else None
 
     def logged_out(self, request: AuthRequest, route: Route, response: Response | Refusal) -> Response | Refusal:
@@ -129,7 +129,7 @@ class LoginPages:
             route: the service's route.
             response: what a program gets.
         """
-        pages = self._by_service.get(route.service.name)
+        pages, request = self._by_service.get(route.service.name), request.replace(protocol="http")
         if pages is None or not navigates(request, ("POST",)):
             return response
         if not isinstance(response, Response):
@@ -222,6 +222,9 @@ class _RealmPages:
             return self._denied(request, route, str(error))
         except FormError as error:
             return self._malformed(request, error.status)
+        return await self._check(request, route, fields)
+
+    async def _check(self, request: AuthRequest, route: Route, fields: dict[str, str]) -> Response:
         path = url_path(request).rstrip("/")
         state = self._states.read(request, path, fields.get("state", ""))
         name = _shown(fields.get("username", "")) if self._kind == "password" else ""

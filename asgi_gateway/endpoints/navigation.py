@@ -94,7 +94,7 @@ def safe_query(query: bytes, credentials: frozenset[str]) -> str:
         return ""
     if credentials:
         query = b"&".join(field for field in query.split(b"&") if not query_values(field, credentials))
-    return _UNSAFE_IN_QUERY.sub(lambda found: b"%%%02X" % found[0], query).decode("ascii")
+    return _UNSAFE_IN_QUERY.sub(lambda found: b"%%%02X" % ord(found[0]), query).decode("ascii")
 
 
 def _accepts(request: AuthRequest, types: frozenset[bytes]) -> bool:

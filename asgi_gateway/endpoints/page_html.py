@@ -162,7 +162,8 @@ class PageWriter:
             message = f"<p>{escape(page.message)}</p>" if page.message else ""
         parts = [
             f'<!DOCTYPE html>\n<html lang="{escape(language)}">\n<head>\n<meta charset="utf-8">',
-            '<meta name="viewport" content="width=device-width, initial-scale=1">\n<meta name="robots" content="noindex">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            '<meta name="robots" content="noindex">',
             f"<title>{escape(title)} - {escape(settings.title)}</title>\n<style>{self._style}</style>\n</head>\n<body>",
             f'<main>\n{logo}<p class="site">{escape(settings.title)}</p>\n<h1>{escape(page.heading)}</h1>\n{message}',
         ]
