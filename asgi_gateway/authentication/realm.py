@@ -327,6 +327,7 @@ class Realm:
                 life=min((each for each in (result.session_timeout, left) if each is not None), default=None),
                 idle=result.authorization_timeout,
                 recheck_data=result.recheck_data,
+                rests_on=(key for key in result.revocation_keys if key.kind != "session"),
             )
         except StateError as error:
             self._audit.event("unavailable", request, **self._fields(service, f"no session: {error}"))

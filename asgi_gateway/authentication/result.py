@@ -74,7 +74,7 @@ def result_from_session(session: Session, left: float) -> AuthenticationResult:
         headers=DEPENDS_ON_COOKIE,
         session_timeout=left,
         authorization_timeout=session.idle,
-        revocation_keys=(RevocationKey("session", session.id),),
+        revocation_keys=(RevocationKey("session", session.id), *session.rests_on),
         recheck_data=session.recheck_data,
         from_session=True,
     )

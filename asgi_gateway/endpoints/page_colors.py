@@ -73,7 +73,7 @@ def _declarations(colors: Mapping[str, str], suffix: str) -> str:
 
 def _luminance(color: str) -> float:
     if _FORM.fullmatch(color) is None:
-        raise ValueError("is not a colour of the form #rrggbb")
+        raise ValueError("is not of the form #rrggbb")
     red, green, blue = (int(color[i : i + 2], 16) / 255 for i in (1, 3, 5))
     parts = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in (red, green, blue))
     return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), parts, strict=True))

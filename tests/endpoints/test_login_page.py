@@ -17,7 +17,7 @@ from asgi_gateway.authentication.login_page import LoginPageSettings
 from asgi_gateway.endpoints.login_state import LIFE
 from asgi_gateway.endpoints.page_texts import shipped_texts
 from asgi_gateway.errors import AccountProblem, LoginFailed, LoginUnavailable, StateUnavailable
-from asgi_gateway.model import Grant
+from asgi_gateway.model import Grant, RevocationKey
 from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
 from asgi_gateway.schemes import ApplicationBasicScheme, ApplicationTokenScheme
 from asgi_gateway.services.authorization import Authorization
@@ -77,7 +77,7 @@ class Site:
     """A gateway with a login page at ``/a``, and a browser that keeps cookies."""
 
     def __init__(self, *modules: Any, **more: Any) -> None:
-        self.world = World(state=more.pop("state", None))
+        self.world = more.pop("world", None) or World(state=more.pop("state", None))
         page = LoginPageSettings(title="Shop & Co", texts=shipped_texts(), **more.pop("page", {}))
         assert self.world.state is not None
         self.module = Module(answer, needs_credentials=True)
@@ -646,21 +646,37 @@ async def test_programs_with_tokens_begin_no_sessions() -> None:
     assert not [name for name, _ in server.headers if name == b"set-cookie"]
 
 
+def _with_tokens(folder: Any) -> tuple[Site, TokenIssuer]:
+    """A gateway whose page asks for tokens of the module ``token``, and what issues them."""
+    (folder / "keys").write_text("k" * 32)
+    (folder / "keys").chmod(0o600)
+    world = World()
+    made = context(folder, realm="demo", clock=world.clock, state=world.state)
+    module = TokenLoginModule(TokenOptions(keyFile="keys", audience="shop"), made.context)
+    return Site(module, world=world, schemes=[ApplicationTokenScheme()]), module.issuer
+
+
 async def test_a_session_ends_with_its_token(tmp_path: Any) -> None:
     """A session that a token began lives no longer than the token."""
-    (tmp_path / "keys").write_text("k" * 32)
-    (tmp_path / "keys").chmod(0o600)
-    world = World()
-    made = context(tmp_path, realm="demo", clock=world.clock, state=world.state)
-    module = TokenLoginModule(TokenOptions(keyFile="keys", audience="shop"), made.context)
-    site = Site(module, schemes=[ApplicationTokenScheme()])
-    issuer = TokenIssuer([b"k" * 32], "shop")
+    site, issuer = _with_tokens(tmp_path)
     token = issuer.issue("joe", realm="demo", now=site.world.clock.time(), life=100)
     page = await site.visit()
     assert (await site.send(page, token=token)).status == 303
     assert (await site.visit()).status == 200
     site.world.clock.advance(100 + 61)
     assert (await site.visit()).status == 401
+
+
+async def test_a_session_ends_with_its_tokens_revocation(tmp_path: Any) -> None:
+    """Revoking the token that began a session ends the session; another token's revocation does not."""
+    site, issuer = _with_tokens(tmp_path)
+    token = issuer.issue("joe", realm="demo", now=site.world.clock.time(), life=100, single_use=False)
+    page = await site.visit()
+    assert (await site.send(page, token=token)).status == 303
+    own = issuer.read(token, realm="demo", now=site.world.clock.time(), leeway=0)
+    for name, status in (("another", 200), (own.id, 401)):
+        await site.gateway.revocations.revoke(RevocationKey("token", name))
+        assert (await site.visit()).status == status
 
 
 # --------------------------------------------------------------------------------------------------------------- logout
