@@ -7,6 +7,7 @@ import re
 import time
 from html import unescape
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlencode
 
@@ -834,6 +835,43 @@ async def test_a_template_that_fails(tmp_path: Any, text: str, caplog: pytest.Lo
     assert page.body.startswith(b"<!DOCTYPE html>")
     assert "login.html" in caplog.text
     assert (await site.send(page, username="joe", password="joe-pw")).status == 303
+
+
+async def test_the_template_of_the_documentation(tmp_path: Any) -> None:
+    """The example of docs/how-to/login-page.md asks, says what is wrong, and logs in."""
+    page = (Path(__file__).parents[2] / "docs" / "how-to" / "login-page.md").read_text()
+    (text,) = re.findall(r"```html\n(.*?)```", page, re.DOTALL)
+    site = _with_template(tmp_path, login=text)
+    asked = await site.visit()
+    assert asked.body.startswith(b"<!doctype html>")
+    wrong = await site.send(asked, username="joe", password="wrong")
+    assert WRONG in text_of(wrong)
+    assert (await site.send(wrong, username="joe", password="joe-pw")).status == 303
+    for name in shipped_texts()["en"]:
+        assert f"`{name}`" in page
+
+
+# ------------------------------------------------------------------------------------------------- workers, and secrets
+
+
+async def test_any_worker_takes_the_form() -> None:
+    """A form of one worker is good at another that has the same keys."""
+    one, other = Site(), Site()
+    page = await one.visit()
+    other.cookies = one.cookies
+    assert (await other.send(page, username="joe", password="joe-pw")).status == 303
+
+
+async def test_passwords_stay_secret(caplog: pytest.LogCaptureFixture) -> None:
+    """No password reaches the audit log, another log, a cookie, a page or a repr."""
+    caplog.set_level(0)
+    site = Site()
+    page = await site.visit()
+    wrong = await site.send(page, username="joe", password="hunter2-wrong")
+    right = await site.send(wrong, username="joe", password="joe-pw")
+    seen = [*site.world.records.lines, caplog.text, repr(site.cookies), repr(vars(site.app))]
+    seen += [repr((each.headers, each.body)) for each in (page, wrong, right)]
+    assert not [text for text in seen if "hunter2" in text or "joe-pw" in text]
 
 
 # ---------------------------------------------------------------------------------------------------------------- cost
