@@ -415,6 +415,7 @@ class Forbid:
         service: the service's name.
         realm: the realm's name.
         account_problem: as in Challenge.
+        wrong_credentials: whether other credentials might have passed.
     """
 
     reason: str
@@ -422,6 +423,7 @@ class Forbid:
     service: str = ""
     realm: str = ""
     account_problem: AccountProblem | None = None
+    wrong_credentials: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

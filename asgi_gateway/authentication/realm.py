@@ -441,7 +441,9 @@ class Realm:
         problem = attempt.account_problem if attempt is not None else None
         self._audit.event(outcome, request, scheme=scheme.name, **fields)
         if scheme.rejects_with_403 and (attempt is None or not attempt.challenged):
-            return Forbid(reason=reason, service=service, realm=self.name, account_problem=problem)
+            return Forbid(
+                reason=reason, service=service, realm=self.name, account_problem=problem, wrong_credentials=True
+            )
         data = (*scheme.refusal_data, *(attempt.challenge_data if attempt is not None else ()))
         headers = self.challenge_headers(data, scheme) if data else self._challenge_headers
         return Challenge(headers=headers, service=service, realm=self.name, reason=reason, account_problem=problem)

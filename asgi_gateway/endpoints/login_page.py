@@ -31,7 +31,7 @@ from asgi_gateway.endpoints.responses import response_to
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.http.headers import basic_value, cookie_header
-from asgi_gateway.model import Allow, AuthRequest, Challenge, Headers, Refusal, Response, Unavailable
+from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Refusal, Response, Unavailable
 from asgi_gateway.services.routes import Route
 
 __all__ = ["LOG_IN", "LOG_OUT", "LoginPages", "login_scheme"]
@@ -86,10 +86,11 @@ class LoginPages:
         if pages is None or request.protocol != "http":
             return bare
         if navigates(request):
-            if not isinstance(refusal, Challenge):
+            wrong = isinstance(refusal, Forbid) and refusal.wrong_credentials
+            if not wrong and not isinstance(refusal, Challenge):
                 return pages.refused(request, refusal, bare)
             # a service with several realms asks for one after the other, which the page cannot do
-            return pages.ask(request, bare) if refusal.service in self._asking else bare
+            return pages.ask(request, bare, wrong=wrong) if refusal.service in self._asking else bare
         return _problem_details(bare) if wants_problem_details(request) else bare
 
     async def log_in(self, request: AuthRequest, route: Route, receive: Receive, method: str) -> Response | None:
@@ -163,13 +164,20 @@ class _RealmPages:
 
     # ------------------------------------------------------------------------------------------------------- refusals
 
-    def ask(self, request: AuthRequest, bare: Response) -> Response:
-        """Return the page that asks a person to log in and goes on to where they were going."""
+    def ask(self, request: AuthRequest, bare: Response, *, wrong: bool = False) -> Response:
+        """Return the page that asks a person to log in and goes on to where they were going.
+
+        Args:
+            request: the request.
+            bare: what programs get.
+            wrong: whether the request's own credentials were refused, such as a link's ticket that was used before.
+        """
         try:
             query = safe_query(request.query, self._credentials)
         except HeaderError:
             query = ""
-        return self._form(request, bare, FormState(query, request.path.endswith("/")))
+        message = f"wrong-{self._kind}" if wrong else ""
+        return self._form(request, bare, FormState(query, request.path.endswith("/")), message=message)
 
     def refused(self, request: AuthRequest, refusal: Refusal, bare: Response) -> Response:
         """Return the page of a refusal that no login changes."""
@@ -247,8 +255,9 @@ class _RealmPages:
         options = LoginOptions(bypass_caches=True, begin_session=False)
         outcome = await self._realm.authenticate(inner, route.service.name, options)
         if isinstance(outcome, AuthenticationResult):
-            result = await self._realm.begin_session(inner, route.service.name, replace(outcome, recycles=True))
-            if any(name == b"set-cookie" for name, _ in result.headers):
+            login = replace(outcome, recycles=True)
+            result = await self._realm.begin_session(inner, route.service.name, login)
+            if result is not login:
                 return result
             return _Failure(response_to(Unavailable(reason="no session")), "login-unavailable")
         bare = response_to(outcome)
@@ -275,9 +284,9 @@ class _RealmPages:
     def _headers(self, request: AuthRequest, route: Route, authorization: bytes) -> Headers:
         """Return a request's headers with these credentials in place of all others."""
         dropped = route.service.credential_headers | {b"authorization"}
-        if self._realm.reader.cookies:
-            dropped |= {b"cookie"}
-        kept = (each for each in request.headers if each[0] not in dropped)
+        kept = [each for each in request.headers if each[0] not in dropped]
+        if cookies := frozenset(self._realm.reader.cookies):
+            kept = [(name, _without(value, cookies) if name == b"cookie" else value) for name, value in kept]
         return (*kept, (b"authorization", authorization))
 
     async def _anew(self, request: AuthRequest, route: Route, state: FormState, name: str) -> Response:
@@ -355,6 +364,12 @@ def _with_root(request: AuthRequest, path: str) -> str:
 
 def _see_other(request: AuthRequest, location: str, headers: Headers = ()) -> Response:
     return Response(status=303, headers=(*headers, (b"location", _with_root(request, location).encode("ascii"))))
+
+
+def _without(cookie: bytes, names: frozenset[str]) -> bytes:
+    """Return a Cookie header without the cookies of some names."""
+    pairs = cookie.split(b";")
+    return b";".join(each for each in pairs if each.partition(b"=")[0].strip().decode("latin-1") not in names)
 
 
 def _shown(name: str) -> str:

@@ -639,6 +639,28 @@ async def test_a_form_for_a_token() -> None:
     assert (await site.visit()).status == 200
 
 
+async def test_a_link_whose_ticket_is_wrong() -> None:
+    """Who follows a link with a ticket that is refused can log in by another, and goes on without the ticket."""
+    for reader, more in (
+        (CredentialReader(query_parameters=["t"]), {"query_string": b"t=used&x=1"}),
+        (CredentialReader(cookies=["t"]), {"query_string": b"x=1"}),
+    ):
+        site = Site(tokens(_by_any_place), schemes=[ApplicationTokenScheme()], reader=reader)
+        site.cookies["t"] = "used"
+        page = await site.visit("/a", **more)
+        assert page.status == 403
+        assert shipped_texts()["en"]["wrong-token"] in text_of(page)
+        sent = await site.send(page, token="good")
+        assert header(sent, b"location") == "/a?x=1"
+        assert (await site.visit("/a")).status == 200
+
+
+async def _by_any_place(attempt: Any) -> Grant | None:
+    if [*attempt.token] != ["good"]:
+        raise LoginFailed("not the token")
+    return Grant.user("joe", ["R"])
+
+
 async def test_programs_with_tokens_begin_no_sessions() -> None:
     """Only the form begins sessions with tokens: a program that sends one with each request fills no store."""
     site = Site(tokens(), schemes=[ApplicationTokenScheme()])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -356,3 +358,25 @@ def _contrast(colors: list[list[int]]) -> float:
 
     one, other = ("#" + "".join(f"{part:02x}" for part in color) for color in colors)
     return contrast(one, other)
+
+
+@pytest.mark.parametrize("kind", ["uvicorn-root", "hypercorn", "granian", "daphne"])
+def test_other_servers(tmp_path: Path, kind: str) -> None:
+    """The form logs in under every server, below a root path too, with the query kept."""
+    name, _, rooted = kind.partition("-")
+    options = ("--root-path", "/app") if rooted else ()
+    prefix = "/app" if rooted else ""  # as a proxy would take it off
+    with serve("login_page_app:app", name, log=tmp_path / "log", options=options) as process:
+        origin = f"http://{LOOPBACK}:{process.port}"
+        with httpx.Client(base_url=origin, headers={"Accept": "text/html", "Origin": origin}) as client:
+            page = client.get("/staff/caf%C3%A9/?x=%2F&y")
+            assert page.status_code == 401
+            (action,) = re.findall(r'action="([^"]+)"', page.text)
+            (state,) = re.findall(r'name="state" value="([^"]+)"', page.text)
+            assert action == f"{prefix}/staff/caf%C3%A9/;l"
+            fields = {"state": state, "username": "joe", "password": "joe-pw"}
+            sent = client.post(action.removeprefix(prefix), data=fields)
+            assert (sent.status_code, sent.headers["location"]) == (303, f"{prefix}/staff/caf%C3%A9/?x=%2F&y")
+            assert client.get("/staff/caf%C3%A9/").status_code == 200
+            large = client.post(action.removeprefix(prefix), data=fields | {"password": "x" * 70_000})
+            assert large.status_code == 413
