@@ -48,6 +48,7 @@ _TOLD = {
     "password expired": AccountProblem.PASSWORD_EXPIRED,
     "password must be changed": AccountProblem.PASSWORD_MUST_CHANGE,
     "account disabled": AccountProblem.ACCOUNT_DISABLED,
+    "account inactivated": AccountProblem.ACCOUNT_DISABLED,
     "account expired": AccountProblem.ACCOUNT_EXPIRED,
 }
 """What servers report of an account only after its right password; a lock they report after a wrong one, too."""
