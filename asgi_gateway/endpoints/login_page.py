@@ -11,6 +11,7 @@ import json
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
+from importlib.resources import files
 
 from asgi_gateway.authentication.login_page import LoginPageSettings
 from asgi_gateway.authentication.realm import Realm, came_over_tls
@@ -34,10 +35,11 @@ from asgi_gateway.http.headers import basic_value, cookie_header
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Forbid, Headers, Refusal, Response, Unavailable
 from asgi_gateway.services.routes import Route
 
-__all__ = ["LOG_IN", "LOG_OUT", "LoginPages", "login_scheme"]
+__all__ = ["LOG_IN", "LOG_OUT", "SCRIPT", "LoginPages", "login_scheme"]
 
-LOG_IN, LOG_OUT = "/;l", "/;o"
-"""What follows a service's path in the URLs of the form and of the logout."""
+LOG_IN, SCRIPT, LOG_OUT = "/;l", "/;l.js", "/;o"
+"""What follows a service's path in the URLs of the form, of its script, and of the logout."""
+_SCRIPT_HEADERS: Headers = ((b"cache-control", b"max-age=3600"), (b"x-content-type-options", b"nosniff"))
 _KINDS: dict[str, Kind] = {"basic": "password", "token": "token", "bearer": "token"}
 """What the form asks for, by a scheme's name on the Authorization line."""
 
@@ -60,19 +62,20 @@ class LoginPages:
 
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
-        writers = {each: _RealmPages(gateway, each) for each in gateway.realms if each.settings.login_page is not None}
+        pages = {each: _RealmPages(gateway, each) for each in gateway.realms if each.settings.login_page is not None}
         self._by_service = {
-            service.name: writers[realm]
+            service.name: pages[realm]
             for service in gateway.services
             for realm in reversed(service.realms)
-            if realm in writers
+            if realm in pages
         }
         self._asking = {
             service.name
             for service in gateway.services
             if len(service.realms) == 1 and service.name in self._by_service
         }
-        self._only = next(iter(writers.values())) if len(writers) == 1 else None
+        self._only = next(iter(pages.values())) if len(pages) == 1 else None
+        self._script = files("asgi_gateway").joinpath("endpoints", "pages", "login.js").read_bytes()
 
     def response_to(self, request: AuthRequest, refusal: Refusal) -> Response:
         """Return the response to a refused request, with a page for a person.
@@ -102,15 +105,31 @@ class LoginPages:
             receive: gives the form.
             method: the method of the form's own request.
         """
-        service = route.service
-        pages = self._by_service.get(service.name)
-        if pages is None or service.name not in self._asking or service.refusal:
+        if (pages := self._asking_pages(route)) is None:
             return None
         if method in ("GET", "HEAD"):  # the address bar still shows it after a wrong password
             return _see_other(request, url_path(request) or "/")
         if method != "POST":
             return Response(status=405, headers=((b"allow", b"GET, HEAD, POST"),), body=b"Method Not Allowed\n")
         return await pages.log_in(request, route, receive)
+
+    def script(self, route: Route, method: str) -> Response | None:
+        """Answer a request for the login page's script; None if the service has no login page.
+
+        Args:
+            route: the service's route.
+            method: the method of the request.
+        """
+        if self._asking_pages(route) is None:
+            return None
+        if method not in ("GET", "HEAD"):
+            return Response(status=405, headers=((b"allow", b"GET, HEAD"),), body=b"Method Not Allowed\n")
+        content_type = "text/javascript; charset=utf-8"
+        return Response(status=200, headers=_SCRIPT_HEADERS, body=self._script, content_type=content_type)
+
+    def _asking_pages(self, route: Route) -> _RealmPages | None:
+        service = route.service
+        return self._by_service.get(service.name) if service.name in self._asking and not service.refusal else None
 
     def ask_to_log_out(self, request: AuthRequest, route: Route) -> Response | None:
         """Return the page with the button that logs out; None if the service has no page, or nobody navigates.
@@ -208,7 +227,8 @@ class _RealmPages:
         texts, language = self._texts(request)
         path = url_path(request).rstrip("/")
         sealed, cookies = self._states.issue(request, path, state)
-        form = Form(action=_below_root(request, LOG_IN), state=sealed, kind=self._kind, name=name)
+        action, script = (_below_root(request, tail) for tail in (LOG_IN, SCRIPT))
+        form = Form(action=action, state=sealed, script=script, kind=self._kind, name=name)
         text = texts[message].replace("{seconds}", _retry_after(bare)) if message else ""
         page = Page(template="login.html", status=bare.status, heading=texts["sign-in"], message=text, form=form)
         return self._writer.write(page, language, (*bare.headers, *cookies))

@@ -39,12 +39,14 @@ class Form:
     Args:
         action: the URL path that it is sent to.
         state: what it has to come back with.
+        script: the URL path of the script that keeps the part of the address after ``#``.
         kind: whether it asks for a user name and a password or for a token.
         name: the user name to begin with.
     """
 
     action: str
     state: str
+    script: str
     kind: Kind = "password"
     name: str = ""
 
@@ -106,8 +108,8 @@ class PageWriter:
         own = "'self' " if settings.templates is not None else ""
         images = "img-src 'self' data:; font-src 'self'" if own else "img-src data:"
         policy = (
-            f"default-src 'none'; style-src {own}'sha256-{digest}'; {images}; form-action 'self'; base-uri 'none';"
-            " frame-ancestors 'none'"
+            f"default-src 'none'; script-src 'self'; style-src {own}'sha256-{digest}'; {images};"
+            " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
         )
         self._headers: Headers = (
             (b"content-security-policy", policy.encode()),
@@ -200,7 +202,8 @@ def _form(form: Form, texts: Mapping[str, str], *, alarming: bool) -> str:
     return (
         f'<form method="post" action="{escape(form.action)}" accept-charset="utf-8">\n'
         f'<input type="hidden" name="state" value="{escape(form.state)}">\n{rows}\n'
-        f'<button type="submit">{escape(texts["sign-in"])}</button>\n</form>'
+        f'<button type="submit">{escape(texts["sign-in"])}</button>\n</form>\n'
+        f'<script src="{escape(form.script)}"></script>'
     )
 
 

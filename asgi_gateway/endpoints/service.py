@@ -1,8 +1,8 @@
 """Answer the gateway's own endpoints below a service's path; none of them reaches the application.
 
 ``<path>/;a/<name>`` authenticates again for a live WebSocket, ``<path>/;t`` trades a login for a ticket that opens one,
-``<path>/;o`` logs out, ``<path>/;l`` takes the form of a login page. No service can have such a path, since the gateway
-refuses paths with parameters.
+``<path>/;o`` logs out, ``<path>/;l`` takes the form of a login page, whose script is ``<path>/;l.js``. No service can
+have such a path, since the gateway refuses paths with parameters.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 
 from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.endpoints.form_body import Receive
-from asgi_gateway.endpoints.login_page import LOG_IN, LOG_OUT, LoginPages
+from asgi_gateway.endpoints.login_page import LOG_IN, LOG_OUT, SCRIPT, LoginPages
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import Allow, AuthRequest, Headers, Refusal, Response, RevocationKey
@@ -24,7 +24,7 @@ from asgi_gateway.websockets.reauthorization import NAME_LENGTH
 
 __all__ = ["Endpoints"]
 
-_PATH = re.compile(rf"(.*)(/;(?:a/([A-Za-z0-9_-]{{{NAME_LENGTH}}})|t|o|l))", re.ASCII)
+_PATH = re.compile(rf"(.*)(/;(?:a/([A-Za-z0-9_-]{{{NAME_LENGTH}}})|t|o|l|l\.js))", re.ASCII)
 
 
 class Endpoints:
@@ -53,7 +53,9 @@ class Endpoints:
         inner = _request_below(request, path, tail)
         if inner is None:
             return None
-        return await (self._log_in(inner, receive) if tail == LOG_IN else self._find_and_answer(inner, tail, name))
+        if tail in (LOG_IN, SCRIPT):
+            return await self._log_in(inner, tail, receive)
+        return await self._find_and_answer(inner, tail, name)
 
     async def _find_and_answer(self, inner: AuthRequest, tail: str, name: str | None) -> Response | Refusal | None:
         if ambiguity(inner.path, inner.raw_path) is not None:
@@ -95,12 +97,16 @@ class Endpoints:
             return self._pages.logged_out(request, route, await self._log_out(_handshake(request), route))
         return None if ticket is None else await self._issue(_handshake(request), route, ticket)
 
-    async def _log_in(self, request: AuthRequest, receive: Receive) -> Response | Refusal | None:
-        """Return the answer to the form of a login page, for the page that its URL names."""
+    async def _log_in(self, request: AuthRequest, tail: str, receive: Receive) -> Response | Refusal | None:
+        """Return the answer to the form of a login page, or its script, for the page that its URL names."""
         path = request.path or "/"
         page = request.replace(protocol="http", method="GET", path=path, raw_path=request.raw_path or path.encode())
         route = self._gateway.route_for(page)
-        return await self._pages.log_in(page, route, receive, request.method) if isinstance(route, Route) else route
+        if not isinstance(route, Route):
+            return route
+        if tail == SCRIPT:
+            return self._pages.script(route, request.method)
+        return await self._pages.log_in(page, route, receive, request.method)
 
     def _with_sessions(self, request: AuthRequest) -> Route | None:
         """Return the route with sessions that a path belongs to: of HTTP requests, or of WebSockets alone."""

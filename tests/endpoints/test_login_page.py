@@ -175,12 +175,13 @@ async def test_a_navigation_gets_the_page() -> None:
     assert header(page, b"referrer-policy") == "same-origin"
     policy = dict(each.split(" ", 1) for each in header(page, b"content-security-policy").split("; "))
     assert policy.keys() == {
-        *("default-src", "style-src", "img-src", "form-action", "base-uri", "frame-ancestors"),
+        *("default-src", "script-src", "style-src", "img-src", "form-action", "base-uri", "frame-ancestors"),
     }
+    assert policy["script-src"] == "'self'"
     assert policy["default-src"] == policy["base-uri"] == policy["frame-ancestors"] == "'none'"
     assert policy["form-action"] == "'self'"
     assert policy["style-src"].startswith("'sha256-")
-    assert b"<script" not in page.body
+    assert re.findall(rb"<script.*?</script>", page.body, re.DOTALL) == [b'<script src="/a/page/;l.js"></script>']
     assert not re.search(rb" (style|on\w+)=", page.body)
     elements = Elements(page.body.decode())
     assert elements.one("html")["lang"] == "en"
@@ -372,6 +373,17 @@ async def test_the_address_of_the_form_leads_back() -> None:
     assert (await Site().http("/a/page/;l", method="PUT")).status == 405
 
 
+async def test_the_script_of_the_page() -> None:
+    """The page's script needs no login; a service without the page has none."""
+    site = Site()
+    script = await site.http("/a/page/;l.js")
+    assert (script.status, header(script, b"content-type")) == (200, "text/javascript; charset=utf-8")
+    assert b"location.hash" in script.body
+    assert (await site.http("/a/page/;l.js", method="POST")).status == 405
+    for path in ("/other/;l.js", "/both/;l.js", "/nowhere/;l.js", "/a///;l.js", "/a/;l.jsx", "/a/;ljs"):
+        assert (await site.http(path)).status == 403
+
+
 # ---------------------------------------------------------------------------------------------------- what goes wrong
 
 
@@ -389,7 +401,7 @@ async def test_a_wrong_password(name: str) -> None:
     assert "value" not in elements.one("input", name="password")
     assert elements.one("p", role="alert")["id"] == elements.one("input", name="password")["aria-describedby"]
     assert WRONG in text_of(sent)
-    assert b"<script" not in sent.body
+    assert b"<script>" not in sent.body
     assert site.events()[-1]["outcome"] == "failure"
     again = await site.send(sent, username="joe", password="joe-pw")
     assert header(again, b"location") == "/a/page"
