@@ -27,6 +27,7 @@ from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.plugins.state_store import ExpiringState
 from asgi_gateway.services.backend import Backend
 from asgi_gateway.services.model import Listener, Service
+from asgi_gateway.services.original_request import ForwardAuthSettings
 from asgi_gateway.services.paths import ambiguity, path_below_root, with_encoded_slashes
 from asgi_gateway.services.resource_metadata import ResourceMetadata
 from asgi_gateway.services.routes import Route, RouteServices, compile_route
@@ -38,7 +39,7 @@ from asgi_gateway.websockets.live import LiveSockets
 from asgi_gateway.websockets.monitor import LoginMonitor
 from asgi_gateway.websockets.reauthorization import Reauthorizations
 
-__all__ = ["Gateway", "GatewayServices", "local_port"]
+__all__ = ["Gateway", "GatewayServices", "local_port", "request_of"]
 
 _KNOWN_PATHS = 4096
 """Paths whose route is cached. Clients choose paths, so the number and the length bound the memory."""
@@ -86,6 +87,24 @@ def local_port(scope: Mapping[str, Any]) -> int | None:
     return server[1] if server else None
 
 
+def request_of(scope: Mapping[str, Any]) -> AuthRequest:
+    """Return the request that an ASGI scope describes."""
+    client = scope.get("client")
+    return AuthRequest(
+        scope["type"],
+        scope.get("method", "GET"),
+        path_below_root(scope),
+        query=scope.get("query_string", b""),
+        headers=scope["headers"],
+        remote_address=client[0] if client else None,
+        remote_port=client[1] if client else None,
+        scheme=scope.get("scheme", ""),
+        raw_path=scope.get("raw_path"),
+        local_port=local_port(scope),
+        root_path=scope.get("root_path") or "",
+    )
+
+
 class Gateway:
     """Decides on requests. ``load_config`` builds one from a configuration; the middleware uses it.
 
@@ -101,6 +120,7 @@ class Gateway:
         resources: metadata of protected resources, which is served.
         root_path: ``root-path``, the root of every request whatever the server says, empty for none; or None.
         extended_handshake: whether clients may log in inside a WebSocket, which is accepted before.
+        forward_auth: where other proxies ask for decisions, or None.
 
     Raises:
         ValueError: two services accept the same requests.
@@ -120,6 +140,7 @@ class Gateway:
         resources: Iterable[ResourceMetadata] = (),
         root_path: str | None = None,
         extended_handshake: bool = False,
+        forward_auth: ForwardAuthSettings | None = None,
     ) -> None:
         self.services = tuple(services)
         self.state, self.clock = runtime.state, runtime.clock
@@ -131,6 +152,7 @@ class Gateway:
         self.identity = identity
         self.root_path = root_path
         self.extended_handshake = extended_handshake
+        self.forward_auth = forward_auth
         self.keystore = keystore
         self._runtime = runtime
         self._audit = runtime.audit
@@ -169,7 +191,9 @@ class Gateway:
 
     @property
     def services_of_application(self) -> tuple[str, ...]:
-        """The names of the services whose requests the wrapped application answers."""
+        """The names of the services that need an application: none where other proxies pass the requests on."""
+        if self.forward_auth is not None:
+            return ()
         return tuple(each.name for each in self.services if each.backend is None and not each.refusal)
 
     def needs_shared_state(self) -> list[str]:
@@ -262,6 +286,13 @@ class Gateway:
             HeaderError: services match the host, and the Host header is a duplicate.
         """
         return self._match(request, request.path)
+
+    def plain_route(self, request: AuthRequest) -> Route | None:
+        """Return the route of an HTTP request that is also a WebSocket handshake; None if no service accepts it."""
+        try:
+            return self._match(request, request.path)
+        except HeaderError:
+            return None
 
     def _port_routes(self, request: AuthRequest) -> _PortRoutes | None:
         return self._any_port or self._by_port.get(request.local_port)

@@ -13,21 +13,25 @@ from typing import Any, TypeVar
 
 from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.config import load_config
+from asgi_gateway.config.backend_login import ConnectHandler
 from asgi_gateway.config.unusable import unusable_gateway
 from asgi_gateway.endpoints.browser_client import BrowserClient
+from asgi_gateway.endpoints.forward_auth import ForwardAuth
 from asgi_gateway.endpoints.login_page import LoginPages
 from asgi_gateway.endpoints.responses import response_to
 from asgi_gateway.endpoints.service import Endpoints
 from asgi_gateway.errors import ConfigError, HeaderError, Problem
-from asgi_gateway.gateway import Gateway, local_port
+from asgi_gateway.gateway import Gateway, request_of
 from asgi_gateway.http.subprotocols import without_credentials
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Refusal, Response, Unavailable
+from asgi_gateway.services.backend import ON_END
 from asgi_gateway.services.identity import SCOPE_KEY, application_scope
 from asgi_gateway.services.inspection import application_roots
 from asgi_gateway.services.paths import ambiguity, path_below_root
 from asgi_gateway.services.remote_user import with_remote_user
 from asgi_gateway.services.resource_metadata import ResourceMetadata
 from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
+from asgi_gateway.services.trusted_proxies import PeerSettler
 from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
 from asgi_gateway.websockets.live import LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
@@ -76,16 +80,28 @@ class GatewayMiddleware:
     """Puts the gateway in front of an ASGI application.
 
     Args:
-        app: the application, any ASGI 3 callable; None where every service has a back end of its own.
+        app: the application, any ASGI 3 callable; None where every service has a back end of its own, or other proxies
+            ask for decisions (``forward-auth``).
         config: a file (``.yaml``, ``.yml``, ``.xml``), the YAML form as a mapping, or a Gateway.
+        connect_handler: answers the 401s of back ends whose service has no ``connect-login``: a ChallengeHandler of
+            ``asgi_gateway.client``, or, for Basic, a LoginHandler or a function as it takes one. A Gateway has its own:
+            give it to ``load_config``.
 
     Raises:
         ConfigError: the configuration cannot be used; every problem of it is listed.
     """
 
-    def __init__(self, app: App | None, config: str | Path | Mapping[str, Any] | Gateway) -> None:
+    def __init__(
+        self,
+        app: App | None,
+        config: str | Path | Mapping[str, Any] | Gateway,
+        *,
+        connect_handler: ConnectHandler | None = None,
+    ) -> None:
         self.app: App = with_remote_user(app) if app is not None else _no_application
-        self.gateway = config if isinstance(config, Gateway) else _gateway_of(config)
+        if isinstance(config, Gateway) and connect_handler is not None:
+            raise ConfigError(Problem("a Gateway has a connect_handler already", hint="give it to load_config"))
+        self.gateway = config if isinstance(config, Gateway) else _gateway_of(config, connect_handler)
         """The gateway that decides."""
         if app is None and (names := self.gateway.services_of_application):
             hint = "give connect and type, or name the application"
@@ -97,10 +113,16 @@ class GatewayMiddleware:
         path = self.gateway.browser_client
         files: list[BrowserClient | ResourceMetadata] = [BrowserClient(path)] if path is not None else []
         self._files = {each.path: each for each in (*files, *self.gateway.resources)}
-        self._cached_decision = self._cached_decision_beside_files if self._files else self.gateway.cached_decision
+        checks = self.gateway.forward_auth
+        root = RootPath(self.gateway.root_path, application_roots(app))
+        self._forward_auth = None if checks is None else ForwardAuth(self.gateway, checks, root, self._guarded)
+        has_own = self._files or self._forward_auth
+        self._cached_decision = self._cached_decision_beside_own if has_own else self.gateway.cached_decision
         self._open = False
         self._streams = LiveStreams(self.gateway.sockets, self.gateway.monitor, self.gateway.clock)
-        self._root_path = RootPath(self.gateway.root_path, application_roots(app))
+        self._root_path = root
+        trusted = self.gateway.trusted_proxies
+        self._peers = PeerSettler(trusted) if trusted else None
         self._settles_every_root = self._root_path.concerns_every_scope
         for warning in self._root_path.warnings:
             logger.warning("%s", warning)
@@ -108,6 +130,8 @@ class GatewayMiddleware:
             logger.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._peers is not None:
+            scope = self._peers.settle(scope)
         if self._settles_every_root or scope.get("root_path") or PATH_REMAINING in scope:
             settled = self._root_path.settle(scope)
             scope = settled.scope
@@ -146,6 +170,8 @@ class GatewayMiddleware:
 
     async def _decide(self, scope: Scope, receive: Receive, send: Send) -> Response | _Entry | None:
         """Return the response to a request, or its entry into the application; None if its client is gone."""
+        if self._forward_auth is not None and self._forward_auth.concerns(scope):
+            return await self._forward_auth.answer(scope)
         request = request_of(scope)
         epoch = self.gateway.sockets.revocation_epoch
         if scope["type"] == "websocket":
@@ -182,7 +208,10 @@ class GatewayMiddleware:
         answer = await self._guarded(request, lambda each: self._endpoints.answer(each, receive))
         return answer if answer is None or isinstance(answer, Response) else self._pages.response_to(request, answer)
 
-    def _cached_decision_beside_files(self, scope: Scope) -> Allow | None:
+    def _cached_decision_beside_own(self, scope: Scope) -> Allow | None:
+        """Return the cached decision on a request; None for what the gateway answers itself."""
+        if self._forward_auth is not None and self._forward_auth.concerns(scope):
+            return None
         own = scope["type"] == "http" and path_below_root(scope) in self._files
         return None if own else self.gateway.cached_decision(scope)
 
@@ -269,6 +298,8 @@ class GatewayMiddleware:
         self.gateway.sockets.add(socket, epoch)
         for check in checks:
             self.gateway.monitor.add(socket, check)
+        if app is not self.app:
+            scope[ON_END] = socket.on_end
         try:
             await app(scope, socket.receive, socket.send)
         except OSError:
@@ -309,9 +340,9 @@ class GatewayMiddleware:
 
 
 async def _no_application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Stand for the application of a gateway whose services all have back ends: there is nothing to enter."""
+    """Stand for the application of a gateway without one: services have back ends, or other proxies have them."""
     if scope["type"] != "lifespan":
-        raise NotImplementedError("the gateway has no application")
+        await send_response(scope, receive, send, Response(status=404, body=b"Not Found\n"))
 
 
 class _Lifespan:
@@ -377,7 +408,7 @@ def _means_no_lifespan(error: Exception) -> bool:
     return isinstance(error, AssertionError | KeyError | NotImplementedError) or "lifespan" in str(error)
 
 
-def _gateway_of(config: str | Path | Mapping[str, Any]) -> Gateway:
+def _gateway_of(config: str | Path | Mapping[str, Any], connect_handler: ConnectHandler | None) -> Gateway:
     """Return the Gateway of a configuration.
 
     After ``add_middleware`` Starlette builds its middlewares when the server starts the lifespan. Servers take an
@@ -388,30 +419,12 @@ def _gateway_of(config: str | Path | Mapping[str, Any]) -> Gateway:
         ConfigError: the configuration cannot be used, and Starlette does not build the middleware.
     """
     try:
-        return load_config(config)
+        return load_config(config, connect_handler=connect_handler)
     except ConfigError as error:
         builder = sys._getframe(2).f_code.co_name  # whoever called GatewayMiddleware()
         if builder != "build_middleware_stack":
             raise
         return unusable_gateway(error)
-
-
-def request_of(scope: Mapping[str, Any]) -> AuthRequest:
-    """Return the request that an ASGI scope describes."""
-    client = scope.get("client")
-    return AuthRequest(
-        scope["type"],
-        scope.get("method", "GET"),
-        path_below_root(scope),
-        query=scope.get("query_string", b""),
-        headers=scope["headers"],
-        remote_address=client[0] if client else None,
-        remote_port=client[1] if client else None,
-        scheme=scope.get("scheme", ""),
-        raw_path=scope.get("raw_path"),
-        local_port=local_port(scope),
-        root_path=scope.get("root_path") or "",
-    )
 
 
 async def send_response(scope: Scope, receive: Receive, send: Send, response: Response) -> None:

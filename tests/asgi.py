@@ -51,9 +51,12 @@ async def get(
         "server": ("testserver", 80),
     }
     answer = Answer()
+    requests = [{"type": "http.request", "body": b"", "more_body": False}]
 
     async def receive() -> dict[str, Any]:
-        return {"type": "http.request", "body": b"", "more_body": False}
+        if not requests:
+            await asyncio.Event().wait()  # the client stays
+        return requests.pop()
 
     async def send(message: Any) -> None:
         if message["type"] == "http.response.start":

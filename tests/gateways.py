@@ -136,10 +136,10 @@ class World:
         )
         return Sessions(session_settings, state, self.clock, result_from_session)
 
-    def gateway(self, *services: Service) -> Gateway:
+    def gateway(self, *services: Service, **settings: Any) -> Gateway:
         assert self.state is not None
         runtime = GatewayServices(state=self.state, pools=self.pools, clock=self.clock, audit=self.audit)
-        return Gateway(services, runtime)
+        return Gateway(services, runtime, **settings)
 
 
 def service(name: str, path: str, *realms: Realm, roles: str = "", origins: OriginRules | None = None) -> Service:

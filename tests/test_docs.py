@@ -24,7 +24,7 @@ from asgi_gateway import LoginModule, config
 from asgi_gateway.cli.main import main, parser
 from asgi_gateway.config import load, registry
 from asgi_gateway.config.element_names import IGNORED, fields
-from asgi_gateway.config.load import loads
+from asgi_gateway.config.load import loads, read
 from asgi_gateway.config.model import ConfigElement, GatewayConfig
 from asgi_gateway.documents import read_xml, read_yaml
 from asgi_gateway.errors import ConfigError
@@ -124,7 +124,7 @@ def test_status_says_what_is_there() -> None:
     """Modules and schemes work, by the status table, if and only if this release knows them."""
     rows = [line.split("|")[1:3] for line in documented("reference/status.md").splitlines() if line.startswith("| ")]
     states = {name.strip(): state.strip() for name, state in rows}
-    assert set(states.values()) == {"state", "works", "elsewhere"}
+    assert set(states.values()) == {"state", "works", "ignored", "refused", "error"}
     modules = {f"`{name}` (module)" for name in ("file", "ldap", "jndi", "keystore", "kerberos5", "gss")}
     schemes = {"`Basic`", "`Application Basic`", "`Application Token`", "`Negotiate`", "`Application Negotiate`"}
     known = {f"`{name}` (module)" for name in registry.login_module_names()}
@@ -201,6 +201,10 @@ def test_example_loads(block: Block, tmp_path: Path) -> None:
         assert read_users_file(file).users or lookup_only
     elif block.language == "xml":
         loads(text.replace("</security>", f"{REALM}</security>") if block.info == "partial" else text, "xml")
+    elif block.info == "listening":
+        file = tmp_path / "gateway.yaml"
+        file.write_text(text)
+        assert read(file, environment={}, by_port=True).valid
     elif "security" in root and block.info != "partial":
         loads(text, "yaml", environment={})
     else:

@@ -9,8 +9,7 @@ import pytest
 
 from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.errors import LoginUnavailable
-from asgi_gateway.gateway import Gateway
-from asgi_gateway.middleware import request_of
+from asgi_gateway.gateway import Gateway, request_of
 from asgi_gateway.model import Allow, Challenge, Forbid, Unavailable
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules

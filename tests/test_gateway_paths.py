@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from asgi_gateway.config import load_config
-from asgi_gateway.gateway import Gateway
-from asgi_gateway.middleware import request_of
+from asgi_gateway.gateway import Gateway, request_of
 from asgi_gateway.model import Allow, Challenge, Forbid
 from asgi_gateway.services.origins import CrossSite, OriginRules
 from tests.gateways import World, ask, basic, scope, service, users, wrapped

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import ConfigError
-from asgi_gateway.gateway import Gateway
-from asgi_gateway.middleware import GatewayMiddleware, request_of
+from asgi_gateway.gateway import Gateway, request_of
+from asgi_gateway.middleware import GatewayMiddleware
 from asgi_gateway.model import Allow, Challenge, Forbid
 from asgi_gateway.services.backend import Backend
 from asgi_gateway.services.model import Mount, Service

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asgi_gateway._runtime.threads import ThreadPools
-from asgi_gateway.gateway import _KNOWN_PATHS, Gateway
-from asgi_gateway.middleware import request_of
+from asgi_gateway.gateway import _KNOWN_PATHS, Gateway, request_of
 from asgi_gateway.model import Allow, Grant, Unavailable
 from asgi_gateway.services.origins import CrossSite, OriginRules
 from tests.gateways import Module, World, basic, request, scope, service, users

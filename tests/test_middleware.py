@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
-from asgi_gateway.gateway import Gateway
-from asgi_gateway.middleware import request_of
+from asgi_gateway.gateway import Gateway, request_of
 from asgi_gateway.model import Grant
 from asgi_gateway.schemes import ApplicationBasicScheme, ApplicationTokenScheme, BasicScheme
 from asgi_gateway.services.identity import SCOPE_KEY

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from asgi_gateway._runtime.imports import import_object
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.middleware import GatewayMiddleware
@@ -26,7 +26,7 @@ def import_application(target: str) -> Any:
     Raises:
         ConfigError: there is no such module or attribute, importing it fails, or it is not an ASGI application.
     """
-    found = _import(target)
+    found = import_object(target, "application", "module:app")
     if not _is_factory(found):
         _check(target, found)
         return found
@@ -77,24 +77,6 @@ def _same(config: object, gateway: Gateway) -> bool:
         message = f"the application is behind a GatewayMiddleware of another configuration already ({other})"
         raise _error(message, "name the inner application, or give run the same configuration file")
     return True
-
-
-def _import(target: str) -> Any:
-    module, colon, attribute = target.partition(":")
-    if not colon or not module or not attribute:
-        raise _error(f"invalid application {target!r}", "write module:app")
-    try:
-        found: Any = importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        raise _error(f"{target}: no Python module named {error.name}") from None
-    except Exception as error:  # the application's module may do anything
-        raise _error(f"{target}: importing {module} raised {type(error).__name__}: {error}") from error
-    for part in attribute.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError as error:
-            raise _error(f"{target}: {error}") from None
-    return found
 
 
 def _is_factory(found: Any) -> bool:

@@ -69,10 +69,12 @@ def _print_sources(arguments: argparse.Namespace, sources: dict[str, str], outpu
 
 
 def _print_back_ends(arguments: argparse.Namespace, gateway: Gateway, output: Output) -> None:
-    """Print what stands behind each service, where ``run`` listens, and whether only ``run`` can serve the file."""
+    """Print what stands behind services, who asks for decisions, where ``run`` listens, if only it serves the file."""
     for service in gateway.services:
         if service.backend is not None:
             output.line(f"{arguments.file}: service {service.name}: {service.backend.description}")
+    if (checks := gateway.forward_auth) is not None:
+        output.line(f"{arguments.file}: proxies of the kind {checks.kind} ask for decisions at {checks.accept}")
     places = [f"{each.host}:{each.port}{' (TLS)' if each.tls else ''}" for each in gateway.listeners]
     if places:
         output.line(f"{arguments.file}: run without --port listens on {', '.join(places)}")

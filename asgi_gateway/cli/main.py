@@ -49,18 +49,34 @@ def parser() -> argparse.ArgumentParser:
 
     sub = command(
         "run",
-        "serve an application with uvicorn, the gateway in front",
+        "serve back ends or an application with uvicorn, the gateway in front",
+        "  asgi-gateway run gateway-config.xml\n"
         "  asgi-gateway run gateway.yaml example_app.app:api\n"
         "  asgi-gateway run gateway.yaml mysite.asgi:application --host 0.0.0.0 --port 8080 --workers 4\n"
-        "  asgi-gateway run gateway.yaml mysite.asgi:application --port 8443 --tls gateway.example.com",
+        "  asgi-gateway run gateway.yaml mysite.asgi:application --port 8443 --tls gateway.example.com\n"
+        "  asgi-gateway run gateway.yaml mysite.asgi:application --uds /run/gateway/socket",
         run.run,
     )
     add_configuration(sub)
-    sub.add_argument("app", metavar="module:app", help="the ASGI application, or a function that returns it")
-    sub.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
-    sub.add_argument("--port", type=_port, default=8000, help="port to listen on (default: 8000)")
+    sub.add_argument(
+        "app",
+        nargs="?",
+        metavar="module:app",
+        help="the ASGI application, or a function that returns it; behind services with neither type nor connect",
+    )
+    sub.add_argument(
+        "--host", help="address to listen on (default: the hosts of the accept URLs, or 127.0.0.1 if they name none)"
+    )
+    sub.add_argument(
+        "--port",
+        type=_port,
+        help="the one port to listen on (default: the ports of the accept URLs, or 8000 if they name none)",
+    )
+    sub.add_argument("--uds", type=Path, metavar="PATH", help="listen on a Unix socket instead")
     sub.add_argument("--workers", type=_positive, default=1, help="worker processes (default: 1)")
-    sub.add_argument("--tls", metavar="HOST", help="serve https and wss, with the keystore's certificate for this host")
+    sub.add_argument(
+        "--tls", metavar="HOST", help="with --port: serve https and wss, with the keystore's certificate for this host"
+    )
     sub.add_argument("--log-level", default="info", choices=("critical", "error", "warning", "info", "debug"))
 
     sub = command(

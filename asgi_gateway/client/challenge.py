@@ -5,7 +5,7 @@ from __future__ import annotations
 import abc
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
 from asgi_gateway.errors import GatewayError, HeaderError
@@ -49,14 +49,18 @@ class ChallengeRequest:
         location: the URL that was asked for.
         challenge: one challenge, as text such as ``Application Basic realm="demo"`` or already parsed.
         attempt: 1 when this challenge is met for the first time, 2 after one answer to it was refused, and so on.
+        subject: the user for whom a gateway asks a back end (``asgi_gateway.Subject``); None if there is no user, and
+            for clients.
 
     Raises:
         HeaderError: the text is not exactly one challenge.
     """
 
-    __slots__ = ("attempt", "challenge", "location")
+    __slots__ = ("attempt", "challenge", "location", "subject")
 
-    def __init__(self, location: str, challenge: str | OfferedChallenge, attempt: int = 1) -> None:
+    def __init__(
+        self, location: str, challenge: str | OfferedChallenge, attempt: int = 1, *, subject: Any = None
+    ) -> None:
         if isinstance(challenge, str):
             parsed = parse_challenges([challenge])
             if len(parsed) != 1:
@@ -65,6 +69,7 @@ class ChallengeRequest:
         self.location = location
         self.challenge = challenge
         self.attempt = attempt
+        self.subject = subject
 
     @property
     def scheme(self) -> str:

@@ -28,7 +28,7 @@ import hashlib
 import inspect
 import logging
 from collections import Counter
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -120,12 +120,14 @@ class FlowOptions:
         memory: accepted credentials of earlier requests; None: nothing is remembered.
         credentials: the Authorization value of the first request, where the URL has one.
         share_login: whether requests that are challenged alike at the same time ask the handler once.
+        make_request: makes what handlers are given, from the URL, the challenge and the attempt.
     """
 
     max_attempts: int = 3
     memory: CredentialMemory | None = None
     credentials: str | None = field(default=None, repr=False)
     share_login: bool = True
+    make_request: Callable[[str, OfferedChallenge, int], ChallengeRequest] = ChallengeRequest
 
     def __post_init__(self) -> None:
         if self.max_attempts < 0:
@@ -209,7 +211,8 @@ class _Flow:
     def _find_answer(self, reply: HttpReply) -> Generator[AskHandler | WaitForLogin, StepResult, _Answer | None]:
         """Find the answer to the strongest challenge that has one, from the current handler or else from the first."""
         for offered in sorted(_challenges(reply), key=_strength, reverse=True):
-            request = ChallengeRequest(reply.location, offered, self._asked[offered.scheme, offered.realm] + 1)
+            attempt = self._asked[offered.scheme, offered.realm] + 1
+            request = self._options.make_request(reply.location, offered, attempt)
             handler = self._handler_for(request)
             if handler is None:
                 continue

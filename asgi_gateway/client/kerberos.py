@@ -92,22 +92,38 @@ class KerberosChallengeHandler(NegotiableChallengeHandler):
         return self._begin(request, gssapi.Credentials(acquired.creds))
 
     def _begin(self, request: ChallengeRequest, credentials: Any) -> ChallengeResponse | None:
+        try:
+            return self._answer(request, credentials)
+        except self._gssapi.exceptions.GSSError as error:
+            logger.info("no Kerberos ticket for %s: %s", request.host, type(error).__name__)
+            return None
+
+    def _answer(self, request: ChallengeRequest, credentials: Any) -> ChallengeResponse | None:
+        """Return the first token of a new context.
+
+        Args:
+            request: the challenge.
+            credentials: ``gssapi.Credentials``; None for the default ones. Without SPNEGO among their mechanisms the
+                token is of Kerberos alone, which acceptors of Negotiate take too.
+
+        Raises:
+            gssapi.exceptions.GSSError: there is no ticket for the service.
+        """
         gssapi = self._gssapi
         flags = gssapi.RequirementFlag.mutual_authentication | gssapi.RequirementFlag.out_of_sequence_detection
         if self._delegate:
             flags |= gssapi.RequirementFlag.delegate_to_peer
-        try:
-            context = gssapi.SecurityContext(
-                name=gssapi.Name(f"{self._service}@{self._host or request.host}", gssapi.NameType.hostbased_service),
-                creds=credentials,
-                mech=gssapi.OID.from_int_seq(SPNEGO_OID),
-                flags=flags,
-                usage="initiate",
-            )
-            return _Exchange(gssapi, context).answer(None)
-        except gssapi.exceptions.GSSError as error:
-            logger.info("no Kerberos ticket for %s: %s", request.host, type(error).__name__)
-            return None
+        mechanism = gssapi.OID.from_int_seq(SPNEGO_OID)
+        if credentials is not None and mechanism not in credentials.mechs:
+            mechanism = gssapi.OID.from_int_seq(KERBEROS_OID)
+        context = gssapi.SecurityContext(
+            name=gssapi.Name(f"{self._service}@{self._host or request.host}", gssapi.NameType.hostbased_service),
+            creds=credentials,
+            mech=mechanism,
+            flags=flags,
+            usage="initiate",
+        )
+        return _Exchange(gssapi, context).answer(None)
 
 
 class _Exchange(ChallengeHandler):

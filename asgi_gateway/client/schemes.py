@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from typing import Literal
 
 from asgi_gateway.client.challenge import ChallengeHandler, ChallengeRequest, ChallengeResponse, MaybeAwaitable, then
 from asgi_gateway.client.login import LoginSource, PasswordAuthentication, login_handler
@@ -90,19 +91,32 @@ TokenSource = Callable[[ChallengeRequest], MaybeAwaitable[str | None]]
 
 
 class TokenChallengeHandler(_SecretChallengeHandler):
-    """Answers ``Application Token`` with what a function returns.
+    """Answers ``Application Token``, or ``Bearer``, with what a function returns.
 
     Args:
         source: a plain or coroutine function that gets the ChallengeRequest, whose ``challenge.words`` and
             ``challenge.parameters`` hold the challenge's data; it returns the token, or None to give no answer.
         allow_plain_http: send the token also without TLS to hosts other than this one.
+        scheme: the scheme that is answered, ``Token`` or ``Bearer`` (RFC 6750).
+        reusable: whether a token is good for further requests.
     """
 
-    _scheme = "token"
-
-    def __init__(self, source: TokenSource, *, allow_plain_http: bool = False) -> None:
+    def __init__(
+        self,
+        source: TokenSource,
+        *,
+        allow_plain_http: bool = False,
+        scheme: Literal["Token", "Bearer"] = "Token",
+        reusable: bool = False,
+    ) -> None:
         super().__init__(allow_plain_http=allow_plain_http)
         self._source = source
+        self._name = scheme
+        self._scheme = scheme.lower()
+        self._reusable = reusable
 
     def handle(self, request: ChallengeRequest) -> MaybeAwaitable[ChallengeResponse | None]:
-        return then(self._source(request), lambda token: ChallengeResponse(f"Token {token}") if token else None)
+        return then(self._source(request), self._response)
+
+    def _response(self, token: str | None) -> ChallengeResponse | None:
+        return ChallengeResponse(f"{self._name} {token}", reusable=self._reusable) if token else None

@@ -17,7 +17,7 @@ _KINDS: dict[str, frozenset[Protocol]] = {"http": _HTTP, "https": _HTTP, "ws": _
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^/:\[\]@?#\s]+)(?::([0-9]{1,5}))?(/.*)?", re.IGNORECASE)
 # Schemes of the original that have a path of HTTP: a request for that path reaches this gateway, too.
 _OVER_HTTP = re.compile(r"(sse|httpxe?|wse|wsn|wsr|wsx)(s|\+ssl)?")
-_OTHER = re.compile(r"(agrona|amqps?|jmx|mcp|pipe|rtmp[st]?|snmp|socks|ssl|tcp|udp)(\+ssl)?")
+_OTHER = re.compile(r"(agrona|amqps?|jmx|mcp|pipe|rtmp[st]?|snmp|socks|ssl|tcp|tls|udp)(\+ssl)?")
 # What a canonical path never contains: the gateway refuses requests whose path has any of it.
 _CONFUSABLE = re.compile(r"[\x00-\x1f\x7f\\%?#;]|//|/\.{1,2}(/|$)")
 # A pattern of other tools, of which none would ever match as it is written.

@@ -6,7 +6,7 @@ Every problem is collected with its position before anything is raised, so that 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,10 +18,20 @@ from asgi_gateway.authentication.login_page import LoginPageSettings
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
 from asgi_gateway.authentication.settings import SESSION_LIFE, RealmServices, RealmSettings
+from asgi_gateway.client import ChallengeHandler
 from asgi_gateway.config import registry
+from asgi_gateway.config.backend_local import warn_of_shared_folders
+from asgi_gateway.config.backend_login import (
+    AUTHENTICATOR,
+    ConnectHandler,
+    challenge_handler,
+    import_authenticator,
+    uses_connect_handler,
+)
 from asgi_gateway.config.backends import BackendContext, build_backend
 from asgi_gateway.config.diagnostics import Report
-from asgi_gateway.config.listeners import listener_of, merged
+from asgi_gateway.config.forward_auth import build_forward_auth, build_trusted_proxies
+from asgi_gateway.config.listeners import BIND_OPTIONS, bind_option, listener_of, merged
 from asgi_gateway.config.load import LoadedConfig, read
 from asgi_gateway.config.login_page import build_login_page, check_login_schemes
 from asgi_gateway.config.model import (
@@ -33,8 +43,10 @@ from asgi_gateway.config.model import (
     ServiceConfig,
     StoreConfig,
 )
+from asgi_gateway.config.named_files import named_files
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.places import Places
+from asgi_gateway.config.proxy_settings import identity_writer
 from asgi_gateway.config.sessions import session_keys
 from asgi_gateway.config.state import build_state
 from asgi_gateway.config.suggestions import did_you_mean
@@ -42,11 +54,13 @@ from asgi_gateway.config.tickets import build_ticket
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.gateway import Gateway, GatewayServices
 from asgi_gateway.keystores import KeyStore, open_store
+from asgi_gateway.model import Headers
 from asgi_gateway.plugins.clock import Clock, SystemClock
 from asgi_gateway.plugins.login_module import LoginModule, ModuleContext
 from asgi_gateway.plugins.scheme import ChallengeScheme
 from asgi_gateway.schemes import BasicScheme, BearerScheme
 from asgi_gateway.services.authorization import Authorization
+from asgi_gateway.services.identity import GatewayContext
 from asgi_gateway.services.model import Listener, Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules, canonical_origin
 from asgi_gateway.services.resource_metadata import ResourceMetadata
@@ -64,6 +78,7 @@ def load_config(
     clock: Clock | None = None,
     properties: Mapping[str, str] | None = None,
     by_port: bool = False,
+    connect_handler: ConnectHandler | None = None,
 ) -> Gateway:
     """Load a configuration and build its Gateway. Nothing is opened or connected yet.
 
@@ -73,30 +88,42 @@ def load_config(
         properties: values for ``${name}``, before the environment and the file's own ``properties``.
         by_port: whether services are told apart by the local port on which a request comes in, which a server that
             listens at the file's accept URLs can do.
+        connect_handler: answers the 401s of back ends whose service has no ``connect-login``: a ChallengeHandler, or,
+            for Basic, a LoginHandler or a function as it takes one.
 
     Raises:
         ConfigError: the configuration cannot be used; every problem of it is listed.
     """
-    return build(read(source, properties=properties, by_port=by_port), clock=clock)
+    loaded = read(source, properties=properties, by_port=by_port)
+    return build(loaded, clock=clock, connect_handler=connect_handler)
 
 
-def build(loaded: LoadedConfig, *, clock: Clock | None = None, trial: bool = False) -> Gateway:
+def build(
+    loaded: LoadedConfig,
+    *,
+    clock: Clock | None = None,
+    trial: bool = False,
+    connect_handler: ConnectHandler | None = None,
+) -> Gateway:
     """Build the Gateway of a loaded configuration.
 
     Args:
         loaded: the configuration. If it has errors, its valid parts are built all the same, to find all errors.
         clock: the source of time; the system's by default.
         trial: True if the gateway must not change the state store.
+        connect_handler: as for ``load_config``.
 
     Raises:
         ConfigError: the configuration has errors, a plugin is unknown, its options are invalid, a file is missing, or a
             chain would grant access without authentication.
     """
-    return _Builder(loaded, clock or SystemClock(), trial).gateway()
+    return _Builder(loaded, clock or SystemClock(), trial, connect_handler).gateway()
 
 
 class _Builder:
-    def __init__(self, loaded: LoadedConfig, clock: Clock, trial: bool) -> None:
+    def __init__(
+        self, loaded: LoadedConfig, clock: Clock, trial: bool, connect_handler: ConnectHandler | None = None
+    ) -> None:
         self._loaded = loaded
         self._security = loaded.parts.security
         self._clock = clock
@@ -107,8 +134,10 @@ class _Builder:
         self._state = TrialState(state) if trial else state
         self._session_keys: tuple[bytes, ...] | None = None
         self._resources: list[ResourceMetadata] = []
+        self._identities: dict[str, Callable[[GatewayContext], Headers]] = {}
         self._keystore = self._store(self._security.keystore, "keystore")
         self._truststore = self._store(self._security.truststore, "truststore")
+        self._connect_handler = self._handler(connect_handler)
 
     def gateway(self) -> Gateway:
         parts = self._loaded.parts
@@ -119,20 +148,30 @@ class _Builder:
         self._check_plugins_of_invalid_realms()
         self._stop_on_errors()
         services = self._services(realms)
+        trusted_proxies = build_trusted_proxies(self._security.trusted_proxies, self._report.problem)
+        forward_auth = build_forward_auth(
+            self._loaded.config,
+            [each.path for each in self._resources],
+            self._identities,
+            self._report.problem,
+        )
         self._stop_on_errors()
+        self._warn_of_unused_handler()
+        listeners = self._listeners()  # its warnings are among the problems
         try:
             return Gateway(
                 services,
                 GatewayServices(state=self._state, pools=self._pools, clock=self._clock, audit=self._audit),
                 problems=self._report.problems,
-                listeners=self._listeners(),
-                trusted_proxies=TrustedProxies(self._security.trusted_proxies),
+                listeners=listeners,
+                trusted_proxies=trusted_proxies,
                 identity=_identity(self._loaded),
                 keystore=self._keystore,
                 browser_client=self._loaded.config.browser_client,
                 resources=self._resources,
                 extended_handshake=self._loaded.config.extended_handshake,
                 root_path=self._loaded.config.root_path,
+                forward_auth=forward_auth,
             )
         except ValueError as error:  # hosts and ports that are equal, such as http://host:80 and https://host:443
             self._report.problem(("services",), str(error), "change the path, or the host, of one of them")
@@ -199,6 +238,27 @@ class _Builder:
             warn(message)
         return store
 
+    def _handler(self, given: ConnectHandler | None) -> ChallengeHandler | None:
+        """Return the handler that Python code gave, or that ``http.authenticator`` names."""
+        target = self._loaded.settings.get(AUTHENTICATOR)
+        try:
+            if given is not None and target is not None:
+                raise ConfigError(f"connect_handler and {AUTHENTICATOR} are given: only one of them can answer")
+            if target is not None:
+                return import_authenticator(target)
+            return challenge_handler(given, "connect_handler") if given is not None else None
+        except ConfigError as error:
+            for problem in error.problems:
+                self._report.add(problem)
+            return None
+
+    def _warn_of_unused_handler(self) -> None:
+        services = self._loaded.config.services or ()
+        if self._connect_handler is not None and not any(map(uses_connect_handler, services)):
+            message = "the handler for back ends is never asked: it answers for services without connect-login"
+            hint = "give one of them connect and max-authentication-attempts"
+            self._report.problem(("services",), message, hint, "warning")
+
     # ------------------------------------------------------------------------------------------------------- services
 
     def _services(self, realms: Mapping[str, Realm]) -> list[Service]:
@@ -207,28 +267,48 @@ class _Builder:
             (only,) = realms.values()
             return [Service(name="default", mounts=(Mount(""),), realms=(only,))]
         places = Places(configured, by_port=self._loaded.by_port)
-        return [
-            self._service(config, places.of(index), realms, ("services", index))
+        found = {
+            index: self._service(config, places.of(index), realms, ("services", index))
             for index, config in enumerate(configured)
             if places.exist(index)
-        ]
+        }
+        warn_of_shared_folders(found, self._report.problem)
+        return list(found.values())
 
     def _listeners(self) -> list[Listener]:
         """Return where ``run`` listens; nowhere in particular if no accept URL names a host."""
-        found = []
+        found: list[Listener] = []
         for index, config in enumerate(self._loaded.config.services or ()):
+            self._check_bind(config, ("services", index, "bind"))
             for position, accept in enumerate(() if config.refusal else config.accepts):
+                path: ConfigPath = ("services", index, "accept", position)
                 try:
                     listener = listener_of(config, accept)
                 except ValueError as error:
                     message, _, hint = str(error).partition("; ")
-                    self._report.problem(("services", index, "bind", f"{accept.scheme}.bind"), message, hint)
+                    self._report.problem(("services", index, "bind", bind_option(config, accept)), message, hint)
                     continue
                 if listener is not None:
+                    listener = replace(
+                        listener,
+                        service=config.name or config.accept[0],
+                        accept=config.accept[position],
+                        mark=self._loaded.where(path),
+                    )
                     found.append(listener)
-                    self._check_listener(listener, found, ("services", index, "accept", position))
+                    self._check_listener(listener, found, path)
         self._stop_on_errors()
         return merged(found)
+
+    def _check_bind(self, config: ServiceConfig, path: ConfigPath) -> None:
+        schemes = {accept.scheme for accept in config.accepts if accept.host is not None}
+        for option in config.bind:
+            if option not in BIND_OPTIONS:
+                hint = did_you_mean(option, BIND_OPTIONS)
+                self._report.problem((*path, option), f"unknown option {option!r}", hint)
+            elif not config.refusal and not schemes & BIND_OPTIONS[option]:
+                message = f"{option} has no effect: the service has no such accept URL with a host"
+                self._report.problem((*path, option), message, severity="warning")
 
     def _check_listener(self, listener: Listener, others: list[Listener], path: ConfigPath) -> None:
         if not self._loaded.by_port:
@@ -256,10 +336,20 @@ class _Builder:
             same_user=config.same_user,
         )
         self._check_roles(config, service, path)
-        backend = build_backend(config, self._backend_context(service), (*path,), self._report.problem)
+        context = self._backend_context(service)
+        backend = build_backend(config, context, (*path,), self._report.problem)
+        self._add_identity(config, context, path)
         service = replace(service, backend=backend)
         ticket = build_ticket(config.ticket, service, realms, (*path, "ticket"), self._report.problem)
         return replace(service, ticket=ticket)
+
+    def _add_identity(self, config: ServiceConfig, context: BackendContext, path: ConfigPath) -> None:
+        """Add what tells other proxies who the user is, where they ask and the service has headers for it."""
+        if self._loaded.config.forward_auth is None or not (config.identity_headers or config.identity_token):
+            return
+        # a back end of the service's own reports the same problems
+        add_problem = _ignore_problem if config.kind else self._report.problem
+        self._identities[context.service.name] = identity_writer(config, context, path, add_problem).headers
 
     def _backend_context(self, service: Service) -> BackendContext:
         cookie = self._security.session_cookie or COOKIE
@@ -268,6 +358,7 @@ class _Builder:
             directory=self._loaded.directory,
             file=self._loaded.file,
             web_root=self._loaded.config.web_root,
+            files=named_files(self._loaded),
             keystore=self._keystore,
             truststore=self._truststore,
             clock=self._clock,
@@ -275,6 +366,7 @@ class _Builder:
             pools=self._pools,
             trusted_proxies=TrustedProxies(self._security.trusted_proxies),
             session_cookie=cookie,
+            connect_handler=self._connect_handler,
         )
 
     def _check_roles(self, config: ServiceConfig, service: Service, path: ConfigPath) -> None:
@@ -460,6 +552,10 @@ class _Builder:
         except Exception as error:
             self._report.problem(path, f"login module {name}: {type(error).__name__}: {error}")
         return None
+
+
+def _ignore_problem(*_: Any) -> None:
+    """Add no problem."""
 
 
 def _cross_site(config: CrossSiteConstraint) -> CrossSite:

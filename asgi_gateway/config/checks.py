@@ -8,11 +8,13 @@ from collections.abc import Iterator
 from asgi_gateway.config.accept_checks import AddProblem, check_accepts, service_label
 from asgi_gateway.config.model import (
     SERVICE_TYPES,
+    UNSERVED_TYPES,
     Authentication,
     Constraint,
     CrossSiteConstraint,
     RealmConfig,
     ServiceConfig,
+    known_type,
 )
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
@@ -100,6 +102,7 @@ def _services(parts: ValidParts, add_problem: AddProblem) -> None:
         if service.name and named.setdefault(service.name, index) != index:
             add_problem((*path, "name"), f"duplicate service name {service.name!r}", "rename one of them")
         _not_served(service, path, add_problem)
+        _no_effect(service, path, add_problem)
         _constraints(service, path, add_problem)
         _connects(service, path, add_problem)
     for index, name in parts.names.items():
@@ -114,7 +117,10 @@ def _paths(service: ServiceConfig) -> bool:
 
 def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
     """Report the parts of a service that are not served. No hint may turn a refused service into a public one."""
-    if not service.accept:
+    if service.type and not known_type(service.type):
+        hint = did_you_mean(service.type, [*SERVICE_TYPES, *UNSERVED_TYPES])
+        add_problem((*path, "type"), f"unknown service type {service.type[:80]!r}", hint)
+    elif not service.accept:
         add_problem(path, "ignored: the service has no accept, so it has no path", severity="ignored")
     elif service.refusal and _paths(service):
         where = (*path, service.refusal.removeprefix("service ").partition(" ")[0])
@@ -130,6 +136,13 @@ def _not_served(service: ServiceConfig, path: ConfigPath, add_problem: AddProble
             scheme = "ws" if takes == "WebSockets" else "http"
             message = f"a service of type {service.kind} takes {takes} only"
             add_problem(here, message, f"write a {scheme} or {scheme}s URL, or another type")
+
+
+def _no_effect(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    """Report elements that a service of this type does not use."""
+    if service.mime_mapping and service.kind != "directory":
+        message = "ignored: only a service of type directory has media types of its own"
+        add_problem((*path, "mime-mapping"), message, severity="ignored")
 
 
 def _connects(service: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:

@@ -16,7 +16,7 @@ __all__ = ["IGNORED", "Field", "FieldKind", "element_accepting", "fields", "igno
 IGNORED: dict[type[ConfigElement], frozenset[str]] = {
     GatewayConfig: frozenset(("cluster",)),
     ServiceConfig: frozenset(
-        ("balance", "mime-mapping", "notify", "notify-options"),
+        ("balance", "notify", "notify-options"),
     ),
 }
 """Elements of the original that are not supported and change nothing, by the element that they are in."""

@@ -19,7 +19,7 @@ from asgi_gateway.config.path import ConfigPath, path_text
 from asgi_gateway.config.suggestions import did_you_mean
 from asgi_gateway.documents import Node
 
-__all__ = ["BUILT_IN", "Definitions", "Source", "expand"]
+__all__ = ["BUILT_IN", "SETTINGS", "Definitions", "Source", "expand"]
 
 Source: TypeAlias = Literal["definition", "environment", "properties", "built-in"]
 """Where the value of a name comes from."""
@@ -30,6 +30,9 @@ BUILT_IN: Mapping[str, Callable[[], str]] = {
     "cloud.instanceId": socket.gethostname,
 }
 """Names that KAAZING Gateway knows without a definition. No cloud's metadata service is asked for them."""
+
+SETTINGS = frozenset(("http.authenticator",))
+"""Names of definitions that set something themselves, so that no value need refer to them."""
 
 _REFERENCE = re.compile(r"(\$)?\$\{(?:([^{}]*)\})?")
 
@@ -62,7 +65,7 @@ def expand(normalized: NormalizedTree, definitions: Definitions) -> tuple[Any, d
         if expander.outside(name) is None:
             expander.properties[name] = expander.text(node, ("properties", name))
     values = expander.node(normalized.root, ())
-    for name in definitions.given.keys() - expander.sources.keys() - normalized.properties.keys():
+    for name in definitions.given.keys() - SETTINGS - expander.sources.keys() - normalized.properties.keys():
         known = expander.sources.keys() | normalized.properties.keys()
         hint = did_you_mean(name, known) if known else ""
         message = f"unused definition: the configuration has no ${{{name[:80]}}}"

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Protocol
 
+from asgi_gateway.config.accept import parse_accept
 from asgi_gateway.config.element_names import ignored_option
 from asgi_gateway.config.path import ConfigPath
 from asgi_gateway.config.suggestions import did_you_mean
@@ -22,6 +23,7 @@ _OPTIONS = {
 }
 BINDS = ("http.bind", "https.bind", "ws.bind", "wss.bind", "tcp.bind")
 """The accept options that say where the server listens instead of at the accept URL's host and port."""
+_TRANSPORT = re.compile(r"[a-z]+\.transport")
 _VERIFY_CLIENT = re.compile(r"([a-z]+\.)?ssl\.verify-client")
 _JAVA_CLASS = re.compile(
     r"(?:class:)?\s*((?:com|de|edu|eu|fr|io|java|javax|net|nl|org|sun|uk)(?:\.\w+)+\.[A-Z][\w$]*)\s*"
@@ -79,7 +81,35 @@ def prepare_service(node: Node, path: ConfigPath, add_problem: AddProblem) -> No
             _options(key, child, path, add_problem, add)
         else:
             add(key, mark, child)
+    for transport in _transports(node, path, add_problem):
+        accept = entries.get("accept", Node(transport.mark, []))
+        entries["accept"] = Node(accept.mark, [*(accept.items if accept.is_sequence else [accept]), transport])
+        keys.setdefault("accept", transport.mark)
     return Node(node.mark, entries, keys=keys)
+
+
+def _transports(node: Node, path: ConfigPath, add_problem: AddProblem) -> Iterator[Node]:
+    """Yield where a service is really accepted, by options such as ``pipe.transport``: not at its accept URLs.
+
+    Such a service is one behind another, or behind a connection that leads out. At its accept URL it would be open.
+    """
+    options = node.entries.get("accept-options", Node(node.mark, ""))
+    for option, value in options.entries.items():
+        if _TRANSPORT.fullmatch(option) is None:
+            continue
+        if path == ("service-defaults",) or not value.is_scalar or not _is_other_transport(value.text):
+            message = f"{option} is not supported: the service would be accepted at its accept URL"
+            add_problem(options.keys[option], (*path, "accept-options", option), message, "remove the service")
+        else:
+            yield value
+
+
+def _is_other_transport(text: str) -> bool:
+    try:
+        accept = parse_accept(text.strip())
+    except ValueError:
+        return False
+    return bool(accept.unsupported) and not accept.kinds
 
 
 def module_hint(name: str) -> str:
@@ -109,7 +139,7 @@ def _options(
     for option, value in node.entries.items():
         mark = node.keys[option]
         where = (*path, key, option[:80])
-        if option in binds:
+        if option in binds or (key == "accept-options" and _TRANSPORT.fullmatch(option)):
             continue
         if option == wanted:
             add(name, mark, _words(value) if name == "realm-name" else value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from asgi_gateway.config.checks import check
-from asgi_gateway.config.interpolate import Definitions, Source, expand
+from asgi_gateway.config.interpolate import SETTINGS, Definitions, Source, expand
 from asgi_gateway.config.model import GatewayConfig
 from asgi_gateway.config.normalize import normalize
 from asgi_gateway.config.parse import from_mapping, from_xml, from_yaml
@@ -37,6 +37,7 @@ class LoadedConfig:
         values: the same after it, as dicts, lists and text.
         properties: the file's own properties, before expansion.
         by_port: whether services are told apart by the local port on which a request comes in.
+        settings: definitions from outside that set something themselves, such as ``http.authenticator``.
     """
 
     parts: ValidParts = field(repr=False)
@@ -48,6 +49,7 @@ class LoadedConfig:
     values: Any = field(repr=False)
     properties: Mapping[str, Node] = field(repr=False)
     by_port: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict, repr=False)
 
     @property
     def valid(self) -> bool:
@@ -225,6 +227,7 @@ def _finish(tree: Node, problems: list[Problem], origin: _Origin, definitions: D
         tree=normalized.root,
         values=values,
         properties=normalized.properties,
+        settings={name: value for name, value in definitions.given.items() if name in SETTINGS},
     )
 
 

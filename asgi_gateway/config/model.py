@@ -19,6 +19,7 @@ from asgi_gateway.sessions.limits import PER_CLIENT, PER_USER
 
 __all__ = [
     "SERVICE_TYPES",
+    "UNSERVED_TYPES",
     "Authentication",
     "ConfigElement",
     "ConnectLoginConfig",
@@ -29,6 +30,7 @@ __all__ = [
     "IdentityTokenConfig",
     "LoginModuleConfig",
     "LoginPageConfig",
+    "MimeMapping",
     "RealmConfig",
     "SecurityConfig",
     "ServiceConfig",
@@ -37,6 +39,7 @@ __all__ = [
     "StoreConfig",
     "TicketConfig",
     "TimeoutsConfig",
+    "known_type",
     "parse_flag",
 ]
 
@@ -85,6 +88,34 @@ SERVICE_TYPES: dict[str, frozenset[Protocol]] = {
 }
 """The service types that are served, and the requests that each answers."""
 
+UNSERVED_TYPES = frozenset(
+    (
+        "amqp.proxy",
+        "balancer",
+        "broadcast",
+        "http.balancer",
+        "jms",
+        "jms.proxy",
+        "kerberos5.proxy",
+        "management.jmx",
+        "management.snmp",
+        "redis",
+        "session",
+        "snmp",
+        "stomp.jms",
+        "stomp.proxy",
+        "turn.proxy",
+        "turn.rest",
+        "update.check",
+        "update.check.management",
+        "xmpp.proxy",
+    )
+)
+"""KAAZING Gateway's service types that are not served."""
+_UNSERVED_FAMILIES = re.compile(
+    r"(?:amqp|jms|kerberos5|management|redis|snmp|stomp|turn|update|xmpp)(?:\.[a-z0-9]+)*|[a-z0-9.]+-extension|class:.+"
+)
+
 NonEmpty = Annotated[str, Field(min_length=1)]
 TrustedProxy = Annotated[str, AfterValidator(_trusted_proxy)]
 HeaderName = Annotated[str, AfterValidator(_header_name)]
@@ -106,6 +137,15 @@ def _cookie_name(text: str) -> str:
 
 def _dashes(name: str) -> str:
     return name.replace("_", "-")
+
+
+def known_type(name: str) -> bool:
+    """Return whether a service type is served, or is one of KAAZING Gateway's, those of its extensions included.
+
+    Args:
+        name: the type as the configuration has it.
+    """
+    return name in SERVICE_TYPES or name in UNSERVED_TYPES or _UNSERVED_FAMILIES.fullmatch(name) is not None
 
 
 class ConfigElement(BaseModel):
@@ -276,6 +316,26 @@ class CrossSiteConstraint(ConfigElement):
     maximum_age: Duration | None = None
 
 
+def _extension(text: str) -> str:
+    if re.fullmatch(r"\.?[A-Za-z0-9_+-]{1,32}", text) is None:
+        raise ValueError("invalid file name extension; write it without dot, such as html")
+    return text
+
+
+def _mime_type(text: str) -> str:
+    word = r"[A-Za-z0-9!#$&^_.+-]{1,127}"
+    if re.fullmatch(rf"{word}/{word}(?:\s*;\s*{word}=(?:{word}|\"[ !#-\[\]-~]*\"))*", text) is None:
+        raise ValueError("invalid media type; write one such as text/html")
+    return text
+
+
+class MimeMapping(ConfigElement):
+    """``mime-mapping``: the media type of files whose names have an extension, for services of type ``directory``."""
+
+    extension: Annotated[str, AfterValidator(_extension)]
+    mime_type: Annotated[str, AfterValidator(_mime_type)]
+
+
 class TicketConfig(ConfigElement):
     """``ticket``, which is ours: a login to these realms is traded for a ticket that opens one of the WebSockets."""
 
@@ -339,6 +399,7 @@ class ServiceConfig(ConfigElement):
     connect: tuple[NonEmpty, ...] = ()
     type: str = ""
     properties: dict[str, Any] = {}
+    mime_mapping: tuple[MimeMapping, ...] = ()
     match_host: Boolean = False
     allow_encoded_slash: Boolean = False
     same_user: Boolean = True

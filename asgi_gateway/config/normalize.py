@@ -54,9 +54,7 @@ def normalize(tree: Node) -> NormalizedTree:
     defaults = walk.defaults(entries.pop("service-defaults", None))
     root = walk.element(GatewayConfig, Node(tree.mark, entries, keys=keys), (), "gateway-config")
     for service in root.entries["services"].items if "services" in root.entries else []:
-        for name, node in defaults.entries.items():
-            service.entries.setdefault(name, node)
-            service.keys.setdefault(name, defaults.keys[name])
+        _apply_defaults(service, defaults)
     return NormalizedTree(root, properties, walk.problems, walk.broken)
 
 
@@ -243,6 +241,23 @@ class _Normalizer:
                     message = "not allowed in service-defaults: every service has its own"
                     self.add_problem(defaults.keys[name], (*path, name), message, "remove it")
         return defaults
+
+
+def _apply_defaults(service: Node, defaults: Node) -> None:
+    """Add what a service does not say itself. Only a service of type ``directory`` takes the defaults' media types.
+
+    Its own mappings follow those of the defaults, and the last one of an extension counts.
+    """
+    kind = service.entries.get("type", defaults.entries.get("type"))
+    for name, node in defaults.entries.items():
+        if name == "mime-mapping":
+            if kind is None or not kind.is_scalar or kind.text != "directory":
+                continue
+            if name in service.entries:
+                own = service.entries[name]
+                service.entries[name] = Node(own.mark, [*node.items, *own.items])
+        service.entries.setdefault(name, node)
+        service.keys.setdefault(name, defaults.keys[name])
 
 
 def _keyed_by_name(node: Node, element: type[ConfigElement]) -> bool:

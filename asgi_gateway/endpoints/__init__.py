@@ -1,1 +1,1 @@
-"""Answer the requests that the gateway serves itself: tickets, logout, re-authorization, the browser client."""
+"""Answer the requests that the gateway serves itself: tickets, logout, re-authorization, the browser client, checks."""

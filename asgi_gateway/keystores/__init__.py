@@ -12,10 +12,12 @@ from asgi_gateway.keystores.load import (
     read_password,
     uvicorn_tls,
 )
+from asgi_gateway.keystores.server_names import PortTLS, port_tls
 from asgi_gateway.keystores.store import KeyStore, validity_problem
 
 __all__ = [
     "KeyStore",
+    "PortTLS",
     "ServerTLS",
     "StoreSettings",
     "WrongPassword",
@@ -23,6 +25,7 @@ __all__ = [
     "check_keystore",
     "load_keystore",
     "open_store",
+    "port_tls",
     "read_password",
     "uvicorn_tls",
     "validity_problem",

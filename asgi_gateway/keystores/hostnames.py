@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from cryptography import x509
 
-__all__ = ["host_names", "matches_hostname"]
+__all__ = ["host_names", "is_for_servers", "matches_hostname"]
 
 
 def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
@@ -24,6 +24,20 @@ def host_names(certificate: x509.Certificate) -> tuple[str, ...]:
         return ()
     addresses = names.get_values_for_type(x509.IPAddress)
     return (*names.get_values_for_type(x509.DNSName), *map(str, addresses))
+
+
+def is_for_servers(certificate: x509.Certificate) -> bool:
+    """Return whether a certificate names TLS servers as its purpose, or no purpose (RFC 5280 section 4.2.1.12)."""
+    from cryptography import x509
+
+    try:
+        usage = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return True
+    except (x509.DuplicateExtension, ValueError):  # ValueError: a malformed extension
+        return False
+    purposes = x509.ExtendedKeyUsageOID
+    return purposes.SERVER_AUTH in usage or purposes.ANY_EXTENDED_KEY_USAGE in usage
 
 
 def matches_hostname(pattern: str, host: str) -> bool:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from asgi_gateway.errors import ConfigError, Problem
 from asgi_gateway.keystores.credential import X500PrivateCredential
 from asgi_gateway.keystores.errors import WrongPassword, error_prefix, fault, keystore_extra
-from asgi_gateway.keystores.hostnames import host_names, matches_hostname
+from asgi_gateway.keystores.hostnames import host_names, is_for_servers, matches_hostname
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -185,6 +185,22 @@ class KeyStore:
         ]
         best = max(exact or valid, key=lambda alias: float(leaves[alias].not_valid_after_utc.timestamp()))
         return self._usable(self.credential(best))
+
+    def server_identities(self, now: float) -> list[X500PrivateCredential]:
+        """Return the keys that a TLS server can show now, the one that is valid for longest first.
+
+        Left out are those whose certificate is for other purposes than TLS servers, or cannot be used.
+
+        Args:
+            now: seconds since the epoch.
+        """
+        found = []
+        for alias in self._keys:
+            with suppress(ConfigError):  # `problems` reports it
+                credential = self._usable(self.credential(alias))
+                if validity_problem(credential.certificate, now) is None and is_for_servers(credential.certificate):
+                    found.append(credential)
+        return sorted(found, key=lambda each: each.certificate.not_valid_after_utc, reverse=True)
 
     def problems(self, now: float) -> list[str]:
         """Return what is wrong with the keys, each as a sentence; for ``asgi-gateway check``.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.services.trusted_proxies import TrustedProxies
@@ -37,6 +39,7 @@ class CredentialNames:
         cookies: names of cookies.
         subprotocols: names of WebSocket subprotocols, as in ``bearer.<token>``.
         session_cookie: what the names of the gateway's own cookies begin with, without ``__Host-`` or ``__Secure-``.
+        is_ticket: whether a credential is a ticket of the gateway's, which no back end gets; None where there are none.
     """
 
     authorization: bool = True
@@ -45,6 +48,7 @@ class CredentialNames:
     cookies: frozenset[str] = frozenset()
     subprotocols: frozenset[str] = frozenset()
     session_cookie: str = ""
+    is_ticket: Callable[[str], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +91,8 @@ class ProxySettings:
         pass_credentials: whether the back end gets the client's credentials.
         preserve_host: whether the back end gets the client's Host header instead of its own address.
         origin: what becomes of the Origin header: ``preserve``, ``rewrite`` to the back end's, ``remove``.
-        forwarded: whether X-Forwarded-* and Forwarded are written.
+        forwarded: what becomes of X-Forwarded-* and Forwarded. ``inject``: the gateway writes them. ``ignore``: those
+            of trusted proxies pass, and nothing is written. ``exclude``: the back end gets none.
         trusted_proxies: the peers whose X-Forwarded-* and Forwarded are passed on.
         identity: the headers that name the user.
         rewriting: what is rewritten in responses.
@@ -105,8 +110,8 @@ class ProxySettings:
     credentials: CredentialNames = field(default_factory=CredentialNames)
     pass_credentials: bool = False
     preserve_host: bool = False
-    origin: str = "preserve"
-    forwarded: bool = True
+    origin: Literal["preserve", "rewrite", "remove"] = "preserve"
+    forwarded: Literal["inject", "ignore", "exclude"] = "inject"
     trusted_proxies: TrustedProxies = field(default_factory=TrustedProxies)
     identity: IdentityHeaders = field(default_factory=IdentityHeaders)
     rewriting: Rewriting = field(default_factory=Rewriting)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-__all__ = ["Backend", "Message", "Receive", "Scope", "Send"]
+__all__ = ["ON_END", "Backend", "Message", "Receive", "Scope", "Send"]
 
 Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+ON_END = "asgi_gateway.on_end"
+"""The key in a back end's WebSocket scope of a function that takes what is called when the gateway ends the socket."""
 
 
 class Backend:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 
 from asgi_gateway.authentication.realm import Realm
+from asgi_gateway.documents import Mark
 from asgi_gateway.model import Headers, Protocol
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.backend import Backend
@@ -37,18 +38,25 @@ class Listener:
     """A place where ``asgi-gateway run`` listens, from an accept URL or its ``*.bind`` option.
 
     Args:
-        host: the host or address to bind.
+        host: the host or address to bind; ``@name`` for the addresses of a network interface.
         port: the port.
         tls: whether connections are encrypted.
         names: the hosts of the accept URLs that lead here, for certificates.
-        option: the accept option that would name another address, such as ``http.bind``.
+        option: the accept option that names the address, or would name another, such as ``http.bind``.
+        service: the name of the service, for messages.
+        accept: its accept URL, for messages.
+        mark: the position of the accept URL in the file, for messages.
     """
 
     host: str
     port: int
     tls: bool
+    _: KW_ONLY
     names: tuple[str, ...] = ()
     option: str = ""
+    service: str = ""
+    accept: str = ""
+    mark: Mark = field(default=Mark(), repr=False, compare=False)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

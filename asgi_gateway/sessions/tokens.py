@@ -127,6 +127,11 @@ class TokenIssuer:
             data["ends"] = [(each.kind, each.name, each.realm, seen) for each, seen in ends]
         return self._signer.sign(data)
 
+    def is_single_use(self, text: str) -> bool:
+        """Return whether a text is a token of this issuer for one login only, valid or not."""
+        data = self._signer.read(text)
+        return data is not None and data.get("once") is True
+
     def read(self, text: str, *, realm: str, now: float, leeway: float) -> Token:
         """Read a token, and check that it is valid now.
 

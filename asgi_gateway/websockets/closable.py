@@ -38,7 +38,7 @@ class ClosableWebSocket:
         send: the server's ``send``.
     """
 
-    __slots__ = ("_closing", "_others", "_receive", "_receiver", "_send", "code", "ended", "reason")
+    __slots__ = ("_closing", "_on_end", "_others", "_receive", "_receiver", "_send", "code", "ended", "reason")
 
     def __init__(self, receive: Receive, send: Send) -> None:
         self._receive = receive
@@ -46,6 +46,7 @@ class ClosableWebSocket:
         self._receiver: asyncio.Task[Any] | None = None
         self._others: set[asyncio.Task[Any]] | None = None  # created only if several tasks receive at once
         self._closing: asyncio.Task[None] | None = None
+        self._on_end: Callable[[], None] | None = None
         self.ended = False
         self.code = POLICY_VIOLATION
         self.reason = ""
@@ -61,10 +62,22 @@ class ClosableWebSocket:
             return
         self.ended, self.code, self.reason = True, code, reason
         self._closing = asyncio.get_running_loop().create_task(self._close())
+        if self._on_end is not None:
+            self._on_end()
         for receiver in (self._receiver, *(self._others or ())):
             if receiver is not None:
                 # As in asyncio.timeout: the task that receives takes this cancellation back with uncancel().
                 receiver.cancel()
+
+    def on_end(self, callback: Callable[[], None]) -> None:
+        """Call a function when ``end`` closes the socket; at once if it is closed.
+
+        Args:
+            callback: must not block or raise.
+        """
+        self._on_end = callback
+        if self.ended:
+            callback()
 
     async def receive(self) -> Message:
         """Return the server's next message, or the disconnect once the socket has ended."""

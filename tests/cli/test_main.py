@@ -225,7 +225,7 @@ def test_help_shows_examples(capsys: pytest.CaptureFixture[str]) -> None:
     parser().parse_args(["explain", "gateway.yaml", "GET", "/chat?token=abc", "--header", "Cookie: a=b"])
 
 
-@pytest.mark.parametrize("arguments", [[], ["bogus"], ["check"], ["run", "x.yaml"]])
+@pytest.mark.parametrize("arguments", [[], ["bogus"], ["check"], ["run"]])
 def test_usage_errors(arguments: list[str]) -> None:
     """An invalid command line exits with 2."""
     with pytest.raises(SystemExit) as caught:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from asgi_gateway.cli import main
 from asgi_gateway.cli.run import _INCOMPLETE, application
+from asgi_gateway.cli.server import ServerConfig
 from asgi_gateway.middleware import GatewayMiddleware
 from tests.cli import apps
 
@@ -20,20 +22,31 @@ FILE = str(apps.FILE)
 APP = "tests.cli.apps:app"
 
 
-@pytest.fixture
-def served(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """uvicorn is not started; gives what it would have been started with."""
-    import uvicorn
+@dataclass(frozen=True)
+class Served:
+    """What uvicorn would have been started with: its configuration, and the names of the bound sockets."""
 
-    calls: list[dict[str, Any]] = []
-    monkeypatch.setattr(uvicorn, "run", lambda target, **more: calls.append(more))
+    config: ServerConfig
+    addresses: list[Any]
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> list[Served]:
+    """uvicorn is not started; gives what it would have been started with."""
+    calls: list[Served] = []
+
+    def serve(config: ServerConfig, sockets: Sequence[socket.socket]) -> int:
+        calls.append(Served(config, [each.getsockname() for each in sockets]))
+        return 0
+
+    monkeypatch.setattr("asgi_gateway.cli.server.serve", serve)
     return calls
 
 
 @pytest.fixture(autouse=True)
 def _untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Environment and loggers are afterwards what they were before."""
-    for name in ("ASGI_GATEWAY_CONFIG", "ASGI_GATEWAY_APP", "ASGI_GATEWAY_DEFINITIONS"):
+    for name in ("ASGI_GATEWAY_CONFIG", "ASGI_GATEWAY_APP", "ASGI_GATEWAY_DEFINITIONS", "ASGI_GATEWAY_BY_PORT"):
         monkeypatch.setenv(name, "")
     loggers = [logging.getLogger(name) for name in ("asgi_gateway", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")]
     before = [(each, each.handlers[:], each.filters[:], each.level) for each in loggers]
@@ -53,7 +66,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
     return lines[0]
 
 
-def test_port_in_use(served: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_port_in_use(served: list[Served], capsys: pytest.CaptureFixture[str]) -> None:
     """A port that another process listens on is one line, and nothing is started."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
@@ -63,18 +76,18 @@ def test_port_in_use(served: list[Any], capsys: pytest.CaptureFixture[str]) -> N
         assert f"port {port} of 0.0.0.0 is in use" in refused(capsys, FILE, APP, "--port", port, "--host", "0.0.0.0")
     assert served == []
     assert main(["run", FILE, APP, "--port", port]) == 0
-    assert served[0]["port"] == int(port)
+    assert served[0].addresses == [("127.0.0.1", int(port))]
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "a..b", "\u00fc" * 70])
-def test_unknown_host(host: str, served: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_host(host: str, served: list[Served], capsys: pytest.CaptureFixture[str]) -> None:
     """A host that has no address is one line."""
     assert "unknown host" in refused(capsys, FILE, APP, "--host", host)
 
 
-def test_address_of_another_machine(served: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_address_of_another_machine(served: list[Served], capsys: pytest.CaptureFixture[str]) -> None:
     """An address that is not this machine's is one line."""
-    assert "cannot listen on 192.0.2.1" in refused(capsys, FILE, APP, "--host", "192.0.2.1")
+    assert "192.0.2.1 is not an address of this machine" in refused(capsys, FILE, APP, "--host", "192.0.2.1")
 
 
 @pytest.mark.parametrize("port", ["99999", "-1", "http", "65536", "\u0661", "8000.0", ""])
@@ -105,45 +118,45 @@ def test_no_number_of_workers(workers: str, capsys: pytest.CaptureFixture[str]) 
         ("tests.cli.apps:wrapped_otherwise", "another configuration"),
     ],
 )
-def test_wrong_application(target: str, message: str, served: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_application(target: str, message: str, served: list[Served], capsys: pytest.CaptureFixture[str]) -> None:
     """An application that cannot be served is one line, and nothing is started."""
     assert message in refused(capsys, FILE, target)
     assert served == []
 
 
 @pytest.mark.parametrize("file", ["none.yaml", "none.xml", ".", "none"])
-def test_wrong_file(file: str, tmp_path: Path, served: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_file(file: str, tmp_path: Path, served: list[Served], capsys: pytest.CaptureFixture[str]) -> None:
     """A configuration that is missing or not a file is one line with its name."""
     assert str(tmp_path / file) in refused(capsys, str(tmp_path / file), APP)
     assert served == []
 
 
-def test_definitions_reach_the_workers(tmp_path: Path, served: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_definitions_reach_the_workers(tmp_path: Path, served: list[Served], monkeypatch: pytest.MonkeyPatch) -> None:
     """What -D defines holds in the process that serves, and what an earlier run defined does not."""
     file = tmp_path / "gateway.yaml"
     text = apps.FILE.read_text().replace("demo", "${realm}")
     file.write_text(text.replace("users.yaml", str(apps.FILE.parent / "users.yaml")))
     monkeypatch.setenv("realm", "environment")
-    assert main(["run", str(file), APP, "-D", "realm=command line"]) == 0
+    assert main(["run", str(file), APP, "--port", "0", "-D", "realm=command line"]) == 0
     wrapped = application().app  # type: ignore[attr-defined]
     assert isinstance(wrapped, GatewayMiddleware)
     assert [realm.name for realm in wrapped.gateway.realms] == ["command line"]
-    assert main(["run", str(file), APP]) == 0
+    assert main(["run", str(file), APP, "--port", "0"]) == 0
     assert [realm.name for realm in application().app.gateway.realms] == ["environment"]  # type: ignore[attr-defined]
 
 
 @pytest.mark.parametrize("name", ["wrapped", "wrapped_outside", "added", "added_loaded"])
-def test_no_second_gateway(name: str, served: list[Any], capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_second_gateway(name: str, served: list[Served], capsys: pytest.CaptureFixture[str]) -> None:
     """An application behind the same gateway is served as it is; -D, which it would not see, is an error."""
-    assert main(["run", FILE, f"tests.cli.apps:{name}"]) == 0
+    assert main(["run", FILE, f"tests.cli.apps:{name}", "--port", "0"]) == 0
     assert application().app is getattr(apps, name)  # type: ignore[attr-defined]
     assert len(served) == 1
     assert "-D has no effect" in refused(capsys, FILE, f"tests.cli.apps:{name}", "-D", "x=1")
 
 
-def test_an_application_without_one_is_wrapped(served: list[Any]) -> None:
+def test_an_application_without_one_is_wrapped(served: list[Served]) -> None:
     """Any other application is behind the gateway, once."""
-    assert main(["run", FILE, "tests.cli.apps:create_app"]) == 0
+    assert main(["run", FILE, "tests.cli.apps:create_app", "--port", "0"]) == 0
     outer = application().app  # type: ignore[attr-defined]
     assert isinstance(outer, GatewayMiddleware)
     assert outer.app is apps.app

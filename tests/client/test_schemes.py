@@ -61,6 +61,22 @@ def test_our_token_handler_answers_our_token_scheme() -> None:
     assert parse_authorization(credentials_of(handler, request).encode()) == ("token", "nonce1-nonce2")
 
 
+@pytest.mark.parametrize("challenge", ['Bearer realm="x"', "bearer", "Application Bearer"])
+def test_bearer(challenge: str) -> None:
+    """The handler for tokens answers Bearer where it is told to, and nothing but the scheme it is for."""
+    bearer = TokenChallengeHandler(lambda request: "abc", scheme="Bearer", reusable=True)
+    token = TokenChallengeHandler(lambda request: "abc")
+    request = ChallengeRequest(URL, challenge)
+    assert (bearer.can_handle(request), token.can_handle(request)) == (True, False)
+    answer = bearer.handle(request)
+    assert isinstance(answer, ChallengeResponse)
+    assert (answer.credentials, answer.reusable) == ("Bearer abc", True)
+    assert not bearer.can_handle(ChallengeRequest(URL, "Application Token"))
+    other = token.handle(ChallengeRequest(URL, "Token"))
+    assert isinstance(other, ChallengeResponse)
+    assert (other.credentials, other.reusable) == ("Token abc", False)
+
+
 def test_each_realm_can_have_its_own_login() -> None:
     """A realm's login handler goes before the general one, and can be taken away again."""
     handler = BasicChallengeHandler(lambda request: PasswordAuthentication("general", ""))

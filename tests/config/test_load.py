@@ -59,6 +59,8 @@ def test_what_the_sample_says() -> None:
     assert config.services is not None
     public, prices, vault = config.services
     assert public.realm_name == ()
+    assert [(each.extension, each.mime_type) for each in public.mime_mapping] == [("html", "text/html")]
+    assert prices.mime_mapping == ()
     assert prices.description == "Prices, as they come"
     assert prices.accept == ("ws://shop.example.com:8000/prices", "wss://shop.example.com:9000/prices")
     assert prices.max_authentication_attempts == 2
@@ -74,7 +76,6 @@ def test_ignored_elements_with_their_lines() -> None:
     found = load(DATA / "gateway-config.xml", environment={}).problems
     assert [(p.line, p.path, p.severity) for p in found] == [
         (24, "service-defaults.accept-options.ssl.protocols", "ignored"),
-        (26, "service-defaults.mime-mapping", "ignored"),
         (57, "services[1].accept-options.ws.inactivity.timeout", "ignored"),
         (61, "services[1].connect-options.tcp.transport", "ignored"),
         (64, "services[1].auth-constraint", "warning"),

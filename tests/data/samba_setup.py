@@ -57,9 +57,26 @@ def fill(folder: Path) -> None:
     db.add_remove_group_members("web-admins", ["Ops EMEA"])
     db.add_remove_group_members("Ops EMEA", ["alice"])
     db.add_remove_group_members("Sales EU", ["bob"])
-    if run(
-        "domain", "exportkeytab", str(folder / "http.keytab"), "--principal=HTTP/localhost", f"-s{settings_of(folder)}"
-    ):
+    export_keytab(folder, "HTTP/localhost", "http.keytab")
+    add_delegating_account(folder, db)
+
+
+def add_delegating_account(folder: Path, db: Any) -> None:
+    """Add ``proxy``, which may act as any user towards HTTP/localhost, whatever the user logged in with."""
+    database_options = [f"-s{settings_of(folder)}", "-H", str(folder / "private" / "sam.ldb")]
+    db.newuser("proxy", PASSWORD)
+    set_values(db, "proxy", servicePrincipalName="HTTP/proxy.corp.example")
+    for words in (("for-any-protocol", "proxy", "on"), ("add-service", "proxy", "HTTP/localhost")):
+        if run("delegation", *words, *database_options):
+            raise SystemExit(f"samba-tool delegation {words[0]} failed")
+    export_keytab(folder, "proxy", "proxy.keytab")
+    export_keytab(folder, "HTTP/proxy.corp.example", "proxy.keytab")
+
+
+def export_keytab(folder: Path, principal: str, file: str) -> None:
+    """Add a principal's keys to a keytab."""
+    options = [f"--principal={principal}", f"-s{settings_of(folder)}"]
+    if run("domain", "exportkeytab", str(folder / file), *options):
         raise SystemExit("samba-tool domain exportkeytab failed")
 
 

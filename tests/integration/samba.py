@@ -44,6 +44,7 @@ _KRB5_CONF = """\
  dns_lookup_realm = false
  dns_canonicalize_hostname = false
  rdns = false
+ forwardable = true
  udp_preference_limit = 1
  default_keytab_name = FILE:{folder}/domain/http.keytab
 [realms]

@@ -38,6 +38,7 @@ app = GatewayMiddleware(api, "gateway.yaml")
 """
 GATEWAY = """
 security:
+  trusted-proxies: [127.0.0.1]
   realms:
     - name: demo
       authentication:
@@ -68,7 +69,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def application(folder: Path) -> Iterator[Process]:
     """uvicorn with the gateway, as the page has it."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port)]
+    command = [sys.executable, "-m", "uvicorn", "main:app", "--port", str(port), "--no-proxy-headers"]
     env = {"PYTHONPATH": str(ROOT)}
     with running(command, port=port, log=folder / "log", name="uvicorn", cwd=folder, env=env) as process:
         yield process

@@ -34,6 +34,11 @@ _HINTS = (
     ("have been revoked", "the account is locked or disabled"),
     ("entry in database has expired", "the account has expired"),
     ("not found in Kerberos database", "no such principal in that realm"),
+    (
+        "fulfill requested option",
+        "the KDC refuses the delegation: check forwardable = true in krb5.conf, the services that the account may "
+        "delegate to, and whether the user may be delegated",
+    ),
     ("Cannot find KDC", "krb5.conf has no such realm, or DNS does not know its KDC"),
     ("Cannot contact any KDC", "the KDC is down or cannot be reached"),
 )

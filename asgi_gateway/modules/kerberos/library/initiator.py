@@ -6,6 +6,7 @@ import itertools
 import logging
 import shutil
 import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 import gssapi
@@ -107,15 +108,19 @@ class KeytabLogin:
         self.principal = found
         self._store = {"client_keytab": keytab.name, "ccache": f"MEMORY:asgi_gateway_{next(_numbers)}"}
 
-    def login(self) -> Any:
+    def login(self, mechanisms: Sequence[Any] = ()) -> Any:
         """Return the credentials (``gssapi.Credentials``).
+
+        Args:
+            mechanisms: what they are for besides Kerberos alone, such as SPNEGO.
 
         Raises:
             LoginFailed: the KDC refuses the key.
             LoginUnavailable: the KDC cannot be reached.
         """
         try:
-            return self._acquire()
+            credentials = self._acquire()  # of Kerberos alone, since SPNEGO would hide the reason of a failure
+            return self._acquire((KRB5, *mechanisms)) if mechanisms else credentials
         except gssapi.exceptions.GSSError as error:
             outcome = kdc_error(error, local_realm=True)
             raise type(outcome)(f"keytab {self.keytab.path}, {self.principal}: {outcome}") from None
@@ -132,6 +137,6 @@ class KeytabLogin:
             )
         return None
 
-    def _acquire(self) -> Any:
+    def _acquire(self, mechanisms: Sequence[Any] = (KRB5,)) -> Any:
         name = gssapi.Name(self.principal, gssapi.NameType.kerberos_principal)
-        return gssapi.Credentials(name=name, usage="initiate", mechs=[KRB5], store=self._store)
+        return gssapi.Credentials(name=name, usage="initiate", mechs=mechanisms, store=self._store)
