@@ -202,9 +202,8 @@ class _RealmPages:
         """Return the page of a refusal that no login changes."""
         texts, language = self._texts(request)
         if bare.status == HTTPStatus.FORBIDDEN:
-            sessions = self._sessions.companion_cookies("", secure=came_over_tls(request))
-            cookies = cookie_header(request.headers).decode("latin-1")
-            known = bool(refusal.service) and any(f"{name}=" in cookies for name in sessions)
+            cookie, secure = cookie_header(request.headers), came_over_tls(request)
+            known = bool(refusal.service) and self._sessions.is_named(cookie, secure=secure)
             link = Link(href=_below_root(request, LOG_OUT), text=texts["sign-out"]) if known else None
             message = texts["forbidden-account" if known else "forbidden"]
             page = Page(

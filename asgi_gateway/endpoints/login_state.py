@@ -68,7 +68,7 @@ class LoginStates:
         value = values[0] if values else secrets.token_urlsafe(16)
         headers: Headers = ()
         if not values:
-            cookies = self._sessions.companion_cookies("-form", secure=secure)
+            cookies = self._sessions.companion_cookies("login-form", secure=secure)
             headers = tuple((b"set-cookie", f"{name}={value}{rest}".encode()) for name, rest in cookies.items())
         data = {"b": _digest(value, path), "q": state.query, "s": int(state.slash), "t": int(self._clock.time())}
         return self._signer.sign(data), headers
@@ -86,7 +86,7 @@ class LoginStates:
 
     def _cookies(self, request: AuthRequest) -> list[str]:
         """Return the values of the form's cookie: several, if another host of the site has set one of its name."""
-        names = self._sessions.companion_cookies("-form", secure=came_over_tls(request))
+        names = self._sessions.companion_cookies("login-form", secure=came_over_tls(request))
         pairs = (pair.partition("=") for pair in cookie_header(request.headers).decode("latin-1").split(";"))
         values = (value.strip() for name, _, value in pairs if name.strip() in names)
         return [value for value in values if _COOKIE.fullmatch(value)][:4]

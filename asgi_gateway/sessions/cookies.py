@@ -115,7 +115,17 @@ class SessionSettings:
     @property
     def cookie_name(self) -> str:
         """The cookie's name without TLS."""
-        text = json.dumps([self.gateway, self.realm]) if self.gateway else self.realm
+        return self._name(json.dumps([self.gateway, self.realm]) if self.gateway else self.realm)
+
+    def companion_name(self, purpose: str) -> str:
+        """Return the name, without TLS, of another cookie of the realm; it has the form of the session's.
+
+        Args:
+            purpose: what the cookie is for.
+        """
+        return self._name(json.dumps([self.gateway, self.realm, purpose]))
+
+    def _name(self, text: str) -> str:
         return f"{self.cookie}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
@@ -305,14 +315,26 @@ class Sessions(Generic[V]):
         """
         return Signer(self._settings.keys, f"{purpose}.{self._settings.cookie_name}")
 
-    def companion_cookies(self, suffix: str, *, secure: bool | None) -> dict[str, str]:
-        """Return the names of cookies beside the session's, each with its attributes; both where TLS is unknown.
+    def companion_cookies(self, purpose: str, *, secure: bool | None) -> dict[str, str]:
+        """Return the names of cookies for another purpose, each with its attributes; both where TLS is unknown.
 
         Args:
-            suffix: what the names end with.
+            purpose: what the cookies are for.
             secure: whether the request came over TLS.
         """
-        return {f"{each.name}{suffix}": each.attributes for each in self._candidates(secure)}
+        name = self._settings.companion_name(purpose)
+        names = {self._tls: f"__Host-{name}", self._plain: name}
+        return {names[each]: each.attributes for each in self._candidates(secure)}
+
+    def is_named(self, cookie: bytes, *, secure: bool | None) -> bool:
+        """Return whether a request has a cookie of a session's name, valid or not.
+
+        Args:
+            cookie: the request's Cookie header.
+            secure: whether the request came over TLS.
+        """
+        names = {each.name for each in self._candidates(secure)}
+        return any(pair.partition("=")[0].strip() in names for pair in cookie.decode("latin-1").split(";"))
 
     def end_cookie(self, *, secure: bool | None) -> bytes:
         """Return the value of ``Set-Cookie`` that makes the client drop its cookie."""

@@ -20,10 +20,12 @@ from asgi_gateway.endpoints.page_texts import shipped_texts
 from asgi_gateway.errors import AccountProblem, LoginFailed, LoginUnavailable, StateUnavailable
 from asgi_gateway.model import Grant, RevocationKey
 from asgi_gateway.modules.token import TokenLoginModule, TokenOptions
+from asgi_gateway.proxy.outgoing import own_cookie_pattern
 from asgi_gateway.schemes import ApplicationBasicScheme, ApplicationTokenScheme
 from asgi_gateway.services.authorization import Authorization
 from asgi_gateway.services.model import Mount, Service
 from asgi_gateway.services.origins import CrossSite, OriginRules
+from asgi_gateway.sessions.cookies import COOKIE
 from asgi_gateway.sessions.tokens import TokenIssuer
 from tests.gateways import App, Module, Server, World, ask, basic, scope, tokens, users, wrapped
 from tests.helpers import OnePartState, context
@@ -573,6 +575,17 @@ async def test_a_doubled_cookie_is_no_loop() -> None:
     state = str(Elements(page.body.decode()).one("input", name="state")["value"])
     sent = await site.post("/a/page/;l", double, fields={"state": state, "username": "joe", "password": "joe-pw"})
     assert sent.status == 303
+
+
+async def test_back_ends_see_no_cookie_of_the_form() -> None:
+    """The form's cookie has a name of the gateway's own, which is taken out of what goes to a back end."""
+    own = own_cookie_pattern(COOKIE)
+    assert own is not None
+    for scheme in ("http", "https"):
+        site = Site()
+        await site.visit(scheme=scheme)
+        (name,) = site.cookies
+        assert own.fullmatch(name.encode())
 
 
 async def test_the_cookie_of_tls_has_its_own_name() -> None:
