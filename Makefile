@@ -9,6 +9,7 @@ SETUP := tools/virtual-environment
 FULL := .venv/.ready
 CHECK := .venv-check/.ready
 DEMO := .venv-demo/.ready
+PEERS := .venv-peers/.ready
 PARALLEL := -n $(WORKERS) --dist loadgroup
 
 .NOTPARALLEL:
@@ -37,11 +38,11 @@ check: $(CHECK) ## format, lint, types, layers and unit tests; needs no system p
 	.venv-check/bin/lint-imports
 	.venv-check/bin/python -m pytest --ignore=tests/integration $(PARALLEL) -m "not integration and not timing"
 
-bench: install ## ratios against peers measured in the same run
+bench: install $(PEERS) ## ratios against peers measured in the same run
 	.venv/bin/python -m bench
 
 clean: ## remove the virtual environments and all caches
-	rm -rf .venv .venv-check .venv-demo .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
+	rm -rf .venv .venv-check .venv-demo .venv-peers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis \
 		.coverage dist build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -51,6 +52,10 @@ system-packages:
 $(FULL): pyproject.toml $(SETUP)
 	@echo "The first time, python-ldap and gssapi are compiled, which takes a minute or two"
 	@$(SETUP) .venv "$(PYTHON)" -e '.[all]' --group test
+	@touch $@
+
+$(PEERS): pyproject.toml $(SETUP)
+	@$(SETUP) .venv-peers "$(PYTHON)" --group peers
 	@touch $@
 
 # Only wheels that need no compiler, and no LDAP, Kerberos or Redis: unit tests must pass without them.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +20,7 @@ from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.multi_realm import MultiRealmAuthenticator
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.settings import LoginOptions
-from asgi_gateway.errors import ConfigError, HeaderError, Problem
+from asgi_gateway.errors import ConfigError, HeaderError, Problem, StateError
 from asgi_gateway.http.http1 import HANDSHAKE_PROTOCOL
 from asgi_gateway.keystores import KeyStore
 from asgi_gateway.model import Allow, AuthRequest, Decision, Forbid, Headers, Protocol, RevocationKey, Unavailable
@@ -157,7 +158,8 @@ class Gateway:
         self._runtime = runtime
         self._audit = runtime.audit
         self._logins = (*self.services, *(each.ticket.login for each in self.services if each.ticket is not None))
-        shared = RouteServices(audit=self._audit, multi_realm=MultiRealmAuthenticator(self.state, self._audit))
+        self._multi_realm = MultiRealmAuthenticator(self.state, self._audit)
+        shared = RouteServices(audit=self._audit, multi_realm=self._multi_realm)
         self._routes = {
             protocol: {service: compile_route(service, protocol, shared) for service in self._logins}
             for protocol in _PROTOCOLS
@@ -349,6 +351,11 @@ class Gateway:
         """
         route = self.route_for(request)
         return route if isinstance(route, Forbid) else await route.decide(request, options)
+
+    async def forget_challenges(self, identities: Iterable[bytes]) -> None:
+        """Remove the challenge identities that a login inside a WebSocket leaves behind."""
+        with suppress(StateError):  # they expire by themselves
+            await self._multi_realm.forget(identities)
 
     def preflight(self, request: AuthRequest) -> Headers | None:
         """Return the headers that answer a CORS preflight; None if the request is none, or no service answers it."""

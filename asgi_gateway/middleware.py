@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+from asgi_gateway.authentication.multi_realm import IDENTITY_HEADER
 from asgi_gateway.authentication.settings import LoginOptions
 from asgi_gateway.config import load_config
 from asgi_gateway.config.backend_login import ConnectHandler
@@ -32,7 +33,7 @@ from asgi_gateway.services.remote_user import with_remote_user
 from asgi_gateway.services.resource_metadata import ResourceMetadata
 from asgi_gateway.services.root_path import PATH_REMAINING, RootPath
 from asgi_gateway.services.trusted_proxies import PeerSettler
-from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL
+from asgi_gateway.websockets.kaazing_handshake import COOKIE_REQUEST, HANDSHAKE_PROTOCOL, LoginLimits
 from asgi_gateway.websockets.live import LiveSocket, SocketOwner
 from asgi_gateway.websockets.login import SocketLogin
 from asgi_gateway.websockets.pending import PendingLogins
@@ -53,6 +54,8 @@ _PROTOCOLS = ("http", "websocket")
 _NO_STORE = (b"cache-control", b"no-store")
 _BODILESS = (204, 304)
 """Responses without a Content-Length (RFC 9110 section 8.6)."""
+_INSIDE = LoginOptions(begin_session=False, identity_ttl=LoginLimits().later)
+"""How requests inside a WebSocket are decided on."""
 SOCKET_HEADER = b"gateway-socket"
 """Names a WebSocket to its client, which authenticates again by that name."""
 
@@ -262,15 +265,20 @@ class GatewayMiddleware:
     ) -> _Entry | None:
         if (await receive())["type"] != "websocket.connect":
             return None
-        epoch = 0
+        epoch = self.gateway.sockets.revocation_epoch
 
         async def decide(inner: Scope) -> Decision:
             nonlocal epoch
-            epoch = self.gateway.sockets.revocation_epoch
-            return await self._guarded(request_of(inner), self._decide_inside)
+            request = request_of(inner)
+            if all(name != IDENTITY_HEADER for name, _ in request.headers):  # else the login began with an earlier one
+                epoch = self.gateway.sockets.revocation_epoch
+            return await self._guarded(request, self._decide_inside)
 
         login = SocketLogin(scope.get("query_string", b""), receive, send)
-        entered = await login.run(scope, decide, _status_and_headers, credential_headers)
+        try:
+            entered = await login.run(scope, decide, _status_and_headers, credential_headers)
+        finally:
+            await self.gateway.forget_challenges(login.unused_identities)
         if entered is None:
             return None
         inner_scope, allow = entered
@@ -278,7 +286,7 @@ class GatewayMiddleware:
 
     async def _decide_inside(self, request: AuthRequest) -> Decision:
         """Decide on a request inside a WebSocket. It begins no session: the browser would not keep its cookie."""
-        return await self.gateway.decide(request, LoginOptions(begin_session=False))
+        return await self.gateway.decide(request, _INSIDE)
 
     def _serves_sockets(self, request: AuthRequest) -> bool:
         """Return whether the Java client's request for cookies is for a path that accepts WebSockets."""

@@ -2,7 +2,8 @@
 
 After realm k succeeded and realm k+1 got no credentials that it takes, the client is challenged for realm k+1 and given
 a ``Sec-Challenge-Identity``. Its next request carries that and credentials for realm k+1 only. The identity is random,
-lives 30 seconds in ExpiringState, is bound to the service, and is used up by the request that carries it.
+lives 30 seconds in ExpiringState, is bound to the service, and is used up by the request that carries it. Inside a
+WebSocket that holds a login, it lives as long as the client has for its answer, and ends with the login.
 
 Unless a service is configured otherwise, all realms must authenticate the same user: one person's password and another
 person's one-time code are no login.
@@ -13,13 +14,13 @@ from __future__ import annotations
 import json
 import secrets
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import AuthenticationResult
-from asgi_gateway.authentication.settings import LoginOptions
+from asgi_gateway.authentication.settings import CHALLENGE_IDENTITY_TTL, LoginOptions
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.model import (
     AuthRequest,
@@ -38,11 +39,9 @@ from asgi_gateway.plugins.state_store import ExpiringState, Partition
 from asgi_gateway.sessions.records import subject_from_json, subject_to_json
 from asgi_gateway.telemetry.audit import Audit
 
-__all__ = ["IDENTITY_HEADER", "MultiRealmAuthenticator"]
+__all__ = ["CHALLENGE_IDENTITY_TTL", "IDENTITY_HEADER", "MultiRealmAuthenticator"]
 
 IDENTITY_HEADER = b"sec-challenge-identity"
-CHALLENGE_IDENTITY_TTL = 30.0
-"""Seconds between two factors."""
 MAX_ATTEMPTS = 3
 """Wrong answers to a later realm before the first realm is asked again."""
 
@@ -99,7 +98,7 @@ class MultiRealmAuthenticator:
                 outcome = await self._ask(realm, request, service, progress, verified, options)
                 if not isinstance(outcome, AuthenticationResult):
                     progress.attempts_left -= 0 if verified else 1
-                    return await self._challenge_next(service, realms, progress, outcome)
+                    return await self._challenge_next(service, realms, progress, outcome, options.identity_ttl)
                 if same_user and (refused := self._refuse_other_user(request, service, progress, realm, outcome)):
                     return refused
                 progress.results[realm.name] = outcome
@@ -111,6 +110,18 @@ class MultiRealmAuthenticator:
         except StateError as error:
             self._event("unavailable", request, service, error)
             return Unavailable(reason=str(error), service=service)
+
+    async def forget(self, identities: Iterable[bytes]) -> None:
+        """Remove challenge identities that nobody is going to show.
+
+        Raises:
+            StateError: they cannot be removed now; they expire by themselves.
+        """
+        for identity in identities:
+            key = _key(identity.decode("latin-1"))
+            value = await self._state.get(key)
+            if value is not None:
+                await self._state.remove(key, value)
 
     @staticmethod
     async def _ask(
@@ -166,7 +177,7 @@ class MultiRealmAuthenticator:
         )
 
     async def _challenge_next(
-        self, service: str, realms: Sequence[Realm], progress: _Progress, outcome: Refusal
+        self, service: str, realms: Sequence[Realm], progress: _Progress, outcome: Refusal, ttl: float
     ) -> Refusal:
         """Return the challenge for the next realm, with an identity that stands for the realms so far."""
         if not progress.results or not isinstance(outcome, Challenge):
@@ -179,7 +190,7 @@ class MultiRealmAuthenticator:
             "attempts": progress.attempts_left,
             "results": {name: _result_to_json(result) for name, result in progress.results.items()},
         }
-        await self._state.put_if_absent(_key(identity), json.dumps(record), CHALLENGE_IDENTITY_TTL)
+        await self._state.put_if_absent(_key(identity), json.dumps(record), ttl)
         return replace(outcome, headers=(*outcome.headers, (IDENTITY_HEADER, identity.encode("ascii"))))
 
     async def _redeem_identity(self, request: AuthRequest, service: str) -> _Progress | None:

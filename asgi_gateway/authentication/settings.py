@@ -16,7 +16,18 @@ from asgi_gateway.telemetry.audit import Audit
 if TYPE_CHECKING:
     from asgi_gateway.authentication.realm import Realm
 
-__all__ = ["RECHECK", "SESSION_LIFE", "LoginOptions", "RealmServices", "RealmSettings", "Trace"]
+__all__ = [
+    "CHALLENGE_IDENTITY_TTL",
+    "RECHECK",
+    "SESSION_LIFE",
+    "LoginOptions",
+    "RealmServices",
+    "RealmSettings",
+    "Trace",
+]
+
+CHALLENGE_IDENTITY_TTL = 30.0
+"""Seconds between two factors."""
 
 SESSION_LIFE = 12 * 3600.0
 """Seconds that a session lives at most if the realm says nothing."""
@@ -72,6 +83,7 @@ class LoginOptions:
         without_authorization: read the configured places only: the Authorization header was another realm's.
         bypass_caches: credentials count alone, and are verified now: no session, no cached login.
         begin_session: whether a login begins a session; False where further realms follow.
+        identity_ttl: seconds that a client with several realms has between two of them.
         trace: receives what each module did.
     """
 
@@ -79,4 +91,5 @@ class LoginOptions:
     without_authorization: bool = False
     bypass_caches: bool = False
     begin_session: bool = True
+    identity_ttl: float = CHALLENGE_IDENTITY_TTL
     trace: Trace | None = None

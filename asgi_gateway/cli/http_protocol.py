@@ -24,6 +24,10 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 __all__ = ["GatewayHTTPProtocol", "InvalidRequest"]
 
 
+_CHECKED = frozenset((b"host", b"transfer-encoding", b"content-length"))
+"""Header fields that occur once at most."""
+
+
 class InvalidRequest(Exception):
     """A request that is refused with 400 before the gateway sees it."""
 
@@ -32,7 +36,7 @@ class GatewayHTTPProtocol(HttpToolsProtocol):
     """An HTTP connection of uvicorn."""
 
     head_size = 64 * 1024
-    """The largest size in bytes of a request line with its header fields."""
+    """The largest size in bytes of a request line with its header fields, and of a trailer section."""
     head_time = 30.0
     """Seconds within which the head of a request arrives; a new connection has as long for its first one."""
     drain_size = 64 * 1024 * 1024
@@ -41,7 +45,7 @@ class GatewayHTTPProtocol(HttpToolsProtocol):
     """Seconds for the same."""
 
     _in_head = False
-    _head_received = 0
+    _unproductive = 0  # bytes received since the last head was complete, or the last piece of a body came
     _ignoring = False  # the callbacks of a head that only tells the parser how a body ends
     _deadline: asyncio.TimerHandle | None = None
     _left_to_drain: int | None = None
@@ -60,11 +64,10 @@ class GatewayHTTPProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._left_to_drain is not None and not self._drain(len(data)):
             return
-        if self._in_head:
-            self._head_received += len(data)
+        self._unproductive += len(data)
         self._feed(data)
-        if self._in_head and self._head_received > self.head_size and not self.transport.is_closing():
-            self._refuse("too long a head")
+        if self._unproductive > self.head_size and not self.transport.is_closing():
+            self._refuse("too long a head or trailer section")
         elif self._deadline is None and self._waits_for_head():
             self._set_deadline(self.head_time)
 
@@ -112,37 +115,46 @@ class GatewayHTTPProtocol(HttpToolsProtocol):
             self._feed(rest)
 
     def send_400_response(self, msg: str) -> None:
-        """Refuse the rest of a connection. A response that is under way is not written into."""
-        cycle = self.cycle
-        if cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body):
+        """Refuse the rest of a connection.
+
+        There is one response to each request: none is written into one that is under way, or behind one whose
+        request's body turns out to be malformed.
+        """
+        if self._left_to_drain is not None or self._responds():
             self.transport.close()
         else:
             super().send_400_response(msg)
 
+    def _responds(self) -> bool:
+        """Return whether what a client receives next is the response to a request that is complete or under way."""
+        cycle = self.cycle
+        return cycle is not None and not cycle.response_complete and (cycle.response_started or not cycle.more_body)
+
     # ------------------------------------------------------------------------------------------------ parser callbacks
 
     def on_message_begin(self) -> None:
-        if self._ignoring:
-            return
-        self._in_head = True
-        self._head_received = 0
-        super().on_message_begin()
+        if not self._ignoring:
+            self._in_head = True
+            super().on_message_begin()
 
     def on_url(self, url: bytes) -> None:
         if not self._ignoring:
             super().on_url(url)
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._in_head and not self._ignoring:  # else it is a field of the trailer section
-            super().on_header(name, value)
-
     def on_headers_complete(self) -> None:
         if self._ignoring:
             return
         self._in_head = False
-        self._clear_deadline()
+        self._unproductive = 0
+        if self._deadline is not None:
+            self._clear_deadline()
         self._check_head()
         super().on_headers_complete()
+        self.headers = self.headers.copy()  # the scope keeps the other list, to which no trailer section is added
+
+    def on_body(self, body: bytes) -> None:
+        self._unproductive = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self.parser.should_upgrade() and not self._should_upgrade():
@@ -167,7 +179,7 @@ class GatewayHTTPProtocol(HttpToolsProtocol):
         size = len(self.url)
         for name, value in self.headers:
             size += len(name) + len(value)
-            if name in (b"host", b"transfer-encoding", b"content-length"):
+            if name in _CHECKED:
                 if name in values:
                     raise InvalidRequest(f"duplicate {name.decode()}")
                 values[name] = value

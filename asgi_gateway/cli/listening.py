@@ -10,6 +10,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,11 +52,14 @@ def bind_listeners(listeners: Iterable[Listener]) -> Iterator[list[socket.socket
     A name whose addresses are partly other machines' is bound at those of this one.
 
     Raises:
-        ConfigError: a host is unknown or another machine's, or a port is in use or reserved.
+        ConfigError: a host is unknown or another machine's, a port is in use or reserved, or a service that is for this
+            machine alone shares its port with one that is not.
     """
+    found = [(listener, _addresses(listener)) for listener in listeners]
+    _check_reach(found)
     places: dict[tuple[int, _Address], _Place] = {}
-    for listener in listeners:
-        for family, address in _addresses(listener):
+    for listener, addresses in found:
+        for family, address in addresses:
             places.setdefault((family, address), _Place(family, address, listener))
     with _bound(_without_covered(list(places.values()))) as sockets:
         yield sockets
@@ -137,6 +141,30 @@ def _addresses(listener: Listener) -> list[tuple[int, _Address]]:
     if not found:
         raise _refused(listener, "unknown interface" if listener.host.startswith("@") else "unknown host")
     return found
+
+
+def _check_reach(found: Sequence[tuple[Listener, list[tuple[int, _Address]]]]) -> None:
+    """Refuse to make a service reachable from other machines whose accept URLs name this one alone.
+
+    Services are told apart by their port and not by their address, so that it would be where another service's accept
+    URL binds the same port at an address of the network.
+    """
+    public = [listener for listener, addresses in found if not _is_loopback(addresses)]
+    for listener, addresses in found:
+        others = [each for each in public if each.port == listener.port]
+        inner = set(listener.services).difference(*(each.services for each in others))
+        if others and inner and _is_loopback(addresses):
+            name, other = next(each for each in listener.services if each in inner), others[0]
+            message = (
+                f"service {name!r}: {listener.host} is this machine alone, but port {listener.port} is bound at "
+                f"{other.host} too, for service {other.services[0]!r}: other machines would reach both"
+            )
+            hint = "give it a port of its own, or the same host"
+            raise ConfigError(listener.mark.problem(message, hint=hint))
+
+
+def _is_loopback(addresses: list[tuple[int, _Address]]) -> bool:
+    return all(ip_address(address[0].partition("%")[0]).is_loopback for _, address in addresses)
 
 
 def _resolve(host: str, port: int) -> list[tuple[int, _Address]]:
@@ -233,7 +261,7 @@ def _error(place: _Place, error: OSError) -> ConfigError | ValueError:
 
 
 def _refused(listener: Listener, reason: str, advice: str = "name a local address") -> ConfigError:
-    message = f"service {listener.service!r}, accept {listener.accept}: cannot listen on {listener.host}: {reason}"
+    message = f"service {listener.services[0]!r}, accept {listener.accept}: cannot listen on {listener.host}: {reason}"
     hint = f"{advice} with the accept option {listener.option}, or run with --port"
     return ConfigError(listener.mark.problem(message, hint=hint))
 

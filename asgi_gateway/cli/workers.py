@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 import multiprocessing
+import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -162,4 +164,12 @@ def _told(serves: Connection) -> bool:
 
 def _run(target: Callable[..., None], arguments: tuple[Any, ...], ready: Connection) -> None:
     """Run in the worker process."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     target(*arguments, lambda: ready.send(True))
+
+
+def _end_with_parent() -> None:
+    """End this worker, as it ends on SIGTERM, when its parent is gone: else it would keep the ports."""
+    if (parent := multiprocessing.parent_process()) is not None:
+        connection.wait([parent.sentinel])
+        os.kill(os.getpid(), signal.SIGTERM)

@@ -34,9 +34,7 @@ def build_http_proxy(
         path: the service's path in the configuration.
         add_problem: called with a path, a message, a hint and a severity for each problem.
     """
-    usable = bool(config.connect)
-    if not usable:
-        add_problem((*path, "connect"), "missing connect: http.proxy needs a back end", "write http://host:port/path")
+    usable = bool(config.connect)  # reported with all types that need one
     for index, connect in enumerate(config.connects):
         if connect.is_stream:
             usable = False

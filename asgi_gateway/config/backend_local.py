@@ -188,7 +188,7 @@ def _existing_folder(
     directory: str, context: BackendContext, where: ConfigPath, add_problem: AddProblem
 ) -> Path | None:
     """Return the folder without symbolic links; None where a problem was added."""
-    root = context.directory / (context.web_root if context.web_root is not None else "web")
+    root = context.directory / (context.web_root if context.web_root is not None else Path("web")).expanduser()
     folder = root / directory
     real, real_root = (Path(os.path.realpath(each)) for each in (folder, root))
     if not real.is_dir():

@@ -81,6 +81,9 @@ def build_proxy(
     settings = proxy_settings(rest, context, path, add_problem)
     if not _check_connects(config, path, add_problem):
         return None
+    if "max_connections" in config.model_fields_set:
+        message = "max-connections limits the connections of http.proxy; each WebSocket has one of its own"
+        add_problem((*path, "max-connections"), message, "remove it", "warning")
     if not any(connect.is_stream for connect in settings.connects):
         if "message_type" in config.model_fields_set:
             hint = "remove it: text stays text and binary stays binary"

@@ -291,7 +291,7 @@ class _Builder:
                 if listener is not None:
                     listener = replace(
                         listener,
-                        service=config.name or config.accept[0],
+                        services=(config.name or config.accept[0],),
                         accept=config.accept[position],
                         mark=self._loaded.where(path),
                     )

@@ -90,13 +90,17 @@ def listener_of(service: ServiceConfig, accept: AcceptURL) -> Listener | None:
 
 
 def merged(listeners: list[Listener]) -> list[Listener]:
-    """Return each place to listen at once, with the names of all accept URLs that lead there.
+    """Return each place to listen at once, with the names and services of all accept URLs that lead there.
 
     The first accept URL that leads there is the one that messages name.
     """
     found: dict[tuple[str, int, bool], Listener] = {}
     for each in listeners:
         key = (each.host, each.port, each.tls)
-        known = found.get(key)
-        found[key] = each if known is None else replace(known, names=tuple(dict.fromkeys((*known.names, *each.names))))
+        known = found.get(key, each)
+        found[key] = replace(
+            known,
+            names=tuple(dict.fromkeys((*known.names, *each.names))),
+            services=tuple(dict.fromkeys((*known.services, *each.services))),
+        )
     return list(found.values())

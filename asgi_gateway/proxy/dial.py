@@ -9,6 +9,7 @@ import ssl
 from collections.abc import Awaitable, Callable, Iterable
 from typing import TypeVar
 
+from asgi_gateway.model import AuthRequest
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.relay import BackendStream
 from asgi_gateway.proxy.settings import ProxySettings
@@ -16,7 +17,7 @@ from asgi_gateway.proxy.targets import Targets
 from asgi_gateway.services.backend import Backend, Message, Receive, Scope, Send
 from asgi_gateway.telemetry.audit import Audit
 
-__all__ = ["BackendFailure", "Dialer", "TunnelBackend", "refuse", "while_connected"]
+__all__ = ["BackendFailure", "Dialer", "TunnelBackend", "refuse", "request_of", "while_connected"]
 
 P = TypeVar("P", bound=asyncio.Protocol)
 T = TypeVar("T")
@@ -53,11 +54,12 @@ class Dialer:
         self._targets = targets
         self._audit = audit
 
-    async def connect(self, factory: Callable[[ConnectURL], P]) -> tuple[P, ConnectURL]:
+    async def connect(self, factory: Callable[[ConnectURL], P], scope: Scope) -> tuple[P, ConnectURL]:
         """Connect to the first back end that can be reached.
 
         Args:
             factory: makes the protocol of a connection.
+            scope: the scope of the WebSocket that it is for.
 
         Raises:
             BackendFailure: none can be reached; the last one's failure.
@@ -69,11 +71,11 @@ class Dialer:
             except BackendFailure as error:
                 self._targets.failed(connect)
                 if failure is not None:
-                    self.report(failure)
+                    self.report(failure, scope)
                 failure = error
             else:
                 if failure is not None:
-                    self.report(failure)
+                    self.report(failure, scope)
                 self._targets.answered(connect)
                 return protocol, connect
         if failure is None:
@@ -101,10 +103,19 @@ class Dialer:
         except (OSError, UnicodeError) as error:  # UnicodeError: a host name that is none
             raise BackendFailure(connect, f"cannot connect: {_reason(error)}") from error
 
-    def report(self, failure: BackendFailure) -> None:
-        """Write the audit event of a failure, and the warning that goes with it."""
+    def report(self, failure: BackendFailure, scope: Scope) -> None:
+        """Write the audit event of a failure, and the warning that goes with it.
+
+        Args:
+            failure: the failure.
+            scope: the scope of the WebSocket that it concerns.
+        """
         self._audit.event(
-            "unavailable", service=self._settings.service, backend=str(failure.connect), reason=str(failure)
+            "unavailable",
+            request_of(scope),
+            service=self._settings.service,
+            backend=str(failure.connect),
+            reason=str(failure),
         )
 
     async def check(self) -> list[str]:
@@ -207,6 +218,12 @@ async def while_connected(work: Awaitable[T], ahead: asyncio.Future[Message]) ->
         if not working.done():
             working.cancel()
             await asyncio.wait((working,))
+
+
+def request_of(scope: Scope) -> AuthRequest:
+    """Return what an audit event says of a WebSocket."""
+    client = scope.get("client")
+    return AuthRequest("websocket", "GET", scope["path"], remote_address=client[0] if client else None)
 
 
 async def refuse(

@@ -8,10 +8,13 @@ lost before a response; and every request, where no connection was made, with th
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import re
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import aiohttp
@@ -108,6 +111,7 @@ class HTTPProxy(Backend):
         self.responses = ResponseHeaders(settings)
         self.description = f"http.proxy to {', '.join(map(str, targets.connects))}"
         self.watches = Watches()
+        self._opened = False
         self._audit = audit
         self._login = login
         self._clients = {each: BackendClient(settings, each) for each in targets.connects}
@@ -115,6 +119,7 @@ class HTTPProxy(Backend):
 
     async def open(self) -> None:
         """Make the pools of connections. Nothing is connected yet."""
+        self._opened = True
         for client in self._clients.values():
             client.open()
         if self._login is not None:
@@ -122,6 +127,7 @@ class HTTPProxy(Backend):
 
     async def close(self) -> None:
         """Close every connection."""
+        self._opened = False
         self.watches.close()
         for client in self._clients.values():
             await client.close()
@@ -145,6 +151,8 @@ class HTTPProxy(Backend):
         Raises:
             TransferBroken: the back end ended in the middle of its response.
         """
+        if not self._opened:  # a server without lifespan
+            await self.open()
         exchange = _Exchange(self, scope, receive, send)
         try:
             await exchange.run()
@@ -246,16 +254,15 @@ class _Exchange:
         connect: ConnectURL | None = None
         response: BackendResponse | None = None
         try:
-            if self._framing.length != 0 and not await self._read_body():
-                return
-            if not isinstance(self._body, RequestBody):
-                watch.request_sent()
+            await self._read_body(watch)
             connect, response = await self._response()
             await self._pass_back(connect, response)
             if not isinstance(self._body, RequestBody) or self._body.sent:
                 response = None  # its connection was put back
         except _Gone:
-            return
+            if response is None:
+                with suppress(OSError):  # the server may only take the body for malformed
+                    await self.refuse(400)
         except asyncio.CancelledError:
             if (interruption := watch.interrupted()) is None:
                 raise
@@ -322,19 +329,25 @@ class _Exchange:
         except ValueError as error:
             raise RequestRefused(400, str(error)) from None
 
-    async def _read_body(self) -> bool:
-        """Read the first piece of the body, unless the client waits to be asked for it. Return whether it is there."""
+    async def _read_body(self, watch: RequestWatch) -> None:
+        """Read the first piece of the body, if there is one and the client does not wait to be asked for it.
+
+        Raises:
+            _Gone: the client left.
+        """
+        if self._framing.length == 0:
+            watch.request_sent()
+            return
         first: dict[str, Any] | None = None
         if not self._framing.waits:
             first = dict(await self._receive())
             if first["type"] != "http.request":
-                return False
+                raise _Gone
             piece = first.get("body", b"")
             if not first.get("more_body", False) and len(piece) <= _WHOLE_BYTES:
-                return self._take_whole(piece)
-        watch = self._watch
-        if watch is None:
-            return False
+                self._take_whole(piece)
+                watch.request_sent()
+                return
         self._body = RequestBody(
             self._receive,
             first,
@@ -343,14 +356,14 @@ class _Exchange:
             keep=_WHOLE_BYTES if self._proxy.login is not None else 0,
             watch=watch,
         )
-        return True
 
-    def _take_whole(self, body: bytes) -> bool:
+    def _take_whole(self, body: bytes) -> None:
         limit = self._proxy.settings.max_body
         if limit is not None and len(body) > limit:
             raise RequestRefused(413, "the request's body is longer than max-body")
         self._body = body
-        return self._framing.length in (None, len(body))
+        if self._framing.length not in (None, len(body)):
+            raise _Gone
 
     # -------------------------------------------------------------------------------------------------------- response
 
@@ -602,4 +615,8 @@ def _request_of(scope: Scope) -> AuthRequest:
 
 def _text(error: BaseException) -> str:
     """Return an error's text in one line, its class's name if it has none."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        error = error.os_error
+    if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
     return " ".join(str(error).split()) or type(error).__name__

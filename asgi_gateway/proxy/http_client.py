@@ -160,7 +160,9 @@ class BackendClient:
         self._session: aiohttp.ClientSession | None = None
 
     def open(self) -> None:
-        """Make the pool. Must be called in the event loop."""
+        """Make the pool, unless it is there. Must be called in the event loop."""
+        if self._session is not None:
+            return
         times = self._settings.timeouts
         self._session = aiohttp.ClientSession(
             connector=self._connector(),

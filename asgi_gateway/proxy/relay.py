@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from asgi_gateway.services.backend import ON_END, Message, Receive, Scope, Send
-from asgi_gateway.websockets.closable import ConnectionEnded
 
 __all__ = ["GONE", "LOST", "BackendStream", "CloseFrame", "relay", "sendable_code"]
 
@@ -120,7 +119,7 @@ class BackendStream(asyncio.Protocol, abc.ABC):
         """Close the connection at once. Nothing more is read or sent."""
         self._end(GONE)
         self._incoming.clear()
-        if self._transport is not None:
+        if self._transport is not None and not self._lost:  # asyncio's transports take no abort afterwards
             self._transport.abort()
 
     def cut(self) -> None:
@@ -159,9 +158,10 @@ class BackendStream(asyncio.Protocol, abc.ABC):
         size += _OVERHEAD
         self._incoming.append((message, size))
         self._queued += size
-        if self._queued > QUEUED and not self._reading_paused and self._transport is not None:
+        transport = self._transport
+        if self._queued > QUEUED and not self._reading_paused and transport is not None and not transport.is_closing():
             self._reading_paused = True
-            self._transport.pause_reading()
+            transport.pause_reading()
         self._wake()
 
     def _end(self, close: CloseFrame) -> None:
@@ -269,14 +269,16 @@ async def relay(
     close: CloseFrame | None = None
     try:
         close = await _first_end(joined, stream, up, down, idle)
-    except (ConnectionEnded, OSError):
+    except OSError:
         stream.finish(GONE)  # the client is gone, or the gateway ended the socket
     finally:
         for task in (up, down):
             task.cancel()
         with suppress(Exception):  # the first error is the one that counts
             await asyncio.gather(up, down, return_exceptions=True)
-        if stream.end is None or close is _IDLE:
+        if close is _IDLE:
+            stream.finish(_IDLE)
+        elif stream.end is None:
             stream.abort()
     if close is not None:
         await close_client(send, close)

@@ -52,9 +52,9 @@ class TcpProxy(TunnelBackend):
     ) -> None:
         _, send = client
         try:
-            connected = await while_connected(self._dialer.connect(lambda _: self._stream(made)), ahead)
+            connected = await while_connected(self._dialer.connect(lambda _: self._stream(made), scope), ahead)
         except BackendFailure as failure:
-            self._dialer.report(failure)
+            self._dialer.report(failure, scope)
             return await refuse(scope, send, failure.status)
         if connected is None:  # the client left
             return None

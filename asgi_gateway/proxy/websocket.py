@@ -18,7 +18,7 @@ from asgi_gateway.http.headers import single_header
 from asgi_gateway.model import Headers
 from asgi_gateway.proxy.backend_socket import MAX_MESSAGE, BackendSocket, HandshakeFailed, response_lines
 from asgi_gateway.proxy.connect import ConnectURL
-from asgi_gateway.proxy.dial import BackendFailure, Dialer, TunnelBackend, refuse, while_connected
+from asgi_gateway.proxy.dial import BackendFailure, Dialer, TunnelBackend, refuse, request_of, while_connected
 from asgi_gateway.proxy.login import BackendChallenge, BackendCredentials, BackendLogin
 from asgi_gateway.proxy.mapping import MappedPath, PathMapping
 from asgi_gateway.proxy.outgoing import OutgoingRequest, RequestRefused
@@ -78,6 +78,7 @@ class WebSocketProxy(TunnelBackend):
         self._settings = settings
         self._outgoing = outgoing
         self._login = login
+        self._audit = audit
         self._compressed = compressed
         self._mapping = PathMapping(settings.accepts)
         self._responses = ResponseHeaders(settings)
@@ -100,9 +101,10 @@ class WebSocketProxy(TunnelBackend):
         try:
             opened = await while_connected(self._open(scope, made), ahead)
         except BackendFailure as failure:
-            self._dialer.report(failure)
+            self._dialer.report(failure, scope)
             return await refuse(scope, send, failure.status)
         except RequestRefused as refusal:
+            self._audit.event("denial", request_of(scope), service=self._settings.service, reason=refusal.reason)
             return await refuse(scope, send, refusal.status)
         if opened is None:  # the client left
             return None
@@ -122,7 +124,7 @@ class WebSocketProxy(TunnelBackend):
         subprotocols = self._outgoing.subprotocols(list(scope.get("subprotocols", ())))
         if not all(map(_TOKEN.fullmatch, subprotocols)):
             raise RequestRefused(400, "a subprotocol's name is invalid")
-        stream, connect = await self._dialer.connect(lambda _: self._stream(made))
+        stream, connect = await self._dialer.connect(lambda _: self._stream(made), scope)
         target = mapped.target(connect, self._outgoing.query(scope.get("query_string", b"")))
         headers = self._outgoing.headers(scope, connect)
         url = _url(connect, mapped)

@@ -43,8 +43,8 @@ class Listener:
         tls: whether connections are encrypted.
         names: the hosts of the accept URLs that lead here, for certificates.
         option: the accept option that names the address, or would name another, such as ``http.bind``.
-        service: the name of the service, for messages.
-        accept: its accept URL, for messages.
+        services: the names of the services that accept requests here.
+        accept: the accept URL of the first one, for messages.
         mark: the position of the accept URL in the file, for messages.
     """
 
@@ -54,7 +54,7 @@ class Listener:
     _: KW_ONLY
     names: tuple[str, ...] = ()
     option: str = ""
-    service: str = ""
+    services: tuple[str, ...] = ()
     accept: str = ""
     mark: Mark = field(default=Mark(), repr=False, compare=False)
 

@@ -3,6 +3,9 @@
 They are CORS (Fetch standard), the Origin check of WebSockets (RFC 6455 section 10.2), and the check of HTTP requests
 that change something. Browsers set the headers Origin and Sec-Fetch-Site (W3C Fetch Metadata) themselves, and scripts
 cannot change them. A request without either was not made by a page of another site, and passes.
+
+KAAZING's clients that run outside browsers send the host and port that they connect to as their origin, with the scheme
+``privileged``. No page has an origin of that scheme, so it is the service's own if it names the request's Host.
 """
 
 from __future__ import annotations
@@ -22,6 +25,9 @@ SAFE_METHODS = frozenset(("GET", "HEAD", "OPTIONS", "TRACE"))
 """The methods that change nothing (RFC 9110 section 9.2.1)."""
 
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
+_TLS = ("https", "wss")
+_PRIVILEGED = "privileged"
+"""The scheme of the origin that KAAZING's clients send outside browsers."""
 _ORIGIN = re.compile(r"([a-z][a-z0-9+.-]*)://(\[[0-9a-f:.]+\]|[^\s/:@?#\[\]\\,]+)(?::([0-9]+))?", re.IGNORECASE)
 _HOST = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\.?", re.IGNORECASE)
 _FORM = "write scheme://host or scheme://host:port, or *"
@@ -254,19 +260,40 @@ def _same_origin(request: AuthRequest, origin: str) -> bool:
     """
     host = (request.header(b"host") or b"").decode("latin-1").lower()
     scheme, separator, authority = origin.partition("://")
-    if not separator or scheme not in ("http", "https") or not host:
+    if not separator or not host:
         return False
-    if scheme == "http" and request.scheme in ("https", "wss"):
+    if scheme == _PRIVILEGED:
+        return _same_target(request, authority, host)
+    if scheme not in ("http", "https") or (scheme == "http" and request.scheme in _TLS):
         return False
-    page, service = _authority(authority, scheme), _authority(host, scheme)
-    return page is not None and page == service
+    page, service = _authority(authority), _authority(host)
+    return page is not None and service is not None and _with_port(page, scheme) == _with_port(service, scheme)
 
 
-def _authority(authority: str, scheme: str) -> tuple[str, int] | None:
+def _same_target(request: AuthRequest, origin: str, host: str) -> bool:
+    """Return whether a client that is no browser names the host and the port it connected to as its origin.
+
+    Such clients always write the port. Host lacks it where it is the one of the client's scheme, which may be https
+    though the request came over http: a proxy may have ended TLS.
+    """
+    named, asked = _authority(origin), _authority(host)
+    if named is None or asked is None:
+        return False
+    schemes = ("https",) if request.scheme in _TLS else ("http", "https")
+    return any(_with_port(named, scheme) == _with_port(asked, scheme) for scheme in schemes)
+
+
+def _authority(authority: str) -> tuple[str, int | None] | None:
+    """Return the host and the port, None if it names none; None if it is no authority of an origin."""
     try:
         parts = urlsplit(f"//{authority}")
         if parts.username is not None or parts.path or parts.query or parts.fragment or not parts.hostname:
             return None
-        return parts.hostname, parts.port or _PORTS[scheme]
+        return parts.hostname, parts.port
     except ValueError:
         return None
+
+
+def _with_port(authority: tuple[str, int | None], scheme: str) -> tuple[str, int]:
+    host, port = authority
+    return host, _PORTS[scheme] if port is None else port

@@ -128,7 +128,11 @@ class TokenIssuer:
         return self._signer.sign(data)
 
     def is_single_use(self, text: str) -> bool:
-        """Return whether a text is a token of this issuer for one login only, valid or not."""
+        """Return whether a text is a token of this issuer for one login only, valid or not.
+
+        Args:
+            text: the text.
+        """
         data = self._signer.read(text)
         return data is not None and data.get("once") is True
 

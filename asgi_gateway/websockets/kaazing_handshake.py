@@ -16,7 +16,8 @@ This file owns every state and every transition, and does no input or output. It
    header, as that of the original's Java client, they are those of the opening.
 4. Each response is one message with an HTTP/1.1 head, followed by an empty one. It never sets a cookie: a script could
    read it, and the browser would not keep it.
-5. After ``LoginLimits.answers`` answers to challenges, the next refusal is 403 whatever it would have been.
+5. After ``LoginLimits.answers`` answers to challenges, the next refusal is 403 whatever it would have been. Right
+   credentials for one of several realms, which are refused because the next realm's are missing, do not count.
 6. After the 101, the marker and ``N`` come again if they were asked for.
 7. Parameters of the query whose names begin with a dot are the gateway's own; the application does not see them.
 
@@ -91,7 +92,7 @@ class ServerHandshake:
         limits: what the client may use before it has logged in.
     """
 
-    __slots__ = ("_limits", "_requests", "_wants_marker", "query", "state")
+    __slots__ = ("_limits", "_requests", "_uncounted", "_wants_marker", "query", "state")
 
     def __init__(self, query: bytes, limits: LoginLimits) -> None:
         parameters = query.split(b"&") if query else []
@@ -101,6 +102,7 @@ class ServerHandshake:
         self._wants_marker = b".kl=Y" in parameters
         self._limits = limits
         self._requests = 0
+        self._uncounted = 0
 
     @property
     def greeting(self) -> tuple[bytes, ...]:
@@ -125,13 +127,21 @@ class ServerHandshake:
             raise HeaderError("a message of the extended handshake is too long")
         return parse_request(message.encode() if isinstance(message, str) else message)
 
-    def refuse(self, status: int, headers: Iterable[tuple[bytes, bytes]] = ()) -> tuple[bytes, ...]:
+    def refuse(
+        self, status: int, headers: Iterable[tuple[bytes, bytes]] = (), *, next_realm: bool = False
+    ) -> tuple[bytes, ...]:
         """Return the messages that refuse the request. After a 401 the client may answer, if it has answers left.
+
+        Args:
+            status: the status of the response.
+            headers: its headers.
+            next_realm: whether the credentials were right, and those for the service's next realm are asked for.
 
         Raises:
             HandshakeStateError: there is no request to refuse.
         """
-        if status == 401 and self._requests > self._limits.answers:
+        self._uncounted += next_realm
+        if status == 401 and self._requests - self._uncounted > self._limits.answers:
             status, headers = 403, ()
         self._move(State.DECIDING, State.EXPECTING if status == 401 else State.CLOSED)
         return format_response(status, _cased(headers)), b""

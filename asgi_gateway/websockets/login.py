@@ -1,4 +1,9 @@
-"""Drives the extended handshake over ASGI. Gives the application an ordinary WebSocket afterwards."""
+"""Drives the extended handshake over ASGI. Gives the application an ordinary WebSocket afterwards.
+
+A service with several realms gives a client that has satisfied one of them a challenge identity, which its next request
+must show. KAAZING's clients do not know that header. So the login itself keeps the identity of the last challenge, and
+adds it to the next request if that shows none.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from typing import Any
 
+from asgi_gateway.authentication.multi_realm import IDENTITY_HEADER
 from asgi_gateway.errors import HeaderError
 from asgi_gateway.model import Allow, Challenge, Decision, Forbid, Headers, Unavailable
 from asgi_gateway.websockets.kaazing_handshake import (
@@ -42,7 +48,16 @@ class SocketLogin:
         limits: what a client may use before it has logged in.
     """
 
-    __slots__ = ("_connected", "_denial", "_handshake", "_open", "_raw_receive", "_raw_send")
+    __slots__ = (
+        "_connected",
+        "_denial",
+        "_handshake",
+        "_open",
+        "_raw_receive",
+        "_raw_send",
+        "_realms",
+        "unused_identities",
+    )
 
     def __init__(
         self,
@@ -57,6 +72,9 @@ class SocketLogin:
         self._open = False
         self._connected = False
         self._denial: tuple[int, Headers] | None = None
+        self._realms: set[str] = set()
+        self.unused_identities: list[bytes] = []
+        """Challenge identities that were given and not shown; the last one is added to a request without one."""
 
     async def run(
         self, opening: Scope, decide: Decide, answer: Answer, further: frozenset[bytes] = frozenset()
@@ -108,18 +126,39 @@ class SocketLogin:
             logger.info("a login inside a WebSocket is refused: %s", error)
             await self._write(self._handshake.refuse(400))
             return None
+        headers = inner_headers(tuple(opening["headers"]), head, further)
         scope = {
             **opening,
             "query_string": self._handshake.query,
-            "headers": list(inner_headers(tuple(opening["headers"]), head, further)),
+            "headers": list(headers),
             "subprotocols": offered_subprotocols(tuple(opening["headers"]), head),
         }
-        decision = await decide(scope)
+        decision = await decide({**scope, "headers": [*headers, *self._challenge_identity(headers)]})
         if isinstance(decision, Allow):
             return scope, decision
-        status, headers, _ = answer(decision)
-        await self._write(self._handshake.refuse(status, headers))
+        status, answered, _ = answer(decision)
+        await self._write(self._handshake.refuse(status, answered, next_realm=self._reaches_next_realm(decision)))
         return None
+
+    def _challenge_identity(self, headers: Headers) -> Headers:
+        """Return the last challenge's identity as a header for a request that shows none, and note which are used."""
+        shown = [value for name, value in headers if name == IDENTITY_HEADER]
+        added = [] if shown else self.unused_identities[-1:]
+        self.unused_identities = [each for each in self.unused_identities if each not in (*shown, *added)]
+        return tuple((IDENTITY_HEADER, each) for each in added)
+
+    def _reaches_next_realm(self, decision: Challenge | Forbid | Unavailable) -> bool:
+        """Return whether a challenge is the first one for a realm after others that were satisfied; note its identity.
+
+        Only the first one tells right credentials from wrong ones: afterwards the same realm is asked for again.
+        """
+        identities = [value for name, value in decision.headers if name == IDENTITY_HEADER]
+        if not isinstance(decision, Challenge) or not identities:
+            return False
+        self.unused_identities += identities
+        first = decision.realm not in self._realms
+        self._realms.add(decision.realm)
+        return first
 
     def receive(self) -> Awaitable[Message]:
         """The application's ``receive``: its connect first, then the server's own."""

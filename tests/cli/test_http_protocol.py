@@ -40,7 +40,7 @@ async def app(scope: Any, receive: Any, send: Any) -> None:
 @asynccontextmanager
 async def connection(*, keep_alive: float = LATE, **limits: Any) -> AsyncIterator[Streams]:
     """A client's connection to a server with these limits."""
-    config = uvicorn.Config(app, timeout_keep_alive=keep_alive, log_level="critical")  # type: ignore[arg-type]
+    config = uvicorn.Config(app, timeout_keep_alive=keep_alive, log_config=None)  # type: ignore[arg-type]
     config.load()
     limited = type("Limited", (GatewayHTTPProtocol,), {"head_time": LATE, "drain_time": LATE, **limits})
     state = ServerState()
@@ -95,6 +95,19 @@ async def test_a_long_head() -> None:
         assert await status(streams) == 400
 
 
+@pytest.mark.parametrize("sent", [b"X-A: ", b"X-A: b\r\n", b"X"])
+async def test_a_long_trailer_section(sent: bytes) -> None:
+    """So is a trailer section that grows beyond it; a body of tiny chunks may be longer."""
+    async with connection(head_size=2000) as streams:
+        streams[1].write(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for _ in range(1000):
+            streams[1].write(b"1\r\nx\r\n")
+        streams[1].write(b"0\r\n" + sent)
+        await asyncio.sleep(0.02)
+        streams[1].write(sent * 2001)
+        assert await status(streams) == 400
+
+
 @pytest.mark.parametrize("size", [1, 999])
 async def test_a_body_behind_a_refusal(size: int) -> None:
     """The body of a refused request is drained in whatever pieces it comes, and the connection serves the next one."""
@@ -121,6 +134,15 @@ async def test_too_slow_a_body_behind_a_refusal() -> None:
     async with connection(drain_time=SOON) as streams:
         streams[1].write(REFUSED)
         assert await status(streams) == 401
+        assert await closed(streams)
+
+
+async def test_a_malformed_body_behind_a_refusal() -> None:
+    """There is no second response to one request."""
+    async with connection() as streams:
+        streams[1].write(b"POST /refuse HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n")
+        assert await status(streams) == 401
+        streams[1].write(b"xyz")
         assert await closed(streams)
 
 

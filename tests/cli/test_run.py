@@ -17,6 +17,7 @@ from asgi_gateway.cli.run import _INCOMPLETE, application
 from asgi_gateway.cli.server import ServerConfig
 from asgi_gateway.middleware import GatewayMiddleware
 from tests.cli import apps
+from tests.keystores import PASSWORD, STORES
 
 FILE = str(apps.FILE)
 APP = "tests.cli.apps:app"
@@ -48,11 +49,12 @@ def _untouched(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Environment and loggers are afterwards what they were before."""
     for name in ("ASGI_GATEWAY_CONFIG", "ASGI_GATEWAY_APP", "ASGI_GATEWAY_DEFINITIONS", "ASGI_GATEWAY_BY_PORT"):
         monkeypatch.setenv(name, "")
-    loggers = [logging.getLogger(name) for name in ("asgi_gateway", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")]
-    before = [(each, each.handlers[:], each.filters[:], each.level) for each in loggers]
+    names = ("asgi_gateway", "uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi")
+    loggers = [logging.getLogger(name) for name in names]
+    before = [(each, each.handlers[:], each.filters[:], each.level, each.propagate) for each in loggers]
     yield
-    for each, handlers, filters, level in before:
-        each.handlers[:], each.filters[:] = handlers, filters
+    for each, handlers, filters, level, propagate in before:
+        each.handlers[:], each.filters[:], each.propagate = handlers, filters, propagate
         each.setLevel(level)
 
 
@@ -160,6 +162,22 @@ def test_an_application_without_one_is_wrapped(served: list[Served]) -> None:
     outer = application().app  # type: ignore[attr-defined]
     assert isinstance(outer, GatewayMiddleware)
     assert outer.app is apps.app
+
+
+SECURE = """
+services: [{name: page, accept: "https://localhost:8443/"}]
+security: {keystore: {file: server.p12, password-file: store.pw}}
+"""
+
+
+def test_tls_goes_with_a_port(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without --port the accept URLs say which ports use TLS."""
+    (tmp_path / "server.p12").write_bytes((STORES / "server.p12").read_bytes())
+    (tmp_path / "store.pw").write_text(PASSWORD)
+    (tmp_path / "gateway.yaml").write_text(SECURE)
+    arguments = ["run", str(tmp_path / "gateway.yaml"), "tests.cli.apps:app", "--tls", "localhost"]
+    assert main(arguments) == 2
+    assert "--tls goes with --port" in capsys.readouterr().err
 
 
 # ------------------------------------------------------------------------------------------------------ uvicorn's log

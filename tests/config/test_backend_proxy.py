@@ -87,3 +87,9 @@ def test_time_limits() -> None:
         assert backend(load_config(limited))._settings.timeouts.idle == 300.0
         other = config(connect=url, timeouts={"connect": "2s"})
         assert backend(load_config(other))._settings.timeouts.idle == IDLE
+
+
+def test_max_connections_is_a_warning() -> None:
+    """A limit that would not hold for WebSockets is a warning."""
+    gateway = load_config(config(connect="tcp://h:1", **{"max-connections": 10}))
+    assert "max-connections limits the connections of http.proxy" in str(gateway.problems[0])

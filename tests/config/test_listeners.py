@@ -125,13 +125,13 @@ def test_bound_to_one_port_they_are_the_same_service() -> None:
 def test_listeners_say_whose_they_are() -> None:
     """A listener has the names of all its accept URLs, and service, accept URL and option for messages."""
     first, second = gateway("ws://a.example/", "http://b.example/b", bind={"ws.bind": "127.0.0.1:8001"}).listeners
-    assert (first.names, first.option, first.service, first.accept) == (
+    assert (first.names, first.option, first.services, first.accept) == (
         ("a.example",),
         "ws.bind",
-        "s0",
+        ("s0",),
         "ws://a.example/",
     )
-    assert (second.names, second.option, second.service) == (("b.example",), "http.bind", "s1")
+    assert (second.names, second.option, second.services) == (("b.example",), "http.bind", ("s1",))
     (shared,) = gateway(["http://a.example/", "http://b.example/"], bind={"http.bind": "8001"}).listeners
     assert shared.names == ("a.example", "b.example")
     assert Listener("h", 1, False, names=("h",)) == Listener("h", 1, False, names=("h",))

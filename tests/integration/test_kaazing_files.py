@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from websockets.exceptions import InvalidStatus
-from websockets.sync.client import connect
+from websockets.sync.client import ClientConnection, connect
 
 from tests.integration.process import LOOPBACK, Process, answers, free_port, running
 
@@ -55,10 +55,17 @@ def basic(login: tuple[str, str]) -> str:
     return "Basic " + base64.b64encode(":".join(login).encode()).decode()
 
 
-def open_socket(port: int, path: str, login: tuple[str, str] | None = None, **options: Any) -> Any:
-    """A WebSocket to the gateway."""
+def open_socket(
+    port: int, path: str, login: tuple[str, str] | None = None, host: str = "localhost", **options: Any
+) -> ClientConnection:
+    """A WebSocket to the gateway, whatever the host of its URL."""
     headers = {"Authorization": basic(login)} if login else {}
-    return connect(f"ws://localhost:{port}{path}", proxy=None, additional_headers=headers, open_timeout=10, **options)
+    connection = socket.create_connection(("localhost", port), timeout=10)
+    url = f"ws://{host}:{port}{path}"
+    found: ClientConnection = connect(
+        url, sock=connection, proxy=None, additional_headers=headers, open_timeout=10, **options
+    )
+    return found
 
 
 def refusal(port: int, path: str, login: tuple[str, str] | None = None, **options: Any) -> int:
@@ -215,12 +222,15 @@ def test_names_from_outside(tmp_path: Path) -> None:
 
 
 def test_a_balancer(tmp_path: Path) -> None:
-    """Nothing is served where the balancer would be; the member behind it works after a login."""
-    balancer, port = free_port(), free_port()
+    """A balancer refuses everybody, and lets nobody in at the place of the member, whatever the Host header says."""
+    port = free_port()
     with serving(ThreadedTCP((LOOPBACK, 0), TCPEcho)) as back_end:
-        with gateway("balanced.xml", tmp_path, port, balancer_port=balancer, back_end=back_end) as process:
-            assert not answers(balancer)
-            assert refusal(port, "/quotes") == 401
+        with gateway("balanced.xml", tmp_path, port, back_end=back_end) as process:
+            for login in (None, NORA):
+                assert refusal(port, "/elsewhere", login) == 403
+            for host in ("localhost", "quotes.example.com"):
+                assert refusal(port, "/quotes", host=host) == 401
+                assert refusal(port, "/quotes", OTTO, host=host) == 403
             with open_socket(port, "/quotes", NORA) as client:
                 client.send(b"\x01quote")
                 assert client.recv(timeout=10) == b"\x01quote"

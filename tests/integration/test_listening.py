@@ -25,7 +25,7 @@ from cryptography.x509.oid import NameOID
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect, unix_connect
 
-from tests.integration.process import LOOPBACK, Process, free_port, live, running
+from tests.integration.process import LOOPBACK, Process, answers, free_port, live, running
 from tests.integration.raw import UPGRADE, credentials, exchange, head, status_of
 from tests.integration.servers import ROOT, basic
 from tests.keystores import PASSWORD, STORES
@@ -458,6 +458,24 @@ def test_port_in_use(tmp_path: Path) -> None:
     assert "service 'page'" in said
 
 
+REACH = """
+services:
+  - {name: both, accept: ["http://localhost:${port}/a", "http://0.0.0.0:${port}/a"]}
+  - {name: inner, accept: "http://localhost:${port}/inner"}
+"""
+
+
+def test_a_port_of_this_machine_alone(tmp_path: Path) -> None:
+    """A service at localhost stops the start where another service opens its port to other machines."""
+    said = failure(tmp_path, REACH, *defined(port=free_port()))
+    assert "gateway.yaml:3:" in said
+    assert "service 'inner': localhost is this machine alone" in said
+    for text in (REACH.replace("0.0.0.0", LOOPBACK), REACH.replace("localhost:${port}/inner", "0.0.0.0:${port}/inner")):
+        port = free_port()
+        with run(tmp_path, text, *defined(port=port), port=port):
+            assert get(port, "/inner").json()["service"] == "inner"
+
+
 def test_unknown_interface(tmp_path: Path) -> None:
     """An interface that is not there stops the start."""
     text = ONE + '    accept-options: {http.bind: "@none7:8000"}\n'
@@ -478,6 +496,33 @@ services:
     assert "no application" in failure(
         tmp_path, "security:" + REALMS.replace("authorization-mode: recycle", ""), app=""
     )
+
+
+BOTH = """
+services:
+  - {name: back, accept: ["http://localhost:${back}/", "ws://localhost:${back}/"], type: echo}
+"""
+
+
+def test_back_ends_alone(tmp_path: Path) -> None:
+    """Without an application back ends are served; the log says what they are."""
+    port = free_port()
+    with run(tmp_path, BOTH, *defined(back=port), port=port, app="") as process:
+        assert httpx.post(f"http://{LOOPBACK}:{port}/", content=b"hello", trust_env=False).content == b"hello"
+        with connect(f"ws://{LOOPBACK}:{port}/", proxy=None) as opened:
+            opened.send("hello")
+            assert opened.recv() == "hello"
+        assert f"service back (port {port} /): echo" in process.output()
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_back_ends_beside_an_application(tmp_path: Path, workers: int) -> None:
+    """The application is behind the services with neither type nor connect, and behind no other."""
+    back, own = free_port(), free_port()
+    text = BOTH + '  - {name: own, accept: "http://localhost:${own}/"}\n'
+    with run(tmp_path, text, *defined(back=back, own=own), "--workers", workers, port=own):
+        assert get(own).json()["service"] == "own"
+        assert httpx.post(f"http://{LOOPBACK}:{back}/", content=b"hello", trust_env=False).content == b"hello"
 
 
 # ----------------------------------------------------------------------------------------------- --port, --host, --uds
@@ -601,6 +646,17 @@ def test_a_worker_that_ends_is_replaced(workers: tuple[Process, int]) -> None:
     os.kill(killed, signal.SIGKILL)
     assert len(pids(port, other_than=frozenset({killed}))) == 2
     assert f"worker process {killed} ended with -9" in process.output()
+
+
+def test_workers_end_with_their_parent(workers: tuple[Process, int]) -> None:
+    """Where the supervisor is killed, its workers end and give the port back."""
+    process, port = workers
+    pids(port)
+    process.popen.kill()
+    end = time.monotonic() + 20
+    while answers(port):
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_workers_are_replaced_on_sighup(workers: tuple[Process, int]) -> None:

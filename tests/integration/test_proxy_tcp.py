@@ -147,7 +147,12 @@ def test_large_transfer_both_ways(server: Process) -> None:
     """40 MB through an echo arrive unchanged while both directions are busy."""
     block = os.urandom(400_000)
     with connect(server, "/open", max_size=None) as client:
-        sender = threading.Thread(target=lambda: [client.send(block) for _ in range(100)])
+
+        def send() -> None:
+            for _ in range(100):
+                client.send(block)
+
+        sender = threading.Thread(target=send)
         sender.start()
         found = bytearray()
         while len(found) < 40_000_000:

@@ -81,6 +81,7 @@ def test_clients_that_leave(server: Process) -> None:
     while descriptors(server) > before and time.monotonic() < end:
         exchange(server, head("/small.txt"))
     assert descriptors(server) <= before
+    assert "Traceback" not in server.output()
 
 
 @pytest.mark.parametrize(

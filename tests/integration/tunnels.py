@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -60,6 +61,23 @@ def tcp_server(speak: Speak) -> Iterator[int]:
         finally:
             server.shutdown()
             thread.join()
+
+
+@contextmanager
+def tls_server(speak: Speak, context: ssl.SSLContext) -> Iterator[int]:
+    """A TCP server over TLS; its port.
+
+    Args:
+        speak: called for each connection whose handshake succeeded.
+        context: with the server's certificate.
+    """
+
+    def handshake(connection: socket.socket) -> None:
+        with suppress(OSError), context.wrap_socket(connection, server_side=True) as encrypted:
+            speak(encrypted)
+
+    with tcp_server(handshake) as port:
+        yield port
 
 
 @contextmanager

@@ -77,10 +77,10 @@ class SocketClient:
 
     async def bytes(self, length: int) -> bytes:
         """Return that many bytes, of as many messages as it takes."""
-        found = b""
+        found = bytearray()
         while len(found) < length:
             found += (await self.next())["bytes"]
-        return found
+        return bytes(found)
 
     async def done(self) -> None:
         """Wait until the back end has returned."""
@@ -188,7 +188,8 @@ async def listening(handle: Handle | None = None, **options: Any) -> AsyncIterat
         yield listener
     finally:
         for writer in writers:
-            writer.transport.abort()
+            if not writer.is_closing():
+                writer.transport.abort()
         server.close()
         await server.wait_closed()
 

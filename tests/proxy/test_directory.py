@@ -5,14 +5,18 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from asgi_gateway.middleware import GatewayMiddleware
+from asgi_gateway.model import RevocationKey
 from asgi_gateway.proxy.directory import Directory, DirectorySettings
-from tests.gateways import Server, ask, scope
+from asgi_gateway.websockets.closable import ConnectionEnded
+from tests.gateways import Server, World, ask, basic, scope, service, users
 
 Ask = Callable[..., Any]
 PAGE = b"<h1>hello</h1>\n"
@@ -502,3 +506,30 @@ async def test_check_names_a_missing_folder(site: Path) -> None:
     site.rename(site.with_name("moved"))
     assert await app.check() == [f"the folder {site} is missing"]
     assert (await answer(app, "/index.html")).status == 404
+
+
+@pytest.mark.anyio
+async def test_a_download_ends_with_its_login(site: Path) -> None:
+    """A download whose user is revoked meanwhile is cut off, and its file is closed."""
+    (site / "large.bin").write_bytes(b"x" * 3_000_000)
+    world = World()
+    assert world.state is not None
+    realm = world.realm(users(ada="R"), recycle=(world.state, [b"k" * 32]))
+    protected = replace(service("files", "", realm), backend=directory(site))
+    gateway = world.gateway(protected)
+    await gateway.open()
+    sent = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+        if len(sent) == 4:
+            await gateway.revocations.revoke(RevocationKey("user", "ada", "demo"))
+
+    app = GatewayMiddleware(None, gateway)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(ConnectionEnded):
+        await app(scope("/large.bin", basic("ada"), asgi={"spec_version": "2.4"}), Server().receive, send)
+    assert sum(len(message.get("body", b"")) for message in sent) < 2_000_000
+    assert sent[-1]["more_body"] is True
+    assert len(os.listdir("/proc/self/fd")) == before
+    await gateway.close()

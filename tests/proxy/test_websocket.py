@@ -20,7 +20,7 @@ from websockets.http11 import Request, Response
 
 from asgi_gateway.plugins.clock import SystemClock
 from asgi_gateway.proxy.identity import IdentityWriter
-from asgi_gateway.proxy.login import BackendLogin
+from asgi_gateway.proxy.login import BackendChallenge, BackendCredentials, BackendLogin
 from asgi_gateway.proxy.outgoing import OutgoingRequest
 from asgi_gateway.proxy.settings import CredentialNames
 from asgi_gateway.proxy.websocket import WebSocketProxy
@@ -457,6 +457,56 @@ async def test_unix_socket(tmp_path: Path) -> None:
         await client.done()
 
 
+class Answers(BackendLogin):
+    """Answers challenges with one token, and notes what it was asked."""
+
+    def __init__(self, attempts: int, token: str | None) -> None:
+        super().__init__(attempts)
+        self._token = token
+        self.asked: list[BackendChallenge] = []
+
+    async def answer(self, challenge: BackendChallenge) -> BackendCredentials | None:
+        self.asked.append(challenge)
+        return BackendCredentials(authorization=self._token) if self._token else None
+
+
+@pytest.mark.parametrize(
+    ("attempts", "token", "status"),
+    [(0, "Bearer right", 401), (1, "Bearer right", 101), (2, "Bearer wrong", 401), (3, None, 401)],
+)
+async def test_challenges_of_the_back_end(attempts: int, token: str | None, status: int) -> None:
+    """A 401 of the handshake is answered as often as allowed, and else passed on with its challenge."""
+    seen: list[str | None] = []
+
+    def process(websocket: ServerConnection, request: Request) -> Response | None:
+        seen.append(request.headers.get("Authorization"))
+        if seen[-1] == "Bearer right":
+            return None
+        response = websocket.respond(HTTPStatus.UNAUTHORIZED, "who?\n")
+        response.headers["WWW-Authenticate"] = 'Bearer realm="back"'
+        return response
+
+    login = Answers(attempts, token)
+    async with back_end(echo, process_request=process) as url:
+        client = SocketClient(proxy(url + "/app", login=login), headers=[(b"authorization", b"Basic client")])
+        if status == 101:
+            await client.accepted()
+            client.leave()
+            await client.done()
+        else:
+            start, _ = await client.next(), await client.next()
+            await client.done()
+            assert start["status"] == 401
+            assert (b"www-authenticate", b'Bearer realm="back"') in start["headers"]
+    answered = attempts if token else min(attempts, 1)
+    assert seen == [None] + [token] * (answered if token else 0)
+    assert len(login.asked) == answered
+    for attempt, challenge in enumerate(login.asked, 1):
+        assert (challenge.url, challenge.attempt) == (f"{url}/app", attempt)
+        assert challenge.authorization == b"Basic client"
+        assert (b"www-authenticate", b'Bearer realm="back"') in challenge.headers
+
+
 # ------------------------------------------------------------------------------------------------------ lost and broken
 
 
@@ -515,13 +565,20 @@ async def test_silent_back_end_is_pinged(monkeypatch: pytest.MonkeyPatch) -> Non
 async def test_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """A WebSocket without a message for as long as ``idle`` says is closed; the gateway's own pings do not count."""
     monkeypatch.setattr("asgi_gateway.proxy.backend_socket._PING_SECONDS", 0.1)
-    async with back_end(echo) as url:
+    codes: list[int | None] = []
+
+    async def handle(websocket: ServerConnection) -> None:
+        await echo(websocket)
+        codes.append(websocket.close_code)
+
+    async with back_end(handle) as url:
         client = SocketClient(proxy(url, idle=0.5))
         await client.accepted()
         await asyncio.sleep(0.3)
         client.text("x")
         await client.next()
         assert await client.closed() == (1001, "idle timeout")
+    assert codes == [1001]
 
 
 async def test_slow_client_stops_the_back_end() -> None:

@@ -68,6 +68,7 @@ def test_own_origin(origin: bytes, host: str, scheme: str) -> None:
         (b"http://", "", "ws"),
         (b"http://shop.example", "", "ws"),
         (b"http://[::1", "[::1", "ws"),
+        (b"http://shop.example:0", "shop.example", "ws"),
     ],
 )
 def test_foreign_origins(origin: bytes, host: str, scheme: str) -> None:
@@ -75,9 +76,88 @@ def test_foreign_origins(origin: bytes, host: str, scheme: str) -> None:
     assert not OriginRules().allows(socket(host, scheme), origin)
 
 
+@pytest.mark.parametrize(
+    ("origin", "host", "scheme"),
+    [
+        (b"privileged://shop.example:8000", "shop.example:8000", "ws"),
+        (b"privileged://shop.example:8000", "shop.example:8000", "http"),
+        (b"PRIVILEGED://Shop.Example:8000", "shop.EXAMPLE:8000", "ws"),
+        (b"privileged://shop.example:80", "shop.example", "ws"),
+        (b"privileged://shop.example:80", "shop.example:80", "ws"),
+        (b"privileged://shop.example:443", "shop.example", "wss"),
+        (b"privileged://shop.example:443", "shop.example", "https"),
+        (b"privileged://shop.example:443", "shop.example:443", "wss"),
+        (b"privileged://shop.example:443", "shop.example", "ws"),  # a proxy ends TLS
+        (b"privileged://shop.example:8443", "shop.example:8443", "ws"),  # so here
+        (b"privileged://shop.example:8443", "shop.example:8443", "wss"),
+        (b"privileged://shop.example:80", "shop.example:80", "wss"),
+        (b"privileged://shop.example", "shop.example", "ws"),
+        (b"privileged://shop.example", "shop.example:443", "wss"),
+        (b"privileged://192.0.2.7:8000", "192.0.2.7:8000", "ws"),
+        (b"privileged://[::1]:8000", "[::1]:8000", "ws"),
+        (b"privileged://[2001:DB8::1]:80", "[2001:db8::1]", "ws"),
+        (b"privileged://shop.example:8000", "shop.example:8000", ""),  # the server does not report it
+        (b"privileged://shop.example:443", "shop.example", ""),
+    ],
+)
+def test_clients_outside_browsers(origin: bytes, host: str, scheme: str) -> None:
+    """The scheme privileged, with the host and the port of the request, is the service's own origin."""
+    assert OriginRules().allows(socket(host, scheme), origin)
+    assert OriginRules([LISTED]).allows(socket(host, scheme), origin)
+    headers = (b"host", host.encode()), (b"origin", origin)
+    for method, kind in (("GET", "websocket"), ("POST", "http"), ("DELETE", "http")):
+        asked = request("/", *headers, method=method, kind=kind, scheme=scheme)
+        assert OriginRules([LISTED]).refusal(asked, protected=True) is None
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "scheme"),
+    [
+        (b"privileged://evil.example:8000", "shop.example:8000", "ws"),
+        (b"privileged://www.shop.example:8000", "shop.example:8000", "ws"),
+        (b"privileged://shop.example.:8000", "shop.example:8000", "ws"),
+        (b"privileged://shop.example:8001", "shop.example:8000", "ws"),
+        (b"privileged://shop.example:8000", "shop.example", "ws"),
+        (b"privileged://shop.example:80", "shop.example", "wss"),
+        (b"privileged://shop.example:443", "shop.example:80", "ws"),
+        (b"privileged://shop.example", "shop.example:8000", "ws"),
+        (b"privileged://shop.example:0", "shop.example", "ws"),
+        (b"privileged://shop.example:8000/", "shop.example:8000", "ws"),
+        (b"privileged://shop.example:8000?x", "shop.example:8000", "ws"),
+        (b"privileged://joe@shop.example:8000", "shop.example:8000", "ws"),
+        (b"privileged://shop.example:8000@evil.example", "shop.example:8000", "ws"),
+        (b"privileged://shop.example:8000 http://evil.example", "shop.example:8000", "ws"),
+        (b"privileged:shop.example:8000", "shop.example:8000", "ws"),
+        (b"privileged://", "shop.example", "ws"),
+        (b"privileged://:8000", ":8000", "ws"),
+        (b"privileged://null:8000", "shop.example:8000", "ws"),
+        (b"privileged://shop.example:99999", "shop.example:99999", "ws"),
+        (b"privileged://shop.example:80", "", "ws"),
+        (b"privileged://[::2]:8000", "[::1]:8000", "ws"),
+        (b"privileged2://shop.example:8000", "shop.example:8000", "ws"),
+        (b"xprivileged://shop.example:8000", "shop.example:8000", "ws"),
+    ],
+)
+def test_clients_outside_browsers_of_another_target(origin: bytes, host: str, scheme: str) -> None:
+    """The scheme privileged with another host or port, or with anything more, is no origin of the service."""
+    assert not OriginRules().allows(socket(host, scheme), origin)
+    asked = request("/", (b"host", host.encode()), (b"origin", origin), method="POST", scheme=scheme)
+    assert OriginRules().refusal(asked, protected=True) is not None
+
+
+def test_clients_outside_browsers_behind_a_proxy() -> None:
+    """Where a proxy rewrites Host, the origin of such clients can be listed, with its port."""
+    origin = "privileged://Gateway.example:443"
+    assert check_origin(origin) is None
+    rules = OriginRules([CrossSite(frozenset((canonical_origin(origin),)))])
+    assert rules.allows(socket("10.0.0.1:8000"), b"privileged://gateway.example:443")
+    assert not rules.allows(socket("10.0.0.1:8000"), b"privileged://gateway.example:8443")
+
+
 def test_no_host() -> None:
     """Without a Host header no origin is the service's own."""
     assert not OriginRules().allows(socket(None), b"http://shop.example")
+    assert not OriginRules().allows(socket(None), b"privileged://shop.example:80")
 
 
 def test_doubled_host() -> None:
@@ -103,6 +183,7 @@ def test_never_an_error(origin: bytes, host: bytes) -> None:
     """Any bytes in the two headers give True or False, and the origin null is never allowed."""
     this = request("/", (b"host", host), kind="websocket", scheme="ws")
     assert OriginRules().allows(this, b"http://" + origin) in (True, False)
+    assert OriginRules().allows(this, b"privileged://" + origin) in (True, False)
     assert OriginRules([LISTED, ANY]).allows(this, b"null") is False
 
 
