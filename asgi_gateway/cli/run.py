@@ -7,12 +7,10 @@ import json
 import logging
 import os
 import socket
-import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from email.utils import formatdate
 from typing import Any
 
 from asgi_gateway._runtime.single_worker import SHARED_STATE_HINT
@@ -110,7 +108,7 @@ def application() -> App:
     # uvicorn lends this logger to its WebSocket library, which at DEBUG writes whole handshakes and messages to it
     server = logging.getLogger("uvicorn.error")
     server.setLevel(max(server.level, logging.INFO))
-    return _Served(app)
+    return _MarkRefusals(app)
 
 
 def _check_arguments(arguments: argparse.Namespace) -> None:
@@ -264,21 +262,13 @@ def _log_audit() -> None:
 _refused: ContextVar[bool] = ContextVar("refused", default=False)
 
 
-class _Served:
-    """The application as the server calls it.
-
-    Notes for each WebSocket whether its handshake was answered with an HTTP response or a close. Dates HTTP responses
-    that no back end has dated (RFC 9110 section 6.6.1).
-    """
+class _MarkRefusals:
+    """Notes for each WebSocket whether its handshake was answered with an HTTP response or a close."""
 
     def __init__(self, app: App) -> None:
         self.app = app
-        self._date = b""
-        self._dated_until = 0.0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            return await self.app(scope, receive, self._dating(send))
         if scope["type"] != "websocket":
             return await self.app(scope, receive, send)
 
@@ -288,22 +278,6 @@ class _Served:
             await send(message)
 
         return await self.app(scope, receive, sending)
-
-    def _dating(self, send: Send) -> Send:
-        async def sending(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = list(message.get("headers", ()))
-                if not any(name.lower() == b"date" for name, _ in headers):
-                    message = {**message, "headers": [(b"date", self._now()), *headers]}
-            await send(message)
-
-        return sending
-
-    def _now(self) -> bytes:
-        now = time.time()
-        if not self._dated_until - 1 <= now < self._dated_until:
-            self._date, self._dated_until = formatdate(now, usegmt=True).encode(), float(int(now) + 1)
-        return self._date
 
 
 class _RefusalFilter(logging.Filter):

@@ -73,8 +73,7 @@ class ServerConfig(uvicorn.Config):
             factory=True,
             http=GatewayHTTPProtocol,
             proxy_headers=False,  # security/trusted-proxies decides whose headers count
-            server_header=False,  # back ends name themselves
-            date_header=False,  # back ends date their responses; the application of run dates the others
+            server_header=False,  # it would tell what software this is
             **options,
         )
         self.tls = dict(tls)

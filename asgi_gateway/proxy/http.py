@@ -18,7 +18,6 @@ from contextlib import suppress
 from typing import Any
 
 import aiohttp
-from multidict import CIMultiDict
 
 from asgi_gateway.client import MutualAuthenticationError
 from asgi_gateway.model import AuthRequest, Headers
@@ -455,13 +454,13 @@ class _Exchange:
             own = dict(credentials.headers)
             headers = [*(header for header in headers if header[0] not in own), *credentials.headers]
         try:
-            lines = CIMultiDict([(name.decode("ascii"), value.decode("utf-8")) for name, value in headers])
+            lines = [(name.decode("ascii"), value.decode("utf-8")) for name, value in headers]
         except UnicodeDecodeError:
             raise RequestRefused(400, "a header is not UTF-8") from None
         data: Any = self._body or None
         if isinstance(data, RequestBody):
             if self._framing.length is not None:
-                lines.add("content-length", str(self._framing.length))
+                lines.append(("content-length", str(self._framing.length)))
             data = data.pieces()
         if self._watch is not None:
             self._watch.sending_again()
@@ -485,7 +484,7 @@ class _Exchange:
         return self._own_client
 
     async def _send_once_or_twice(
-        self, client: BackendClient, target: str, lines: CIMultiDict[str], data: Any
+        self, client: BackendClient, target: str, lines: list[tuple[str, str]], data: Any
     ) -> BackendResponse:
         try:
             return await client.send(self._method, target, lines, data)
@@ -495,7 +494,7 @@ class _Exchange:
         return await client.send(self._method, target, lines, None)
 
     def _leaves_traces(
-        self, lines: CIMultiDict[str], credentials: BackendCredentials | None, response: BackendResponse
+        self, lines: list[tuple[str, str]], credentials: BackendCredentials | None, response: BackendResponse
     ) -> bool:
         """Return whether no other request may use the connection.
 
@@ -505,10 +504,9 @@ class _Exchange:
             return True
         if credentials is not None and credentials.connection_bound:
             return False  # of a client of its own, for further legs
-        if "authorization" in lines and any(
-            _AUTHENTICATES_CONNECTION.search(value.encode()) for value in lines.getall("authorization")
-        ):
-            return True
+        for name, value in lines:
+            if name == "authorization" and _AUTHENTICATES_CONNECTION.search(value.encode()):
+                return True
         return "www-authenticate" in response.headers and any(
             _AUTHENTICATES_CONNECTION.search(value)
             for name, value in response.raw_headers

@@ -4,9 +4,8 @@ aiohttp was the fastest of the HTTP clients for asyncio that stream both ways. W
 
 1. A kept connection is checked before it is used again: one that was closed, or on which anything was received since
    its last response, is closed.
-2. aiohttp repeats requests on its own where a kept connection was closed. Bodies are streams, which cannot be read
-   twice, so its repeats are prevented.
-3. Nothing is read from the environment, no cookie is kept, no redirect is followed, no body is decompressed.
+2. aiohttp's ClientSession is left out: it repeats requests on its own, keeps cookies, follows redirects, reads the
+   environment, and takes time. What it is made of is used: connector, request and response.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _REST_SECONDS = 5.0
 _BUFFER = 2**17
 _MAX_FIELD = 32_768
 _MAX_HEADERS = 256
-_NO_AUTOMATIC_HEADERS = ("Accept", "Accept-Encoding", "User-Agent", "Content-Type")
+_NO_AUTOMATIC_HEADERS: CIMultiDict[None] = CIMultiDict({"Content-Type": None})
 
 
 ON_CONNECTED: ContextVar[Callable[[], None] | None] = ContextVar("asgi_gateway.on_connected", default=None)
@@ -59,7 +58,7 @@ class BackendResponse(aiohttp.ClientResponse):
         """Read the response's head.
 
         Raises:
-            ConnectionBroken: the connection was lost before it. aiohttp would repeat the request otherwise.
+            ConnectionBroken: the connection was lost before it.
         """
         self._handler = connection.protocol
         if (connected := ON_CONNECTED.get()) is not None:
@@ -99,6 +98,13 @@ class BackendResponse(aiohttp.ClientResponse):
         if self.connection is not None and self._handler is not None:
             self._handler.read_timeout = seconds
             self._handler.start_timeout()
+
+
+class _Request(aiohttp.ClientRequest):
+    """A request with the given headers, and none that aiohttp adds on its own."""
+
+    def update_auto_headers(self, skip_auto_headers: Any) -> None:
+        self._skip_auto_headers = _NO_AUTOMATIC_HEADERS
 
 
 class _CheckedConnections(aiohttp.BaseConnector):
@@ -157,35 +163,23 @@ class BackendClient:
         self._settings = settings
         self._connect = connect
         self._origin = f"{'https' if connect.tls else 'http'}://{connect.authority}"
-        self._session: aiohttp.ClientSession | None = None
+        times = settings.timeouts
+        self._timeout = aiohttp.ClientTimeout(total=None, connect=times.connect, sock_connect=times.connect)
+        self._connections: aiohttp.BaseConnector | None = None
 
     def open(self) -> None:
         """Make the pool, unless it is there. Must be called in the event loop."""
-        if self._session is not None:
-            return
-        times = self._settings.timeouts
-        self._session = aiohttp.ClientSession(
-            connector=self._connector(),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            skip_auto_headers=_NO_AUTOMATIC_HEADERS,
-            auto_decompress=False,
-            trust_env=False,
-            response_class=BackendResponse,
-            timeout=aiohttp.ClientTimeout(total=None, connect=times.connect, sock_connect=times.connect),
-            read_bufsize=_BUFFER,
-            max_line_size=_MAX_FIELD,
-            max_field_size=_MAX_FIELD,
-            max_headers=_MAX_HEADERS,
-        )
+        if self._connections is None:
+            self._connections = self._connector()
 
     async def close(self) -> None:
         """Close every connection."""
-        session, self._session = self._session, None
-        if session is not None:
-            await session.close()
+        connections, self._connections = self._connections, None
+        if connections is not None:
+            await connections.close()
 
     async def send(
-        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | AsyncIterator[bytes] | None
+        self, method: str, target: str, headers: list[tuple[str, str]], body: bytes | AsyncIterator[bytes] | None
     ) -> BackendResponse:
         """Send a request and return the response, whose body is not read yet.
 
@@ -197,17 +191,50 @@ class BackendClient:
 
         Raises:
             aiohttp.ClientError: there is no response.
-            TimeoutError: the back end took too long.
-            RuntimeError: the client is closed.
+            TimeoutError: no connection could be made in time.
         """
-        if self._session is None:
-            raise RuntimeError("the connections to back ends are closed")
-        response = await self._session.request(
-            method, URL(self._origin + target, encoded=True), data=body, headers=headers, allow_redirects=False
+        if self._connections is None:
+            raise aiohttp.ClientConnectionError("the connections to back ends are closed")
+        request = _Request(
+            method,
+            URL(self._origin + target, encoded=True),
+            headers=headers,
+            data=body,
+            loop=asyncio.get_running_loop(),
+            response_class=BackendResponse,
         )
+        try:
+            connection = await self._connections.connect(request, [], self._timeout)
+        except TimeoutError as error:
+            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
+        try:
+            return await self._exchange(request, connection, method)
+        except BaseException:
+            connection.close()
+            raise
+
+    @staticmethod
+    async def _exchange(request: aiohttp.ClientRequest, connection: Connection, method: str) -> BackendResponse:
+        handler = connection.protocol
+        if handler is None:
+            raise ConnectionBroken("the connection was closed")
+        handler.set_response_params(
+            skip_payload=method == "HEAD",
+            read_until_eof=True,
+            auto_decompress=False,
+            read_bufsize=_BUFFER,
+            max_line_size=_MAX_FIELD,
+            max_field_size=_MAX_FIELD,
+            max_headers=_MAX_HEADERS,
+        )
+        response = await request.send(connection)
         if not isinstance(response, BackendResponse):
             raise TypeError("aiohttp made a response of another class")
-        return response
+        try:
+            return await response.start(connection)
+        except BaseException:
+            response.close()
+            raise
 
     def _connector(self) -> aiohttp.BaseConnector:
         if self._connect.unix is not None:
@@ -222,6 +249,5 @@ class BackendClient:
 
     def resolve_again(self) -> None:
         """Forget the addresses of the back end's name."""
-        connector = self._session.connector if self._session is not None else None
-        if isinstance(connector, aiohttp.TCPConnector):
-            connector.clear_dns_cache()
+        if isinstance(self._connections, aiohttp.TCPConnector):
+            self._connections.clear_dns_cache()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import socket
+import socketserver
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -267,6 +269,51 @@ def test_a_client_that_leaves_in_mid_login(server: Process) -> None:
             assert connection.recv(100).startswith(PHRASE)
     with JavaClient(port=server.port, path="/two", passwords=right) as client:
         assert first_message(client)[0] == "joe"
+
+
+class Upper(socketserver.BaseRequestHandler):
+    """A TCP service that answers in capitals."""
+
+    def handle(self) -> None:
+        while data := self.request.recv(65_536):
+            self.request.sendall(data.upper())
+
+
+@pytest.fixture(scope="module")
+def gateway(config: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A gateway without an application, as KAAZING Gateway runs: an echo service, and one in front of TCP."""
+    port, log = free_port(), tmp_path_factory.mktemp("gateway") / "log"
+    with socketserver.ThreadingTCPServer((LOOPBACK, 0), Upper) as tcp:
+        tcp.daemon_threads = True
+        threading.Thread(target=tcp.serve_forever, daemon=True).start()
+        behind = "<type>proxy</type><connect>tcp://{}:{}</connect>".format(*tcp.server_address[:2])
+        services = service("echo", "demo", more="<type>echo</type>") + service("tcp", "first", "second", more=behind)
+        file = config.with_name("gateway-alone.xml")
+        file.write_text(
+            f'<gateway-config xmlns="{NAMESPACE}"><security>{realm("demo", "demo.xml")}{realm("first", "first.xml")}'
+            f"{realm('second', 'second.xml')}</security>{services}</gateway-config>".replace(
+                "ws://localhost:8001", f"ws://{LOOPBACK}:{port}"
+            )
+        )
+        command = [sys.executable, "-W", "ignore", "-m", "asgi_gateway", "run", str(file)]
+        with running(command, port=port, log=log, cwd=ROOT) as process:
+            yield process
+        tcp.shutdown()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_gateway_without_an_application(gateway: Process, kind: type[KaazingClient]) -> None:
+    """Both clients use an echo service, and a TCP service behind two realms, of a file that listens as it says."""
+    with kind(port=gateway.port, path="/echo", passwords=right) as client:
+        for message in ("hello", b"\0\1"):
+            client.send(message)
+            assert client.receive() == message
+    with kind(port=gateway.port, path="/tcp", passwords=right) as client:
+        assert [named(each) for each in client.challenges] == ["first", "second"]
+        client.send("hello")
+        assert client.receive() == b"HELLO"
+    with pytest.raises(ClientError):
+        kind(port=gateway.port, path="/tcp", passwords=said("joe:joe-first", "ann:ann-second")).__enter__()
 
 
 def test_uvicorn_as_it_is(plain: Process) -> None:
