@@ -27,6 +27,7 @@ class AuthenticationResult:
         recheck_data: what each module's ``recheck`` needs, by the module's index in the chain.
         checks: of a login with several realms, how each realm's login is checked.
         from_session: whether a session stands for the credentials.
+        began: when that session began, in seconds since the epoch; 0 without one, or if that is unknown.
         recycles: whether the credentials may begin a session by themselves; a login page begins one in any case.
     """
 
@@ -41,6 +42,7 @@ class AuthenticationResult:
     checks: tuple[LoginCheck, ...] = ()
     from_session: bool = False
     recycles: bool = True
+    began: float = 0.0
     decisions: dict[object, Allow] = field(default_factory=dict, init=False, compare=False, repr=False)
     """The decisions that routes took on this login, by route; written by ``remember_decision``."""
     _sessions_started: int = field(default=0, init=False, compare=False, repr=False)
@@ -77,4 +79,5 @@ def result_from_session(session: Session, left: float) -> AuthenticationResult:
         revocation_keys=(RevocationKey("session", session.id), *session.rests_on),
         recheck_data=session.recheck_data,
         from_session=True,
+        began=session.began,
     )

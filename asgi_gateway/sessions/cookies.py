@@ -77,6 +77,8 @@ class Session:
     recheck_data: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
     rests_on: Mapping[RevocationKey, str] = field(default_factory=dict, compare=False, repr=False)
     """What else ends it when it is revoked, such as the token it began with, by its generation when it began."""
+    began: float = 0.0
+    """When it began, in seconds since the epoch; 0 if another release wrote its record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -289,6 +291,7 @@ class Sessions(Generic[V]):
         record = {
             "p": subject_to_json(subject),
             "u": now + life,
+            "t": now,
             "i": idle,
             "g": await self._generation(subject),
             "c": dict(recheck_data or {}),
@@ -451,6 +454,7 @@ def session_from_record(identity: str, value: str) -> Session | None:
         if not isinstance(checks, dict):
             raise TypeError("checks must be an object")
         rests_on = {RevocationKey(kind, name, realm): str(was) for kind, name, realm, was in record.get("k", ())}
-        return Session(identity, subject, float(record["u"]), record["i"], record["g"], checks, rests_on)
+        began = float(record.get("t", 0.0))
+        return Session(identity, subject, float(record["u"]), record["i"], record["g"], checks, rests_on, began)
     except (ValueError, KeyError, TypeError):
         return None
