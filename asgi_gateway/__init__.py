@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from asgi_gateway.config import load_config as load_config
+    from asgi_gateway.errors import AccountProblem as AccountProblem
     from asgi_gateway.errors import AllModulesIgnored as AllModulesIgnored
     from asgi_gateway.errors import ConfigError as ConfigError
     from asgi_gateway.errors import GatewayError as GatewayError
@@ -61,8 +62,8 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "asgi_gateway.config": "load_config",
-    "asgi_gateway.errors": "AllModulesIgnored ConfigError GatewayError HeaderError LoginError LoginFailed "
-    "LoginUnavailable Problem Replayed StateError StateFull StateUnavailable",
+    "asgi_gateway.errors": "AccountProblem AllModulesIgnored ConfigError GatewayError HeaderError LoginError "
+    "LoginFailed LoginUnavailable Problem Replayed StateError StateFull StateUnavailable",
     "asgi_gateway.gateway": "Gateway",
     "asgi_gateway.http.redaction": "MaskCredentials",
     "asgi_gateway.keystores": "KeyStore load_keystore uvicorn_tls",

@@ -12,16 +12,19 @@
         ├── StateUnavailable   the store is down, frozen, or answers too slowly
         └── StateFull          the store is at its bound; entries are never dropped early to make room
 
-Messages are for operators and logs. None of them is ever sent to a client.
+Messages are for operators and logs. None of them is ever sent to a client. What a person may be told who has given the
+right password is an AccountProblem, which a LoginFailed carries.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 __all__ = [
+    "AccountProblem",
     "AllModulesIgnored",
     "ConfigError",
     "GatewayError",
@@ -100,8 +103,27 @@ class LoginError(GatewayError):
     """A login did not succeed. Raise one of the subclasses."""
 
 
+class AccountProblem(Enum):
+    """Why the right password does not log in: what a login page may tell a person who has just given it."""
+
+    PASSWORD_EXPIRED = "password-expired"  # noqa: S105
+    PASSWORD_MUST_CHANGE = "password-must-change"  # noqa: S105
+    ACCOUNT_DISABLED = "account-disabled"
+    ACCOUNT_EXPIRED = "account-expired"
+
+
 class LoginFailed(LoginError):
-    """The credentials were looked at and refused (JAAS ``FailedLoginException``)."""
+    """The credentials were looked at and refused (JAAS ``FailedLoginException``).
+
+    Args:
+        message: for the log.
+        account_problem: why the account cannot be used; given only by who has found the password to be right, since a
+            login page shows it. None for anything else, such as a wrong password.
+    """
+
+    def __init__(self, message: str = "", *, account_problem: AccountProblem | None = None) -> None:
+        super().__init__(message)
+        self.account_problem = account_problem
 
 
 class AllModulesIgnored(LoginFailed):

@@ -102,6 +102,7 @@ def request_of(scope: Mapping[str, Any]) -> AuthRequest:
         scheme=scope.get("scheme", ""),
         raw_path=scope.get("raw_path"),
         local_port=local_port(scope),
+        root_path=scope.get("root_path") or "",
     )
 
 

@@ -18,6 +18,7 @@ from asgi_gateway.config.backend_login import ConnectHandler
 from asgi_gateway.config.unusable import unusable_gateway
 from asgi_gateway.endpoints.browser_client import BrowserClient
 from asgi_gateway.endpoints.forward_auth import ForwardAuth
+from asgi_gateway.endpoints.login_page import LoginPages
 from asgi_gateway.endpoints.responses import response_to
 from asgi_gateway.endpoints.service import Endpoints
 from asgi_gateway.errors import ConfigError, HeaderError, Problem
@@ -108,7 +109,8 @@ class GatewayMiddleware:
         if app is None and (names := self.gateway.services_of_application):
             hint = "give connect and type, or name the application"
             raise ConfigError(Problem(f"no application for the service {', '.join(names)}", hint=hint))
-        self._endpoints = Endpoints(self.gateway)
+        self._pages = LoginPages(self.gateway)
+        self._endpoints = Endpoints(self.gateway, self._pages)
         self._pending_logins = PendingLogins()
         self._hinted = False
         path = self.gateway.browser_client
@@ -178,13 +180,13 @@ class GatewayMiddleware:
         if scope["type"] == "websocket":
             if self.gateway.logs_in_inside(scope):
                 return await self._log_in_inside(scope, receive, send)
-        elif (response := await self._own_response(request)) is not None:
+        elif (response := await self._own_response(request, receive)) is not None:
             return response
         decision = await self._guarded(request, self.gateway.decide)
         if isinstance(decision, Allow):
             return _Entry(scope=scope, receive=receive, send=send, allow=decision, revocation_epoch=epoch)
         self._hint_at_extended_handshake(scope)
-        return response_to(decision)
+        return self._pages.response_to(request, decision)
 
     def _hint_at_extended_handshake(self, scope: Scope) -> None:
         """Warn once if a refused client wanted to log in inside its WebSocket, which is not configured."""
@@ -196,7 +198,7 @@ class GatewayMiddleware:
                 HANDSHAKE_PROTOCOL,
             )
 
-    async def _own_response(self, request: AuthRequest) -> Response | None:
+    async def _own_response(self, request: AuthRequest, receive: Receive) -> Response | None:
         """Return the response to an HTTP request that the gateway answers itself; None if it does not."""
         if (preflight := self.gateway.preflight(request)) is not None:
             return Response(status=204, headers=preflight)
@@ -206,8 +208,8 @@ class GatewayMiddleware:
             return None
         if request.path.endswith(COOKIE_REQUEST) and self._serves_sockets(request):
             return Response(status=200)
-        answer = await self._guarded(request, self._endpoints.answer)
-        return answer if answer is None or isinstance(answer, Response) else response_to(answer)
+        answer = await self._guarded(request, lambda each: self._endpoints.answer(each, receive))
+        return answer if answer is None or isinstance(answer, Response) else self._pages.response_to(request, answer)
 
     def _cached_decision_beside_own(self, scope: Scope) -> Allow | None:
         """Return the cached decision on a request; None for what the gateway answers itself."""

@@ -12,6 +12,7 @@ from copy import copy
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, Literal, TypeAlias
 
+from asgi_gateway.errors import AccountProblem
 from asgi_gateway.http.headers import single_header
 
 __all__ = [
@@ -191,6 +192,7 @@ class AuthRequest:
         scheme: ``http``, ``https``, ``ws`` or ``wss``; empty if the server does not report it.
         raw_path: the path as it was sent, if the server reports it.
         local_port: the port of the server's own socket, or None.
+        root_path: the path below which the application is mounted, without a slash at its end; empty for none.
         request_id: the audit log's id of the request; random if empty.
     """
 
@@ -205,6 +207,7 @@ class AuthRequest:
         "raw_path",
         "remote_address",
         "remote_port",
+        "root_path",
         "scheme",
     )
 
@@ -221,6 +224,7 @@ class AuthRequest:
         scheme: str = "http",
         raw_path: bytes | None = None,
         local_port: int | None = None,
+        root_path: str = "",
         request_id: str = "",
     ) -> None:
         self._id = request_id
@@ -234,6 +238,7 @@ class AuthRequest:
         self.scheme = scheme
         self.raw_path = raw_path
         self.local_port = local_port
+        self.root_path = root_path
 
     def replace(self, **changes: Any) -> AuthRequest:
         """Return the same request, with the same id, with some attributes changed."""
@@ -386,22 +391,42 @@ class Allow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Challenge:
-    """Ask for credentials: 401 with these headers, at least one ``WWW-Authenticate``. The reason is for the log."""
+    """Ask for credentials: 401.
+
+    Args:
+        headers: at least one ``WWW-Authenticate``.
+        service: the service's name.
+        realm: the realm's name.
+        reason: for the log.
+        account_problem: why the right password did not log in, for a login page; None if it was not right.
+    """
 
     headers: Headers
     service: str = ""
     realm: str = ""
     reason: str = ""
+    account_problem: AccountProblem | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forbid:
-    """Refuse: 403. The reason is for the log and for ``explain``, never for the client."""
+    """Refuse: 403.
+
+    Args:
+        reason: for the log and for ``explain``, never for the client.
+        headers: of the response.
+        service: the service's name.
+        realm: the realm's name.
+        account_problem: as in Challenge.
+        wrong_credentials: whether other credentials might have passed.
+    """
 
     reason: str
     headers: Headers = ()
     service: str = ""
     realm: str = ""
+    account_problem: AccountProblem | None = None
+    wrong_credentials: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple, TypeVar
 
 from asgi_gateway._runtime.threads import ThreadPools
-from asgi_gateway.errors import LoginError, LoginFailed
+from asgi_gateway.errors import AccountProblem, LoginError, LoginFailed
 from asgi_gateway.http.headers import check_data
 from asgi_gateway.model import AuthenticationToken, Grant, Subject
 from asgi_gateway.plugins.login_module import SHARED_NAME, SHARED_PASSWORD, LoginAttempt
@@ -80,6 +80,7 @@ class Attempt(LoginAttempt):
         self.grants: dict[int, Grant] = {}
         self.steps: list[Step] = []
         self.replayed = False
+        self.account_problem: AccountProblem | None = None
         self.challenge_data: tuple[str, ...] = ()
         self.challenged = False
         self.response_data: tuple[str, ...] = ()

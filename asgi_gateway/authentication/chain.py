@@ -246,6 +246,8 @@ def _note(attempt: Attempt, entry: ChainEntry, name: str, outcome: Outcome) -> N
     """Write an outcome into the attempt, for the log."""
     if isinstance(outcome, Exception):
         attempt.replayed = attempt.replayed or isinstance(outcome, Replayed)
+        if isinstance(outcome, LoginFailed) and attempt.account_problem is None:
+            attempt.account_problem = outcome.account_problem
         attempt.steps.append(Step(entry.name, name, "failed", str(outcome)))
     else:
         attempt.steps.append(Step(entry.name, name, "succeeded" if outcome else "ignored"))

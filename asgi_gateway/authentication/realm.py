@@ -30,7 +30,7 @@ from asgi_gateway.plugins.scheme import ChallengeScheme, UserNamePassword
 from asgi_gateway.sessions.cookies import DEPENDS_ON_COOKIE, Sessions
 from asgi_gateway.sessions.revocation import Revocations
 
-__all__ = ["Realm"]
+__all__ = ["Realm", "came_over_tls"]
 
 _CHALLENGES = 256
 """Challenges that are kept; clients choose none of what they are made of but a scheme's name."""
@@ -99,6 +99,7 @@ class Realm:
         self._caches = chain.cacheable and settings.cache_ttl > 0
         self._flights: SingleFlight[_Login] = SingleFlight()
         self._pools = services.pools
+        self._clock = services.clock
         self._audit = services.audit
         self._challenge_headers = self.challenge_headers()
         self._challenges: BoundedCache[tuple[str, str], Challenge] = BoundedCache(_CHALLENGES)
@@ -272,6 +273,7 @@ class Realm:
             revocation_keys=tuple(dict.fromkeys(key for grant in grants for key in grant.revocation_keys)),
             expires=min((grant.expires for grant in grants if grant.expires is not None), default=None),
             challenge=self.challenge_headers(attempt.challenge_data, credentials.scheme) if attempt.challenged else (),
+            recycles=credentials.scheme.recycles,
             recheck_data={
                 str(index): grant.recheck_data
                 for index, grant in attempt.grants.items()
@@ -290,7 +292,7 @@ class Realm:
         cookie = cookie_header(request.headers) if self.sessions is not None else b""
         try:
             if self.sessions is not None and cookie:
-                result = await self.sessions.load(cookie, secure=_came_over_tls(request))
+                result = await self.sessions.load(cookie, secure=came_over_tls(request))
                 if result is not None and await self._still_holds(request, service, result):
                     return result
             return self.cache.get(raw) if self._caches and raw != (None,) else None
@@ -316,14 +318,16 @@ class Realm:
         if self.sessions is None or not result.may_start_session(_SESSIONS):
             return result
         result.count_session()
+        left = None if result.expires is None else max(1.0, result.expires - self._clock.time())
         try:
             cookie = await self.sessions.begin(
                 result.subject,
-                secure=_came_over_tls(request),
+                secure=came_over_tls(request),
                 client=request.remote_address,
-                life=result.session_timeout,
+                life=min((each for each in (result.session_timeout, left) if each is not None), default=None),
                 idle=result.authorization_timeout,
                 recheck_data=result.recheck_data,
+                rests_on=(key for key in result.revocation_keys if key.kind != "session"),
             )
         except StateError as error:
             self._audit.event("unavailable", request, **self._fields(service, f"no session: {error}"))
@@ -379,7 +383,7 @@ class Realm:
         """
         if self.sessions is None:
             return ()
-        secure = _came_over_tls(request)
+        secure = came_over_tls(request)
         session = await self.sessions.lookup(cookie_header(request.headers), secure=secure)
         if session is not None and await revocations.revoke(RevocationKey("session", session.id)):
             self._audit.event("logout", request, principal=session.subject.name, **self._fields(service))
@@ -434,12 +438,15 @@ class Realm:
             fields["principal"] = self._audit.failed_name(attempt.username)
             fields["module"] = attempt.modules("failed")
         outcome = "replay" if attempt is not None and attempt.replayed else "failure"
+        problem = attempt.account_problem if attempt is not None else None
         self._audit.event(outcome, request, scheme=scheme.name, **fields)
         if scheme.rejects_with_403 and (attempt is None or not attempt.challenged):
-            return Forbid(reason=reason, service=service, realm=self.name)
+            return Forbid(
+                reason=reason, service=service, realm=self.name, account_problem=problem, wrong_credentials=True
+            )
         data = (*scheme.refusal_data, *(attempt.challenge_data if attempt is not None else ()))
         headers = self.challenge_headers(data, scheme) if data else self._challenge_headers
-        return Challenge(headers=headers, service=service, realm=self.name, reason=reason)
+        return Challenge(headers=headers, service=service, realm=self.name, reason=reason, account_problem=problem)
 
     def _headers(self, attempt: Attempt, scheme: ChallengeScheme) -> Headers:
         data = attempt.challenge_data
@@ -474,7 +481,7 @@ def _is_secure(scheme: str) -> bool | None:
     return scheme in _TLS if scheme else None
 
 
-def _came_over_tls(request: AuthRequest) -> bool | None:
+def came_over_tls(request: AuthRequest) -> bool | None:
     """Return whether a request came over TLS; None if that is unknown.
 
     Where the server does not report it, the page that a browser names in Origin tells: a page over https connects over

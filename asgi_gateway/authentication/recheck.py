@@ -35,6 +35,7 @@ class LoginRechecks:
         self._realm = realm
         self._chain = chain
         self._interval = interval
+        self._clock = clock
         self._outages = Outages(clock)
         self._checked: BoundedCache[str, bool] = BoundedCache(_CHECKED, ttl=interval, monotonic=clock.monotonic)
 
@@ -57,10 +58,12 @@ class LoginRechecks:
         if identity is None or not (result.recheck_data and self._interval) or self._checked.get(identity):
             return True
         generation = self._checked.generation
-        holds = await self.holds(result.subject, result.recheck_data)
-        if holds:  # unless data changed meanwhile
+        answer = await self._check(result.subject, result.recheck_data)
+        if answer:  # unless data changed meanwhile
             self._checked.put(identity, True, generation=generation)
-        return holds
+        if answer is None:  # the login itself was the check, and the last one
+            return self._clock.time() - result.began < self._interval
+        return answer
 
     async def holds(self, subject: Subject, recheck_data: Mapping[str, Any]) -> bool:
         """Return whether a login still holds, by the modules that granted it.
@@ -68,14 +71,22 @@ class LoginRechecks:
         A module that cannot check a login of its own, such as a directory without a bind account, ends it. A back end
         that cannot be asked ends none.
         """
+        return bool(await self._check(subject, recheck_data))
+
+    async def _check(self, subject: Subject, recheck_data: Mapping[str, Any]) -> bool | None:
+        """Return whether a login still holds; None if no module says that it does not, and some cannot tell."""
+        outcome: bool | None = True
         for index, data in recheck_data.items():
             entry = self._chain.entries[int(index)] if int(index) < len(self._chain.entries) else None
             if entry is None:
                 return False  # the chain was changed since
             try:
                 async with asyncio.timeout(entry.time_limit):
-                    if not await entry.module.recheck(subject, data):
-                        return False
+                    answer = await entry.module.recheck(subject, data)
+                if answer is None:
+                    outcome = None
+                elif not answer:
+                    return False
             except (LoginUnavailable, StateError, TimeoutError) as error:
                 self._outages.report(f"cannot check logins with {entry.name}: {error}", f"realm {self._realm}")
-        return True
+        return outcome

@@ -27,6 +27,8 @@ class AuthenticationResult:
         recheck_data: what each module's ``recheck`` needs, by the module's index in the chain.
         checks: of a login with several realms, how each realm's login is checked.
         from_session: whether a session stands for the credentials.
+        began: when that session began, in seconds since the epoch; 0 without one, or if that is unknown.
+        recycles: whether the credentials may begin a session by themselves; a login page begins one in any case.
     """
 
     subject: Subject
@@ -39,6 +41,8 @@ class AuthenticationResult:
     recheck_data: Mapping[str, Any] = field(default_factory=dict, repr=False)
     checks: tuple[LoginCheck, ...] = ()
     from_session: bool = False
+    recycles: bool = True
+    began: float = 0.0
     decisions: dict[object, Allow] = field(default_factory=dict, init=False, compare=False, repr=False)
     """The decisions that routes took on this login, by route; written by ``remember_decision``."""
     _sessions_started: int = field(default=0, init=False, compare=False, repr=False)
@@ -52,8 +56,8 @@ class AuthenticationResult:
         self.decisions[route] = allow
 
     def may_start_session(self, limit: int) -> bool:
-        """Return whether fewer than ``limit`` sessions were started with these credentials while they were cached."""
-        return self._sessions_started < limit
+        """Return whether these credentials may begin a session: fewer than ``limit`` were while they were cached."""
+        return self.recycles and self._sessions_started < limit
 
     def count_session(self) -> None:
         """Count a session that is started with these credentials."""
@@ -72,7 +76,8 @@ def result_from_session(session: Session, left: float) -> AuthenticationResult:
         headers=DEPENDS_ON_COOKIE,
         session_timeout=left,
         authorization_timeout=session.idle,
-        revocation_keys=(RevocationKey("session", session.id),),
+        revocation_keys=(RevocationKey("session", session.id), *session.rests_on),
         recheck_data=session.recheck_data,
         from_session=True,
+        began=session.began,
     )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.attempt import Step
+from asgi_gateway.authentication.login_page import LoginPageSettings
 from asgi_gateway.model import Subject
 from asgi_gateway.plugins.clock import Clock
 from asgi_gateway.telemetry.audit import Audit
@@ -62,6 +63,7 @@ class RealmSettings:
         authorization_timeout: seconds after which a client must authenticate again, or None.
         cache_ttl: seconds that a verified credential is cached, if the chain allows it; 0 for never.
         recheck: seconds after which a login that a session, WebSocket or stream rests on is checked again; 0 for never.
+        login_page: the page on which people log in, or None.
     """
 
     description: str = ""
@@ -69,6 +71,7 @@ class RealmSettings:
     authorization_timeout: float | None = None
     cache_ttl: float = 30.0
     recheck: float = RECHECK
+    login_page: LoginPageSettings | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

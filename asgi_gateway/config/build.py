@@ -14,6 +14,7 @@ from typing import Any
 from asgi_gateway._runtime.threads import ThreadPools
 from asgi_gateway.authentication.chain import Chain, ChainEntry
 from asgi_gateway.authentication.credentials import CredentialReader
+from asgi_gateway.authentication.login_page import LoginPageSettings
 from asgi_gateway.authentication.realm import Realm
 from asgi_gateway.authentication.result import AuthenticationResult, result_from_session
 from asgi_gateway.authentication.settings import SESSION_LIFE, RealmServices, RealmSettings
@@ -32,6 +33,7 @@ from asgi_gateway.config.diagnostics import Report
 from asgi_gateway.config.forward_auth import build_forward_auth, build_trusted_proxies
 from asgi_gateway.config.listeners import BIND_OPTIONS, bind_option, listener_of, merged
 from asgi_gateway.config.load import LoadedConfig, read
+from asgi_gateway.config.login_page import build_login_page, check_login_schemes
 from asgi_gateway.config.model import (
     Authentication,
     CrossSiteConstraint,
@@ -192,7 +194,7 @@ class _Builder:
 
     def _sessions(self, config: RealmConfig, authentication: Authentication) -> Sessions[AuthenticationResult] | None:
         """Return a realm's sessions; None if it has none or their keys cannot be read."""
-        if authentication.authorization_mode != "recycle":
+        if not authentication.has_sessions:
             return None
         if self._session_keys is None:
 
@@ -399,12 +401,13 @@ class _Builder:
         invalidations: list[Realm] = []
         schemes = self._schemes(authentication, path)
         sessions = self._sessions(config, authentication)
+        login_page = self._login_page(config, authentication, schemes, path)
         entries = [
             self._entry(module, config.name, (*path, "login-modules", index), invalidations)
             for index, module in enumerate(authentication.login_modules)
         ]
         chain = Chain([entry for entry in entries if entry is not None])
-        if not schemes or None in entries:
+        if not schemes or None in entries or (authentication.login_page is not None and sessions is None):
             return None
         if chain.opens_by_itself():
             self._report.problem(
@@ -412,7 +415,7 @@ class _Builder:
                 "the chain grants access without authentication: it succeeds if every module that authenticates fails",
                 "make a module that authenticates required or requisite",
             )
-        if authentication.authorization_mode == "recycle" and config.recheck:
+        if authentication.has_sessions and config.recheck:
             self._warn_of_unchecked_logins(config, chain, path)
         realm = Realm(
             config.name,
@@ -431,11 +434,22 @@ class _Builder:
                 authorization_timeout=authentication.authorization_timeout,
                 cache_ttl=config.credential_cache,
                 recheck=config.recheck,
+                login_page=login_page,
             ),
             sessions=sessions,
         )
         invalidations.append(realm)
         return realm
+
+    def _login_page(
+        self, config: RealmConfig, authentication: Authentication, schemes: list[ChallengeScheme], path: ConfigPath
+    ) -> LoginPageSettings | None:
+        if authentication.login_page is None:
+            return None
+        check_login_schemes(schemes, path, self._report.problem)
+        name, directory = config.description or config.name, self._loaded.directory
+        here = (*path, "login-page")
+        return build_login_page(authentication.login_page, name, directory, here, self._report.problem)
 
     def _warn_of_unchecked_logins(self, config: RealmConfig, chain: Chain, path: ConfigPath) -> None:
         for index, entry in enumerate(chain.entries):

@@ -29,6 +29,7 @@ __all__ = [
     "GatewayConfig",
     "IdentityTokenConfig",
     "LoginModuleConfig",
+    "LoginPageConfig",
     "MimeMapping",
     "RealmConfig",
     "SecurityConfig",
@@ -210,11 +211,41 @@ class ProtectedResource(ConfigElement):
     path: Annotated[str, AfterValidator(_metadata_path)] = "/.well-known/oauth-protected-resource"
 
 
-class Authentication(ConfigElement):
-    """``authentication``. Three of its elements are ours.
+def _own_path(path: str) -> str:
+    if re.fullmatch(r"/|(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?", path) is None:
+        raise ValueError("invalid path; write a path of this site, such as /goodbye")
+    return path
 
-    ``websocket-subprotocol``: ``bearer`` reads ``Sec-WebSocket-Protocol: bearer.…``. ``basic-charset-fallback``: read
-    Basic credentials that are not UTF-8 as ISO-8859-1. ``protected-resource``: for the scheme Bearer.
+
+def _language(text: str) -> str:
+    if re.fullmatch(r"[a-z]{2,3}(-[A-Za-z0-9]{2,8})*", text) is None:
+        raise ValueError("invalid language; write one such as en or de")
+    return text
+
+
+class LoginPageConfig(ConfigElement):
+    """``login-page``, ours: the page on which people log in, and those that refuse and log out.
+
+    ``logo``: an image file, which becomes a part of the page. ``colors``: by name, as ``#rrggbb``. ``texts``: by name,
+    or by language and name. ``language``: the only one; by default the browser's. ``templates``: a folder of Jinja2
+    templates in place of the built-in pages. ``after-logout``: where the logout leads, a path of this site.
+    """
+
+    title: str = ""
+    logo: File | None = None
+    colors: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
+    language: Annotated[str, AfterValidator(_language)] | None = None
+    templates: File | None = None
+    after_logout: Annotated[str, AfterValidator(_own_path)] | None = None
+
+
+class Authentication(ConfigElement):
+    """``authentication``. Four of its elements are ours.
+
+    ``login-page``: people log in by a page, which begins a session. ``websocket-subprotocol``: ``bearer`` reads
+    ``Sec-WebSocket-Protocol: bearer.…``. ``basic-charset-fallback``: read Basic credentials that are not UTF-8 as
+    ISO-8859-1. ``protected-resource``: for the scheme Bearer.
     """
 
     http_challenge_scheme: tuple[NonEmpty, ...] = Field(min_length=1)
@@ -227,7 +258,13 @@ class Authentication(ConfigElement):
     session_timeout: Duration | None = None
     basic_charset_fallback: Boolean = False
     protected_resource: ProtectedResource | None = None
+    login_page: LoginPageConfig | None = None
     login_modules: tuple[LoginModuleConfig, ...] = ()
+
+    @property
+    def has_sessions(self) -> bool:
+        """Whether a login may begin a session."""
+        return self.authorization_mode == "recycle" or self.login_page is not None
 
 
 class RealmConfig(ConfigElement):

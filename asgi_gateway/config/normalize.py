@@ -103,7 +103,7 @@ class _Normalizer:
             hint = f"did you mean </{key}> where it begins?"
         elif closest(key, known) is not None:
             hint = did_you_mean(key, known)
-        elif any(entry.kind is FieldKind.FREE for entry in fields(cls).values()):
+        elif "options" in fields(cls):
             hint = "it belongs in options, if it is an option"
         elif (belongs := element_accepting(key)) is not None:
             hint = f"it belongs in {belongs}"

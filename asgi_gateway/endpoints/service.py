@@ -1,7 +1,8 @@
 """Answer the gateway's own endpoints below a service's path; none of them reaches the application.
 
 ``<path>/;a/<name>`` authenticates again for a live WebSocket, ``<path>/;t`` trades a login for a ticket that opens one,
-``<path>/;o`` logs out. No service can have such a path, since the gateway refuses paths with parameters.
+``<path>/;o`` logs out, ``<path>/;l`` takes the form of a login page, whose script is ``<path>/;l.js``. No service can
+have such a path, since the gateway refuses paths with parameters.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import json
 import re
 
 from asgi_gateway.authentication.settings import LoginOptions
+from asgi_gateway.endpoints.form_body import Receive
+from asgi_gateway.endpoints.login_page import LOG_IN, LOG_OUT, SCRIPT, LoginPages
 from asgi_gateway.errors import HeaderError, StateError
 from asgi_gateway.gateway import Gateway
 from asgi_gateway.model import Allow, AuthRequest, Headers, Refusal, Response, RevocationKey
@@ -21,8 +24,7 @@ from asgi_gateway.websockets.reauthorization import NAME_LENGTH
 
 __all__ = ["Endpoints"]
 
-_PATH = re.compile(rf"(.*)(/;(?:a/([A-Za-z0-9_-]{{{NAME_LENGTH}}})|t|o))", re.ASCII)
-_LOG_OUT = "/;o"
+_PATH = re.compile(rf"(.*)(/;(?:a/([A-Za-z0-9_-]{{{NAME_LENGTH}}})|t|o|l|l\.js))", re.ASCII)
 
 
 class Endpoints:
@@ -30,28 +32,42 @@ class Endpoints:
 
     Args:
         gateway: decides on their logins.
+        pages: what people see.
     """
 
-    def __init__(self, gateway: Gateway) -> None:
+    def __init__(self, gateway: Gateway, pages: LoginPages) -> None:
         self._gateway = gateway
+        self._pages = pages
 
-    async def answer(self, request: AuthRequest) -> Response | Refusal | None:
-        """Return the answer to an HTTP request; None if its path is not an endpoint's."""
+    async def answer(self, request: AuthRequest, receive: Receive) -> Response | Refusal | None:
+        """Return the answer to an HTTP request; None if its path is not an endpoint's.
+
+        Args:
+            request: the request.
+            receive: the server's ``receive``, which gives the body.
+        """
         match = _PATH.fullmatch(request.path)
         if match is None or request.protocol != "http":
             return None
         path, tail, name = match.groups()
         inner = _request_below(request, path, tail)
-        if inner is None or ambiguity(inner.path, inner.raw_path) is not None:
+        if inner is None:
+            return None
+        if tail in (LOG_IN, SCRIPT):
+            return await self._log_in(inner, tail, receive)
+        return await self._find_and_answer(inner, tail, name)
+
+    async def _find_and_answer(self, inner: AuthRequest, tail: str, name: str | None) -> Response | Refusal | None:
+        if ambiguity(inner.path, inner.raw_path) is not None:
             return None
         try:
-            route = self._with_sessions(inner) if tail == _LOG_OUT else self._gateway.match(inner)
+            route = self._with_sessions(inner) if tail == LOG_OUT else self._gateway.match(inner)
         except HeaderError:
             return None
         if route is None or not route.service.realms or route.service.refusal:
             return None
         ticket = route.service.ticket
-        if tail != _LOG_OUT and name is None and ticket is None:
+        if tail != LOG_OUT and name is None and ticket is None:
             return None
         return await self._answer(inner, route, ticket, tail, name)
 
@@ -68,11 +84,29 @@ class Endpoints:
             return None if preflight is None else Response(status=204, headers=preflight)
         if name is not None:
             return await self._authenticate_again(_handshake(request), route, name)
+        if tail == LOG_OUT and (page := self._pages.ask_to_log_out(request, route)) is not None:
+            return page
         if request.method != "POST":
             return Response(status=405, headers=((b"allow", b"POST"),), body=b"Method Not Allowed\n")
-        if tail == _LOG_OUT:
-            return await self._log_out(_handshake(request), route)
+        return await self._post(request, route, ticket, tail)
+
+    async def _post(
+        self, request: AuthRequest, route: Route, ticket: Ticket | None, tail: str
+    ) -> Response | Refusal | None:
+        if tail == LOG_OUT:
+            return self._pages.logged_out(request, route, await self._log_out(_handshake(request), route))
         return None if ticket is None else await self._issue(_handshake(request), route, ticket)
+
+    async def _log_in(self, request: AuthRequest, tail: str, receive: Receive) -> Response | Refusal | None:
+        """Return the answer to the form of a login page, or its script, for the page that its URL names."""
+        path = request.path or "/"
+        page = request.replace(protocol="http", method="GET", path=path, raw_path=request.raw_path or path.encode())
+        route = self._gateway.route_for(page)
+        if not isinstance(route, Route):
+            return route
+        if tail == SCRIPT:
+            return self._pages.script(route, request.method)
+        return await self._pages.log_in(page, route, receive, request.method)
 
     def _with_sessions(self, request: AuthRequest) -> Route | None:
         """Return the route with sessions that a path belongs to: of HTTP requests, or of WebSockets alone."""

@@ -13,7 +13,7 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +23,13 @@ from asgi_gateway.client import MutualAuthenticationError
 from asgi_gateway.model import AuthRequest, Headers
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.framing import BodyTooLarge, RequestBody, RequestFraming, drain, request_framing
-from asgi_gateway.proxy.http_client import ON_CONNECTED, BackendClient, BackendResponse, ConnectionBroken
+from asgi_gateway.proxy.http_client import (
+    BackendClient,
+    BackendResponse,
+    CannotConnect,
+    ConnectionBroken,
+    InvalidHead,
+)
 from asgi_gateway.proxy.login import BackendChallenge, BackendCredentials, BackendLogin
 from asgi_gateway.proxy.mapping import MappedPath, PathMapping
 from asgi_gateway.proxy.outgoing import OutgoingRequest, RequestRefused
@@ -382,7 +388,6 @@ class _Exchange:
                     raise
                 failure = error
                 proxy.targets.failed(connect)
-                proxy.client(connect).resolve_again()
                 self._slots.free()
                 self._slots = None
                 await self._close_own_client()
@@ -442,7 +447,7 @@ class _Exchange:
         self,
         connect: ConnectURL,
         target: str,
-        headers: Iterable[tuple[bytes, bytes]],
+        headers: Sequence[tuple[bytes, bytes]],
         credentials: BackendCredentials | None,
     ) -> BackendResponse:
         """Send the request once, or twice where that is safe.
@@ -453,25 +458,20 @@ class _Exchange:
         if credentials is not None:
             own = dict(credentials.headers)
             headers = [*(header for header in headers if header[0] not in own), *credentials.headers]
-        try:
-            lines = [(name.decode("ascii"), value.decode("utf-8")) for name, value in headers]
-        except UnicodeDecodeError:
-            raise RequestRefused(400, "a header is not UTF-8") from None
         data: Any = self._body or None
         if isinstance(data, RequestBody):
             if self._framing.length is not None:
-                lines.append(("content-length", str(self._framing.length)))
+                headers = [*headers, (b"content-length", b"%d" % self._framing.length)]
             data = data.pieces()
         if self._watch is not None:
             self._watch.sending_again()
-            ON_CONNECTED.set(self._watch.connected)
         try:
-            response = await self._send_once_or_twice(self._client(connect, credentials), target, lines, data)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+            response = await self._send_once_or_twice(self._client(connect, credentials), target, headers, data)
+        except (CannotConnect, ConnectionBroken, InvalidHead, TimeoutError, ValueError) as error:
             raise self._failure(connect, error) from error
         if self._watch is not None:
             self._watch.answered()
-        if self._leaves_traces(lines, credentials, response):
+        if self._leaves_traces(headers, credentials, response):
             response.use_no_longer()
         return response
 
@@ -484,17 +484,21 @@ class _Exchange:
         return self._own_client
 
     async def _send_once_or_twice(
-        self, client: BackendClient, target: str, lines: list[tuple[str, str]], data: Any
+        self, client: BackendClient, target: str, headers: Sequence[tuple[bytes, bytes]], data: Any
     ) -> BackendResponse:
+        connected = None if self._watch is None else self._watch.connected
         try:
-            return await client.send(self._method, target, lines, data)
+            return await client.send(self._method, target, headers, data, connected)
         except ConnectionBroken:
             if data is not None or self._method not in _REPEATABLE or client is self._own_client:
                 raise
-        return await client.send(self._method, target, lines, None)
+        return await client.send(self._method, target, headers, None, connected)
 
     def _leaves_traces(
-        self, lines: list[tuple[str, str]], credentials: BackendCredentials | None, response: BackendResponse
+        self,
+        headers: Sequence[tuple[bytes, bytes]],
+        credentials: BackendCredentials | None,
+        response: BackendResponse,
     ) -> bool:
         """Return whether no other request may use the connection.
 
@@ -504,14 +508,9 @@ class _Exchange:
             return True
         if credentials is not None and credentials.connection_bound:
             return False  # of a client of its own, for further legs
-        for name, value in lines:
-            if name == "authorization" and _AUTHENTICATES_CONNECTION.search(value.encode()):
-                return True
-        return "www-authenticate" in response.headers and any(
-            _AUTHENTICATES_CONNECTION.search(value)
-            for name, value in response.raw_headers
-            if name.lower() == b"www-authenticate"
-        )
+        values = [value for name, value in headers if name == b"authorization"]
+        values += [value for name, value in response.raw_headers if name.lower() == b"www-authenticate"]
+        return any(_AUTHENTICATES_CONNECTION.search(value) for value in values)
 
     def _failure(self, connect: ConnectURL, error: Exception) -> Exception:
         """Return what a request ends with that got no response."""
@@ -519,17 +518,17 @@ class _Exchange:
             if isinstance(self._body.error, BodyTooLarge):
                 return RequestRefused(413, "the request's body is longer than max-body")
             return _Gone()
-        connected = not isinstance(error, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError)
+        connected = not isinstance(error, CannotConnect)
         status = 504 if isinstance(error, TimeoutError) else 502
         if not connected:
             reason = "cannot connect"
         elif status == 504:
             reason = "no response in time"
-        elif isinstance(error, aiohttp.ClientResponseError):
-            reason = f"invalid response: {error.message.partition(chr(10))[0]}"  # what follows is of the response
+        elif isinstance(error, InvalidHead):
+            reason = f"invalid response: {error}"
         else:
             reason = "the connection was lost"
-        if not isinstance(error, TimeoutError | aiohttp.ClientResponseError):
+        if not isinstance(error, TimeoutError | InvalidHead):
             reason = f"{reason}: {_text(error)}"
         return BackendFailed(status, reason, str(connect), connected=connected)
 
@@ -613,8 +612,8 @@ def _request_of(scope: Scope) -> AuthRequest:
 
 def _text(error: BaseException) -> str:
     """Return an error's text in one line, its class's name if it has none."""
-    if isinstance(error, aiohttp.ClientConnectorError):
-        error = error.os_error
+    if isinstance(error, CannotConnect) and error.__cause__ is not None:
+        error = error.__cause__
     if isinstance(error, OSError) and error.errno is not None and error.errno in errno.errorcode:
         return os.strerror(error.errno)
     return " ".join(str(error).split()) or type(error).__name__

@@ -75,6 +75,10 @@ class Session:
     idle: float | None
     generation: str
     recheck_data: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    rests_on: Mapping[RevocationKey, str] = field(default_factory=dict, compare=False, repr=False)
+    """What else ends it when it is revoked, such as the token it began with, by its generation when it began."""
+    began: float = 0.0
+    """When it began, in seconds since the epoch; 0 if another release wrote its record."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +117,17 @@ class SessionSettings:
     @property
     def cookie_name(self) -> str:
         """The cookie's name without TLS."""
-        text = json.dumps([self.gateway, self.realm]) if self.gateway else self.realm
+        return self._name(json.dumps([self.gateway, self.realm]) if self.gateway else self.realm)
+
+    def companion_name(self, purpose: str) -> str:
+        """Return the name, without TLS, of another cookie of the realm; it has the form of the session's.
+
+        Args:
+            purpose: what the cookie is for.
+        """
+        return self._name(json.dumps([self.gateway, self.realm, purpose]))
+
+    def _name(self, text: str) -> str:
         return f"{self.cookie}-{hashlib.blake2b(text.encode(), digest_size=6).hexdigest()}"
 
 
@@ -240,7 +254,7 @@ class Sessions(Generic[V]):
                 return session_from_record(identity, value)
         return None
 
-    async def begin(
+    async def begin(  # noqa: PLR0913 (all but one by name)
         self,
         subject: Subject,
         *,
@@ -249,6 +263,7 @@ class Sessions(Generic[V]):
         life: float | None = None,
         idle: float | None = None,
         recheck_data: Mapping[str, Any] | None = None,
+        rests_on: Iterable[RevocationKey] = (),
     ) -> bytes:
         """Begin a new session. Whatever cookie the client had is not used. The user's oldest sessions may end.
 
@@ -260,6 +275,7 @@ class Sessions(Generic[V]):
             life: a shorter life than the realm's, in seconds.
             idle: a shorter idle time than the realm's, in seconds.
             recheck_data: what login modules need to check later that the login still holds.
+            rests_on: what ends the session when it is revoked, besides its user.
 
         Returns:
             The value of ``Set-Cookie``.
@@ -275,10 +291,13 @@ class Sessions(Generic[V]):
         record = {
             "p": subject_to_json(subject),
             "u": now + life,
+            "t": now,
             "i": idle,
             "g": await self._generation(subject),
             "c": dict(recheck_data or {}),
         }
+        if keys := [[each.kind, each.name, each.realm, await self._value(each)] for each in rests_on]:
+            record["k"] = keys
         user = (settings.realm, subject.name)
         surplus = await self._limits.add(user, identity, client_network(client), settings.life)
         if idle is not None:
@@ -290,6 +309,35 @@ class Sessions(Generic[V]):
             await self.end(ended)
         cookie = self._plain if secure is False else self._tls
         return cookie.set(cookie.signer.sign({"id": identity}), life)
+
+    def signer(self, purpose: str) -> Signer:
+        """Return a signer with the keys of these sessions, for another purpose and for this realm alone.
+
+        Args:
+            purpose: what the texts are for.
+        """
+        return Signer(self._settings.keys, f"{purpose}.{self._settings.cookie_name}")
+
+    def companion_cookies(self, purpose: str, *, secure: bool | None) -> dict[str, str]:
+        """Return the names of cookies for another purpose, each with its attributes; both where TLS is unknown.
+
+        Args:
+            purpose: what the cookies are for.
+            secure: whether the request came over TLS.
+        """
+        name = self._settings.companion_name(purpose)
+        names = {self._tls: f"__Host-{name}", self._plain: name}
+        return {names[each]: each.attributes for each in self._candidates(secure)}
+
+    def is_named(self, cookie: bytes, *, secure: bool | None) -> bool:
+        """Return whether a request has a cookie of a session's name, valid or not.
+
+        Args:
+            cookie: the request's Cookie header.
+            secure: whether the request came over TLS.
+        """
+        names = {each.name for each in self._candidates(secure)}
+        return any(pair.partition("=")[0].strip() in names for pair in cookie.decode("latin-1").split(";"))
 
     def end_cookie(self, *, secure: bool | None) -> bytes:
         """Return the value of ``Set-Cookie`` that makes the client drop its cookie."""
@@ -307,7 +355,7 @@ class Sessions(Generic[V]):
             return session.id == revocation.name
         if revocation.kind == "user":
             return revocation.realm == self._settings.realm and session.subject.name == revocation.name
-        return False
+        return revocation in session.rests_on
 
     def _candidates(self, secure: bool | None) -> Sequence[_Cookie[V]]:
         """Return the cookies that a request may have, the one for TLS first."""
@@ -332,7 +380,7 @@ class Sessions(Generic[V]):
 
     async def _verified(self, identity: str) -> Session | None:
         session = await self._unexpired(identity)
-        if session is None or await self._generation(session.subject) != session.generation:
+        if session is None or await self._is_revoked(session):
             return None
         if session.idle is not None:
             ttl = session.idle + remembered_seconds(session.idle)
@@ -348,7 +396,7 @@ class Sessions(Generic[V]):
     async def _is_alive(self, identity: str) -> bool:
         """Return whether a session is valid, without using it."""
         session = await self._unexpired(identity)
-        if session is None or await self._generation(session.subject) != session.generation:
+        if session is None or await self._is_revoked(session):
             return False
         return session.idle is None or await self._records.get(idle_key(identity)) is not None
 
@@ -367,8 +415,21 @@ class Sessions(Generic[V]):
         if isinstance(self._state, Listing):
             await self._state.strike(identity)
 
+    async def _is_revoked(self, session: Session) -> bool:
+        """Return whether the session's user, or what else it rests on, was revoked since it began."""
+        if await self._generation(session.subject) != session.generation:
+            return True
+        for key, value in session.rests_on.items():
+            if await self._value(key) != value:
+                return True
+        return False
+
     async def _generation(self, subject: Subject) -> str:
-        return await self._revocations.get(RevocationKey("user", subject.name, self._settings.realm).key) or ""
+        return await self._value(RevocationKey("user", subject.name, self._settings.realm))
+
+    async def _value(self, key: RevocationKey) -> str:
+        """Return what changes when something is revoked."""
+        return await self._revocations.get(key.key) or ""
 
 
 def remembered_seconds(idle: float | None) -> float:
@@ -392,6 +453,8 @@ def session_from_record(identity: str, value: str) -> Session | None:
         subject, checks = subject_from_json(record["p"]), record.get("c", {})
         if not isinstance(checks, dict):
             raise TypeError("checks must be an object")
-        return Session(identity, subject, float(record["u"]), record["i"], record["g"], checks)
+        rests_on = {RevocationKey(kind, name, realm): str(was) for kind, name, realm, was in record.get("k", ())}
+        began = float(record.get("t", 0.0))
+        return Session(identity, subject, float(record["u"]), record["i"], record["g"], checks, rests_on, began)
     except (ValueError, KeyError, TypeError):
         return None

@@ -14,9 +14,9 @@ FLAGS = [
 
 
 @contextmanager
-def chromium() -> Iterator[Browser]:
-    """Run the browser for as long as the ``with`` block lasts."""
+def chromium(*flags: str) -> Iterator[Browser]:
+    """Run the browser, with further flags, for as long as the ``with`` block lasts."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=FLAGS)
+        browser = playwright.chromium.launch(executable_path="/usr/bin/chromium", args=[*FLAGS, *flags])
         yield browser
         browser.close()

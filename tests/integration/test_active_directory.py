@@ -20,6 +20,7 @@ from asgi_gateway import Gateway, load_config
 from asgi_gateway.errors import LoginFailed, LoginUnavailable
 from asgi_gateway.model import Allow, AuthRequest, Challenge, Grant, RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapPrincipal
+from asgi_gateway.modules.ldap.client.bind_result import account_problem
 from tests.helpers import attempt
 from tests.integration.process import LOOPBACK, Process, free_port
 from tests.integration.samba import ACCOUNT, BASE, PASSWORD, REALM, USERS, SambaDomain, samba
@@ -124,6 +125,8 @@ async def test_accounts_that_may_not_log_in(
     with pytest.raises(LoginFailed, match=words) as error:
         await log_in(samba.module(**mode), username)
     assert PASSWORD not in str(error.value)
+    assert error.value.account_problem is account_problem(words)
+    assert error.value.account_problem is not None
 
 
 @MODES
@@ -131,8 +134,9 @@ async def test_accounts_that_may_not_log_in(
 async def test_wrong_passwords(samba: SambaDomain, mode: dict[str, Any], username: str) -> None:
     """A wrong password is refused as one, whatever state the account is in."""
     samba.modify(f"CN={username},{USERS}", lockoutTime="0")
-    with pytest.raises(LoginFailed, match="wrong password"):
+    with pytest.raises(LoginFailed, match="wrong password") as error:
         await log_in(samba.module(**mode), username, "wrong")
+    assert error.value.account_problem is None
     samba.modify(f"CN={username},{USERS}", lockoutTime="0")
 
 
@@ -142,8 +146,9 @@ async def test_locked_out(samba: SambaDomain) -> None:
     for _ in range(3):
         with pytest.raises(LoginFailed):
             await log_in(module, "lockedout", "wrong")
-    with pytest.raises(LoginFailed, match="account locked out"):
+    with pytest.raises(LoginFailed, match="account locked out") as error:
         await log_in(module, "lockedout")
+    assert error.value.account_problem is None  # the server says so after a wrong password, too
 
 
 async def test_unknown_user(samba: SambaDomain) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import ldap
 import pytest
 
-from asgi_gateway.errors import LoginFailed
+from asgi_gateway.errors import AccountProblem, LoginFailed
 from asgi_gateway.model import RolePrincipal, Subject, UserPrincipal
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapPrincipal
 from tests.helpers import attempt
@@ -57,8 +57,12 @@ async def test_accounts_that_may_not_log_in(
     ds389: DirectoryServer389, mode: dict[str, Any], username: str, words: str
 ) -> None:
     """The right password of an account that may not log in is refused in every mode, and the log says why."""
-    with pytest.raises(LoginFailed, match=words):
+    with pytest.raises(LoginFailed, match=words) as error:
         await principals(ds389.module(**mode), username, f"{username}-pw")
+    assert (error.value.account_problem is AccountProblem.PASSWORD_MUST_CHANGE) == (username == "reset")
+    with pytest.raises(LoginFailed) as error:
+        await principals(ds389.module(**mode), username, "wrong")
+    assert error.value.account_problem is None
 
 
 async def test_too_many_failures(ds389: DirectoryServer389) -> None:

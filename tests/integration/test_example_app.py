@@ -107,6 +107,24 @@ def test_the_page_logs_out(server: Process, browser: Any) -> None:
     page.close()
 
 
+def test_the_login_page(server: Process, browser: Any) -> None:
+    """A link to a page of a session leads over the login page to it, and another one out again."""
+    page = browser.new_context(java_script_enabled=False, locale="en").new_page()
+    page.goto(f"http://{LOOPBACK}:{server.port}/")
+    page.get_by_role("link", name="log in").click()
+    page.get_by_label("User name").fill("joe")
+    page.get_by_label("Password").fill("welcome")
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_text('"joe"').wait_for()
+    page.goto(f"http://{LOOPBACK}:{server.port}/")
+    page.get_by_role("link", name="log out").click()
+    page.get_by_role("button", name="Sign out").click()
+    page.get_by_role("heading", name="Reference application").wait_for()
+    page.get_by_role("link", name="log in").click()
+    page.get_by_role("button", name="Sign in").wait_for()
+    page.context.close()
+
+
 def test_websockets(server: Process, client: httpx.Client) -> None:
     """Echo opens with a password or a ticket, and is refused without."""
     with pytest.raises(InvalidStatus) as refused, connect(server, "/echo"):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asgi_gateway.errors import LoginFailed, LoginUnavailable
+from asgi_gateway.errors import AccountProblem, LoginFailed, LoginUnavailable
 from asgi_gateway.model import RolePrincipal
 from asgi_gateway.modules.ldap import LdapLoginModule, LdapOptions
 from asgi_gateway.modules.ldap.client.bind_result import refusal_in_words, unusable_account
@@ -139,6 +139,10 @@ async def test_reasons_of_refused_binds(code: str, identity: dict[str, str]) -> 
         with pytest.raises(LoginFailed, match=f"bind: {CODES[code]} ") as error:
             await roles(module(server, **identity))
         assert "\0" not in str(error.value)
+        told = {each.value for each in AccountProblem}
+        expected = CODES[code].replace("must be changed", "must change").replace(" ", "-")
+        problem = error.value.account_problem
+        assert (problem.value if problem is not None else None) == (expected if expected in told else None)
 
 
 @pytest.mark.parametrize(

@@ -424,8 +424,13 @@ async def test_accounts_that_may_not_log_in(
     policies: Slapd, mode: dict[str, Any], groups: dict[str, Any], username: str, words: str
 ) -> None:
     """The right password of an account that may not log in is refused, in every mode, and is no outage."""
-    with pytest.raises(LoginFailed, match=words):
-        await log_in(ldap_module(policies, **mode, **groups), username, f"{username}-pw")
+    module = ldap_module(policies, **mode, **groups)
+    with pytest.raises(LoginFailed, match=words) as error:
+        await log_in(module, username, f"{username}-pw")
+    assert (error.value.account_problem is None) == (username == "locked")
+    with pytest.raises(LoginFailed) as error:
+        await log_in(module, username, "wrong")
+    assert error.value.account_problem is None
 
 
 @pytest.mark.parametrize(
@@ -455,8 +460,9 @@ async def test_lookup_of_an_account_that_may_not_log_in(policies: Slapd) -> None
     """A lookup without a password gives no roles to an account that is disabled or expired."""
     module = ldap_module(policies, lookupOnly="true", groupSearchBase=GROUPS)
     for name, words in (("shadow", "account expired"), ("locked", "account disabled")):
-        with pytest.raises(LoginFailed, match=words):
+        with pytest.raises(LoginFailed, match=words) as error:
             await module.login(attempt(principals=(UserPrincipal(name),)))
+        assert error.value.account_problem is None  # no password was checked
 
 
 # ------------------------------------------------------------------------------------------- names without a directory

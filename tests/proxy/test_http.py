@@ -197,6 +197,10 @@ GARBAGE = [
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n2\r\nok\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
     b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3000 + OK,
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nContent-Length : 3\r\nContent-Length: 0\r\n\r\nabc",
     b"\x16\x03\x01\x00\x05hello\r\n\r\n",
 ]
 
@@ -282,7 +286,7 @@ async def test_invalid_chunk_in_mid_answer() -> None:
         going_on.set()
         with pytest.raises(TransferBroken) as caught:
             await running
-        assert "framing is invalid" in str(caught.value)
+        assert "cannot be read on" in str(caught.value)
         assert "geheim" not in f"{caught.value} {''.join(proxy.records.lines)}"
 
 
@@ -416,7 +420,6 @@ async def test_redirects_and_cookies_are_the_clients() -> None:
         ([(b"x\x85", b"5")], 400),
         ([(b"\xa0x", b"5")], 400),
         ([(b"x", b"a\nb")], 400),
-        ([(b"x", b"\xff")], 400),
         ([(b"host", b"other")], 400),
         ([(b"expect", b"something")], 417),
     ],

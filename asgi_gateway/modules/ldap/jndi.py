@@ -21,6 +21,7 @@ from asgi_gateway.modules.ldap.client.account_state import (
     unique_ids,
     unusable_by_entry,
 )
+from asgi_gateway.modules.ldap.client.bind_result import account_problem
 from asgi_gateway.modules.ldap.client.entries import Entry, Scope, SearchRequest
 from asgi_gateway.modules.ldap.client.errors import TooManyEntries
 from asgi_gateway.modules.ldap.client.escaping import check_name, check_password, escape_filter
@@ -88,7 +89,8 @@ class JndiLoginModule(PasswordLoginModule):
         found = await self._users.run(lambda session: self._find_user(session, username), attempt.run_blocking)
         entry = await attempt.run_computing(self._verify, found, password)
         if reason := unusable_by_entry(entry, self.context.clock.time()):
-            raise LoginFailed(f"the entry {entry.dn} may not log in: {reason}")
+            words = f"the entry {entry.dn} may not log in: {reason}"
+            raise LoginFailed(words, account_problem=account_problem(reason))
         name = best_value(entry, NamePattern("uid"), username)
         if name is None:
             raise LoginUnavailable(f"cannot read uid of the entry {entry.dn}")

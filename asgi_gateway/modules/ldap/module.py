@@ -27,6 +27,7 @@ from asgi_gateway.modules.ldap.client.account_state import (
     unique_ids,
     unusable_by_entry,
 )
+from asgi_gateway.modules.ldap.client.bind_result import account_problem
 from asgi_gateway.modules.ldap.client.entries import Entry, Scope, Search, SearchRequest
 from asgi_gateway.modules.ldap.client.errors import NoSuchBase, TooManyEntries
 from asgi_gateway.modules.ldap.client.escaping import check_name, check_password
@@ -377,8 +378,14 @@ class LdapLoginModule(PasswordLoginModule):
         return name_from_entry(entry, self._user.patterns, typed)
 
     def _check_state(self, entry: Entry) -> None:
+        """Check that the entry of a user whose password was right, or is not asked for, may log in.
+
+        Raises:
+            LoginFailed: it is disabled or expired.
+        """
         if reason := unusable_by_entry(entry, self.context.clock.time()):
-            raise LoginFailed(f"the entry {entry.dn} may not log in: {reason}")
+            problem = None if self.options.lookupOnly else account_problem(reason)
+            raise LoginFailed(f"the entry {entry.dn} may not log in: {reason}", account_problem=problem)
 
     @staticmethod
     def _the_one(entries: list[Entry]) -> Entry:

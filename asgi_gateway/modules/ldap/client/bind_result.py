@@ -10,10 +10,17 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from asgi_gateway.errors import LoginUnavailable
+from asgi_gateway.errors import AccountProblem, LoginUnavailable
 from asgi_gateway.modules.ldap.client import imports
 
-__all__ = ["PASSWORD_POLICY", "control_classes", "policy_control", "refusal_in_words", "unusable_account"]
+__all__ = [
+    "PASSWORD_POLICY",
+    "account_problem",
+    "control_classes",
+    "policy_control",
+    "refusal_in_words",
+    "unusable_account",
+]
 
 PASSWORD_POLICY = "1.3.6.1.4.1.42.2.27.8.5.1"  # noqa: S105
 """The password policy control (draft-behera-ldap-password-policy section 6)."""
@@ -37,7 +44,24 @@ _CODES = {
     "773": "password must be changed",
     "775": "account locked out",
 }
+_TOLD = {
+    "password expired": AccountProblem.PASSWORD_EXPIRED,
+    "password must be changed": AccountProblem.PASSWORD_MUST_CHANGE,
+    "account disabled": AccountProblem.ACCOUNT_DISABLED,
+    "account inactivated": AccountProblem.ACCOUNT_DISABLED,
+    "account expired": AccountProblem.ACCOUNT_EXPIRED,
+}
+"""What servers report of an account only after its right password; a lock they report after a wrong one, too."""
 _POLICY_ERRORS = {0: "password expired", 1: "account locked", 2: "password must be changed"}
+
+
+def account_problem(reason: str | None) -> AccountProblem | None:
+    """Return what a person may be told of a bind's refusal; None if the server gives the reason without the password.
+
+    Args:
+        reason: as ``refusal_in_words`` and ``unusable_account`` return it, or that of an entry whose bind succeeded.
+    """
+    return _TOLD.get(reason or "")
 
 
 def policy_control() -> Any:

@@ -17,6 +17,7 @@ from typing import Any
 from asgi_gateway.errors import LoginError, LoginUnavailable
 from asgi_gateway.modules.ldap.client import imports
 from asgi_gateway.modules.ldap.client.bind_result import (
+    account_problem,
     control_classes,
     policy_control,
     refusal_in_words,
@@ -199,7 +200,7 @@ class LdapConnection:
         except self._ldap.LDAPError as error:
             raise self._translated(error, "bind") from None
         if reason := unusable_account(answer.controls):
-            raise BindRefused(f"{self.address}: bind: {reason}")
+            raise BindRefused(f"{self.address}: bind: {reason}", account_problem=account_problem(reason))
 
     async def search(self, request: SearchRequest, deadline: Deadline) -> list[Entry]:
         """Search, and fetch all values of attributes that the server sends in parts.
@@ -360,7 +361,8 @@ class LdapConnection:
             details = _details(error)
             controls = [(oid, value) for oid, _, value in details.get("ctrls", ())]
             reason = refusal_in_words(str(details.get("info", "")), controls)
-            return BindRefused(f"{self.address}: bind: {reason} ({_words(error)})" if reason else text)
+            words = f"{self.address}: bind: {reason} ({_words(error)})" if reason else text
+            return BindRefused(words, account_problem=account_problem(reason))
         if isinstance(error, ldap.NO_SUCH_OBJECT | ldap.INSUFFICIENT_ACCESS):
             return NoSuchBase(text)
         return LoginUnavailable(text)

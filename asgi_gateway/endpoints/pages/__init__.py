@@ -1,0 +1,1 @@
+"""Hold the built-in pages' style and texts, as files beside this one."""
