@@ -23,6 +23,7 @@ from asgi_gateway.errors import ConfigError, HeaderError, Problem
 from asgi_gateway.http.headers import basic_value
 from asgi_gateway.proxy.connect import ConnectURL
 from asgi_gateway.proxy.login import BackendLogin, CredentialSource
+from asgi_gateway.proxy.login_refusals import Refusals
 from asgi_gateway.proxy.login_sources import CredentialSources, GivenHandler, StoredPassword, StoredToken, UserPassword
 
 if TYPE_CHECKING:  # backends.py imports what builds back ends, which imports this
@@ -124,7 +125,9 @@ def build_backend_login(
     attempts = config.max_authentication_attempts
     memory: CredentialMemory | None = None
     source: CredentialSource | None = None
+    refusals: Refusals | None = None
     if config.connect_login is not None:
+        refusals = Refusals(context.clock.monotonic)
         memory = CredentialMemory()
         builder = _Builder(config, config.connect_login, context, (*path, "connect-login"), add_problem, memory)
         source = builder.source()
@@ -138,7 +141,9 @@ def build_backend_login(
     elif attempts:
         message = "there are no credentials with which 401s of the back end could be answered"
         add_problem((*path, _ATTEMPTS), message, _HOW, "warning")
-    return BackendLogin(attempts, source, service=context.service.name, audit=context.audit, memory=memory)
+    return BackendLogin(
+        attempts, source, service=context.service.name, audit=context.audit, memory=memory, refusals=refusals
+    )
 
 
 def check_without_connect(config: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:

@@ -77,6 +77,7 @@ def build_backend(
         return None
     if not config.connect:
         check_without_connect(config, path, add_problem)
+        _check_elements_of_back_ends(config, path, add_problem)
     if not config.kind:
         return None
     build = _BUILDERS[config.kind]
@@ -86,6 +87,14 @@ def build_backend(
         for problem in error.problems:
             add_problem(path, problem.message, problem.hint)
         return None
+
+
+def _check_elements_of_back_ends(config: ServiceConfig, path: ConfigPath, add_problem: AddProblem) -> None:
+    """Warn of limits and credentials that a service without ``connect`` has no use for."""
+    for name in ("max-body", "client-certificate", "pass-credentials"):
+        if getattr(config, name.replace("-", "_")):
+            message = f"{name} has no effect: the service has no connect"
+            add_problem((*path, name), message, "it is for back ends; remove it", "warning")
 
 
 _BUILDERS: dict[str, Callable[[ServiceConfig, BackendContext, ConfigPath, AddProblem], Backend | None]] = {

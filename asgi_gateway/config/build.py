@@ -345,7 +345,14 @@ class _Builder:
 
     def _add_identity(self, config: ServiceConfig, context: BackendContext, path: ConfigPath) -> None:
         """Add what tells other proxies who the user is, where they ask and the service has headers for it."""
-        if self._loaded.config.forward_auth is None or not (config.identity_headers or config.identity_token):
+        if not (config.identity_headers or config.identity_token):
+            return
+        if self._loaded.config.forward_auth is None:
+            if not config.connect and not config.refusal:
+                name = "identity-headers" if config.identity_headers else "identity-token"
+                message = f"{name} has no effect without connect or forward-auth: clients can send such headers"
+                hint = "an application reads the user from its scope; remove it"
+                self._report.problem((*path, name), message, hint, "warning")
             return
         # a back end of the service's own reports the same problems
         add_problem = _ignore_problem if config.kind else self._report.problem

@@ -94,6 +94,8 @@ def parse_connect(text: str) -> ConnectURL:
         raise ValueError(f"unsupported scheme {scheme}; write an http, https, ws, wss, tcp or tls URL")
     if not host:
         raise ValueError("missing host; write http://host:port/path")
+    if not host.isascii():
+        raise ValueError("host is not ASCII; write it in its ASCII form, which begins with xn--")
     path = _checked(path, scheme)
     if over_unix:
         return _unix(scheme, match["host"], match["port"], path)

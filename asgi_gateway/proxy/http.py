@@ -53,7 +53,7 @@ _REPEATABLE = frozenset(("GET", "HEAD", "OPTIONS"))
 _BODILESS = (204, 304)
 _WHOLE_BYTES = 65_536
 """Bodies up to this length are sent as one, if they were received as one, and kept to be sent again after a 401."""
-_AUTHENTICATES_CONNECTION = re.compile(rb"(?:\A|[\s,])(?:ntlm|nego2|negotiate)(?:[\s,]|\Z)", re.IGNORECASE)
+_AUTHENTICATES_CONNECTION = re.compile(rb"(?:\A|[\s,])(?:ntlm|nego2|negotiate|kerberos)(?:[\s,]|\Z)", re.IGNORECASE)
 _TEXTS = {
     400: b"Bad Request",
     405: b"Method Not Allowed",

@@ -89,6 +89,14 @@ class _Connection(ResponseHandler):
         self._received = data
         super().data_received(data)
 
+    def set_exception(self, exc: Any, *cause: Any) -> None:
+        super().set_exception(exc, *cause)
+        payload = self._payload
+        invalid = isinstance(exc, HttpProcessingError)
+        if invalid and payload is not None and not payload.is_eof() and payload.exception() is None:
+            # aiohttp tells no reader of a body that its framing is invalid; its own text shows the body
+            payload.set_exception(aiohttp.ClientPayloadError("the body's framing is invalid"))
+
     def before_garbage(self) -> tuple[RawResponseMessage, StreamReader] | None:
         """Return the response that was received whole, if what made the connection invalid came behind it.
 
@@ -353,7 +361,9 @@ class BackendClient:
                 return found
             raise InvalidHead(error.message.partition("\n")[0].rstrip(":")) from error  # what follows is the response's
         except (aiohttp.ClientError, OSError) as error:
-            raise ConnectionBroken(str(error) or type(error).__name__) from error
+            # aiohttp's own text may hold the headers that were received
+            reason = str(error) if isinstance(error, OSError) else "it was closed before a response"
+            raise ConnectionBroken(reason or type(error).__name__) from error
         raise InvalidHead("too many interim responses")
 
 

@@ -6,7 +6,8 @@ Its rules beyond those of ``asgi_gateway.client.flow``:
    to the same back end of the same service, and never where they depend on the user.
 2. Credentials of Negotiate and NTLM authenticate a connection. It serves nobody else, and is closed.
 3. A handler that fails ends the attempt: no weaker credentials are sent in its place.
-4. A back end that accepts Negotiate proves who it is by its last token, or by TLS, or is on this machine.
+4. Credentials that a back end refused are not sent to it again for a while.
+5. A back end that accepts Negotiate proves who it is by its last token, or by TLS, or is on this machine.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from asgi_gateway.client.urls import is_confidential
 from asgi_gateway.errors import GatewayError, HeaderError, LoginUnavailable
 from asgi_gateway.http.www_authenticate import readable_challenges
 from asgi_gateway.model import Headers, Subject
+from asgi_gateway.proxy.login_refusals import Refusals
 from asgi_gateway.telemetry.audit import Audit
 
 __all__ = [
@@ -143,6 +145,7 @@ class BackendLogin:
         service: the service's name, for the audit log.
         audit: takes events; None to write none.
         memory: accepted credentials, if the source's are the same for every user; None to remember none.
+        refusals: refused credentials; None to send them with each request.
     """
 
     def __init__(
@@ -153,12 +156,14 @@ class BackendLogin:
         service: str = "",
         audit: Audit | None = None,
         memory: CredentialMemory | None = None,
+        refusals: Refusals | None = None,
     ) -> None:
         self.attempts = attempts
         self._source = source
         self._service = service
         self._audit = audit
         self._memory = memory
+        self._refusals = refusals
 
     async def open(self) -> None:
         """Open what the credentials come from."""
@@ -201,7 +206,10 @@ class BackendLogin:
                 credentials = await exchange.answer(challenge.headers)
             if credentials is None and challenge.previous is None:
                 self._event("failure", exchange, f"no credentials for its challenges: {_schemes(challenge.headers)}")
-            return credentials
+            allowed = await self._allowed(credentials, exchange)
+            if allowed is not None and challenge.previous is not None:
+                self._settle(challenge.previous, 401, challenge.headers)  # else ``finish`` is told of them
+            return allowed
         except TimeoutError:
             self._event("unavailable", exchange, f"no credentials within {ANSWER_SECONDS:.0f} seconds")
         except LoginUnavailable as error:
@@ -228,6 +236,7 @@ class BackendLogin:
             MutualAuthenticationError: the back end did not prove who it is, so the response must not be passed on.
         """
         exchange = credentials.exchange
+        self._settle(credentials, status, headers)
         if exchange is not None:
             try:
                 exchange.finish(status, headers)
@@ -237,6 +246,29 @@ class BackendLogin:
             if status == 401:
                 self._event("failure", exchange, "the back end refused the credentials")
         return headers if status == 401 else tuple(line for line in headers if line[0] not in _FOR_THE_GATEWAY)
+
+    async def _allowed(
+        self, credentials: BackendCredentials | None, exchange: BackendExchange
+    ) -> BackendCredentials | None:
+        """Return credentials unless the back end refused them lately."""
+        if credentials is None or self._refusals is None or credentials.connection_bound:
+            return credentials
+        if await self._refusals.may_send(exchange.url, credentials.authorization):
+            return credentials
+        self._event("failure", exchange, "it refused the credentials lately, so they were not sent")
+        return None
+
+    def _settle(self, credentials: BackendCredentials, status: int, headers: Headers) -> None:
+        """Note whether the back end accepted credentials, and warn if it did not."""
+        exchange = credentials.exchange
+        if exchange is None or self._refusals is None or credentials.connection_bound:
+            return
+        if status == 401 and any(name == b"sec-challenge-identity" for name, _ in headers):
+            status = 200  # an accepted first factor of several
+        if self._refusals.settle(exchange.url, credentials.authorization, status) and status == 401:
+            self._event(
+                "unavailable", exchange, "it refused the credentials; they rest for a while, or until they change"
+            )
 
     def _exchange_of(self, challenge: BackendChallenge) -> BackendExchange | None:
         """Return the exchange that a 401 belongs to; None if it is not answered."""

@@ -37,13 +37,14 @@ _DROPPED = frozenset(
         b"upgrade",
     )
 )
-_SPECIAL = frozenset((b"connection", b"transfer-encoding", b"location", b"content-location", b"set-cookie", b"via"))
+_SPECIAL = frozenset((b"connection", b"location", b"content-location", b"set-cookie", b"via"))
 _PLAIN_CONNECTION = frozenset((b"close", b"keep-alive", b"upgrade", b""))
 _KEPT_ALTHOUGH_LISTED = frozenset((b"content-length", b"set-cookie", b"cache-control", b"via"))
 _WITHOUT_LENGTH = (204, 304)
 _KNOWN_NAMES = 2000
 _OWN_VIA = (b"via", b"1.1 " + VIA_NAME)
-_KEEP, _CHANGE, _DROP, _LENGTH = range(4)
+_FRAMES = frozenset((b"content-length", b"transfer-encoding"))
+_KEEP, _CHANGE, _DROP, _FRAMING = range(4)
 
 
 class InvalidResponse(Exception):
@@ -94,7 +95,7 @@ class ResponseHeaders:
         """
         written: list[tuple[bytes, bytes]] = []
         special: list[tuple[bytes, bytes]] = []
-        lengths: list[bytes] = []
+        framing: list[tuple[bytes, bytes]] = []
         if _BAD_VALUE.search(b"".join([value for _, value in received])):
             raise InvalidResponse("a header has a control character")
         for raw_name, value in received:
@@ -103,14 +104,13 @@ class ResponseHeaders:
                 written.append((name, value))
             elif rule == _CHANGE:
                 special.append((name, value))
-            elif rule == _LENGTH:
-                lengths.append(value)
-        if lengths:
-            written += _length(lengths, status)
+            elif rule == _FRAMING:
+                framing.append((name, value))
+        if framing:
+            written += _length(framing, status)
         if not special:
             written.append(_OWN_VIA)
             return written
-        special = _without_coding(special)
         context = _Context(connect, mapped, host)
         special.sort(key=_is_connection)
         while special and _is_connection(special[-1]):
@@ -126,7 +126,7 @@ class ResponseHeaders:
             raise InvalidResponse("a header's name is invalid")
         dropped = name in _DROPPED or name.startswith(b"proxy-")
         rule = _DROP if dropped else _CHANGE if name in _SPECIAL else _KEEP
-        rule = _LENGTH if name == b"content-length" else rule
+        rule = _FRAMING if name in _FRAMES else rule
         if len(self._names) >= _KNOWN_NAMES:
             self._names.clear()
         return self._names.setdefault(raw_name, (name, rule))
@@ -207,25 +207,20 @@ class ResponseHeaders:
         return path
 
 
-def _without_coding(special: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return headers without Transfer-Encoding, whose one coding was taken off with the chunks."""
-    codings = [value for name, value in special if name == b"transfer-encoding"]
-    if not codings:
-        return special
-    if len(codings) > 1 or codings[0].lower() != b"chunked":
-        raise InvalidResponse("transfer-encoding is not chunked")
-    return [header for header in special if header[0] != b"transfer-encoding"]
-
-
 def _is_connection(header: tuple[bytes, bytes]) -> bool:
     return header[0] == b"connection"
 
 
-def _length(values: list[bytes], status: int) -> list[tuple[bytes, bytes]]:
-    """Return the header of the body's length, if the response has a body."""
-    if len(values) > 1 or not values[0].isdigit():
+def _length(framing: list[tuple[bytes, bytes]], status: int) -> list[tuple[bytes, bytes]]:
+    """Return the header of the body's length, if the response has a body and states its length."""
+    name, value = framing[0]
+    if name == b"transfer-encoding":
+        if len(framing) > 1 or value.lower() != b"chunked":
+            raise InvalidResponse("transfer-encoding beside content-length, or another one than chunked")
+        return []
+    if len(framing) > 1 or not value.isdigit():
         raise InvalidResponse("the header content-length is not one number")
-    return [] if status in _WITHOUT_LENGTH else [(b"content-length", values[0])]
+    return [] if status in _WITHOUT_LENGTH else [(name, value)]
 
 
 def _without_listed(written: list[tuple[bytes, bytes]], connection: bytes) -> list[tuple[bytes, bytes]]:

@@ -14,7 +14,8 @@ from urllib.parse import unquote_to_bytes
 
 __all__ = ["ambiguity", "folded", "is_below", "path_below_root", "with_encoded_slashes"]
 
-_ENCODED = re.compile(r"%[0-9A-Fa-f]{2}")
+_ENCODED = re.compile(r"%(?:[0-9A-Fa-f]{2}|[uU][0-9A-Fa-f]{4})")
+"""``%uXXXX`` is how IIS and older software encode characters."""
 _DOT_SEGMENT = re.compile(r"/\.{1,2}(?:/|\Z)")
 _ENCODED_SEPARATOR = re.compile(rb"%(?:2[fF]|5[cC]|00|2[eE])")
 _ENCODED_SLASH = re.compile(rb"%2[fF]")

@@ -29,6 +29,20 @@ def problems(**service: Any) -> str:
     return str(error.value)
 
 
+def test_elements_without_a_back_end() -> None:
+    """What only a back end could give an effect is a warning on a service without one."""
+    elements = {"identity-headers": {"user": "X-User"}, "max-body": "1 MB", "pass-credentials": True}
+    found = load_config({"services": [{"name": "p", "accept": "/p", **elements}]})
+    warned = {problem.path.rpartition(".")[2]: problem for problem in found.problems}
+    assert set(warned) == set(elements)
+    assert all(problem.severity == "warning" for problem in warned.values())
+
+
+def test_host_that_is_not_ascii() -> None:
+    """A Host header has no letters outside ASCII."""
+    assert "connect[0]: host is not ASCII" in problems(connect="http://bücher.example/")
+
+
 @pytest.mark.parametrize("url", ["tcp://localhost:61613", "tls://localhost:61614", "unix:///run/app.sock"])
 def test_tcp(url: str) -> None:
     """A proxy to tcp, tls or unix passes bytes; the type may be left out."""

@@ -38,6 +38,23 @@ async def test_request_and_response_pass() -> None:
         assert client.headers["content-length"] == ["5"]
 
 
+async def test_what_only_proxies_may_say() -> None:
+    """What clients say of their own address, scheme and host is dropped under every name that software reads."""
+    names = ["CF-Connecting-IP", "Client-IP", "Fastly-Client-IP", "X-Scheme", "X-Url-Scheme", "Front-End-Https"]
+    names += [
+        "X-Original-Host",
+        "X-Original-Forwarded-For",
+        "X-Envoy-External-Address",
+        "X-Real-IP",
+        "True-Client-IP",
+        "x_real_ip",
+    ]
+    async with raw_backend(answering(OK)) as backend, Proxy(backend.url) as proxy:
+        claimed = [(name.lower().encode(), b"192.0.2.99") for name in names]
+        assert (await Client(proxy, "/", *claimed).run()).status == 200
+        assert b"192.0.2.99" not in backend.heads[0]
+
+
 async def test_connections_are_kept() -> None:
     """Requests one after another use one connection, and it is closed with the proxy."""
     async with raw_backend(answering(OK)) as backend:
@@ -56,6 +73,7 @@ async def test_connections_are_kept() -> None:
         (b"Negotiate abc", False),
         (b"NTLM abc", False),
         (b"nego2 abc", False),
+        (b"Kerberos abc", False),
         (b"Basic abc, nTlM def", False),
         (b"Basic bnRsbTo=", True),
         (b"Bearer negotiate.abc", True),
@@ -178,6 +196,11 @@ GARBAGE = [
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
     b"HTTP/1.1 200 OK\r\nContent-Length : 3\r\nContent-Length: 0\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked, identity\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: identity\r\n\r\nok",
+    b"HTTP/1.1 103 Early Hints\r\n\r\n" * 3000 + OK,
     b"\x16\x03\x01\x00\x05hello\r\n\r\n",
 ]
 
@@ -230,6 +253,41 @@ async def test_endless_interim_responses() -> None:
         client = Client(proxy)
         await client.receive()
         assert (await client.run()).status == 504
+
+
+async def test_head_that_is_cut_off_is_not_logged() -> None:
+    """What was received of a head before the connection was lost stands in no log."""
+
+    async def handler(backend: RawBackend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await backend.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nSet-Cookie: id=geheim\r\n")
+
+    async with raw_backend(handler) as backend, Proxy(backend.url) as proxy:
+        assert (await Client(proxy, method="POST").run()).status == 502
+        assert "it was closed before a response" in proxy.records.lines[-1]
+        assert "geheim" not in "".join(proxy.records.lines)
+
+
+async def test_invalid_chunk_in_mid_answer() -> None:
+    """A body whose framing breaks in its middle is cut off at once. What was received of it stands in no log."""
+
+    async def handler(backend: RawBackend, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await backend.head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n")
+        await going_on.wait()
+        writer.write(b"geheim\r\n")
+        await reader.read()
+
+    going_on = asyncio.Event()
+    async with raw_backend(handler) as backend, Proxy(backend.url) as proxy:
+        client = Client(proxy)
+        running = asyncio.ensure_future(client.run())
+        await client.until(lambda: client.body == b"half")
+        going_on.set()
+        with pytest.raises(TransferBroken) as caught:
+            await running
+        assert "framing is invalid" in str(caught.value)
+        assert "geheim" not in f"{caught.value} {''.join(proxy.records.lines)}"
 
 
 async def test_interim_response_is_skipped() -> None:

@@ -30,6 +30,7 @@ from asgi_gateway.proxy.login import (
     BackendLogin,
     CredentialSource,
 )
+from asgi_gateway.proxy.login_refusals import Refusals
 from asgi_gateway.proxy.login_sources import (
     CredentialSources,
     GivenHandler,
@@ -77,10 +78,17 @@ def token(text: str = "t0k", *, plain_http: bool = False) -> CredentialSource:
 class Made:
     """A BackendLogin, and what it wrote to the audit log."""
 
-    def __init__(self, source: CredentialSource | None, attempts: int = 3, *, memory: bool = False) -> None:
+    def __init__(
+        self, source: CredentialSource | None, attempts: int = 3, *, memory: bool = False, rests: bool = False
+    ) -> None:
         self._world = World()
+        self.clock = self._world.clock
         self.memory = CredentialMemory() if memory else None
-        self.login = BackendLogin(attempts, source, service="reports", audit=self._world.audit, memory=self.memory)
+        refusals = Refusals(self.clock.monotonic) if rests else None
+        audit = self._world.audit
+        self.login = BackendLogin(
+            attempts, source, service="reports", audit=audit, memory=self.memory, refusals=refusals
+        )
 
     @property
     def events(self) -> list[dict[str, str]]:
@@ -539,3 +547,56 @@ async def test_without_source() -> None:
     assert (login.attempts, login.first("http://127.0.0.1/"), await login.check()) == (0, None, [])
     await login.open()
     await login.close()
+
+
+# ------------------------------------------------------------------------------------------------ refused credentials
+
+
+async def test_refused_credentials_rest() -> None:
+    """A wrong password is sent once, then again after a minute and after two more; a new one at once."""
+    passwords = ["wrong"]
+    made = Made(stored(lambda: passwords[-1]), rests=True)
+    async with challenging(STORED, 'Basic realm="reports"') as backend:
+
+        async def sent(path: str) -> int:
+            before = len(backend.received)
+            await proxied(made.login, backend.url(path))
+            return len([each for each in backend.received[before:] if each is not None])
+
+        assert [await sent(f"/{number}/x") for number in range(5)] == [1, 0, 0, 0, 0]
+        assert [each["outcome"] for each in made.events] == ["unavailable", *["failure"] * 5]
+        made.clock.advance(61)
+        assert [await sent("/a") for _ in range(3)] == [1, 0, 0]
+        made.clock.advance(61)
+        assert await sent("/a") == 0
+        made.clock.advance(60)
+        assert [await sent("/a") for _ in range(3)] == [1, 0, 0]
+        passwords.append(SECRET)
+        assert [await sent("/a") for _ in range(3)] == [1, 1, 1]
+
+
+async def test_credentials_are_tried_by_one_request() -> None:
+    """Of many requests at once only one tries credentials that were never accepted; right ones serve all of them."""
+    for password, sent in (("wrong", 1), (SECRET, 10)):
+        made = Made(stored(lambda password=password: password), rests=True)  # type: ignore[misc]
+        async with challenging(STORED, 'Basic realm="reports"') as backend:
+            answers = await asyncio.gather(*(proxied(made.login, backend.url(f"/{number}")) for number in range(10)))
+            assert {each.status for each in answers} == {401 if sent == 1 else 200}
+            assert len([each for each in backend.received if each is not None]) == sent
+
+
+async def test_accepted_credentials_that_one_place_refuses() -> None:
+    """Credentials that were accepted elsewhere rest only after three refusals in a row."""
+    accepted = [True]
+
+    def accept(authorization: str | None) -> tuple[tuple[bytes, bytes], ...] | None:
+        return () if authorization == STORED and accepted[-1] else None
+
+    made = Made(stored(), rests=True)
+    async with challenging(accept, 'Basic realm="reports"') as backend:
+        assert (await proxied(made.login, backend.url("/a"))).status == 200
+        accepted.append(False)
+        backend.received.clear()
+        for _ in range(5):
+            assert (await proxied(made.login, backend.url("/b"))).status == 401
+        assert [each for each in backend.received if each is not None] == [STORED] * 3

@@ -103,6 +103,8 @@ def test_not_below(path: str, root: str) -> None:
         f"/a{chr(0xDC80)}b",
         "a",
         "*",
+        "/%u0061dmin",
+        "/%U002e%U002e/b",
     ],
 )
 def test_ambiguous(path: str) -> None:
