@@ -91,10 +91,11 @@ class _Connection(ResponseHandler):
 
     def set_exception(self, exc: Any, *cause: Any) -> None:
         super().set_exception(exc, *cause)
-        payload = self._payload if isinstance(exc, HttpProcessingError) else None
-        if payload is not None and not payload.is_eof() and payload.exception() is None:
-            # aiohttp tells nobody who reads a body that a chunk is invalid; its own text shows the body
-            payload.set_exception(aiohttp.ClientPayloadError("the body cannot be read on"))
+        payload = self._payload
+        invalid = isinstance(exc, HttpProcessingError)
+        if invalid and payload is not None and not payload.is_eof() and payload.exception() is None:
+            # aiohttp tells no reader of a body that its framing is invalid; its own text shows the body
+            payload.set_exception(aiohttp.ClientPayloadError("the body's framing is invalid"))
 
     def before_garbage(self) -> tuple[RawResponseMessage, StreamReader] | None:
         """Return the response that was received whole, if what made the connection invalid came behind it.

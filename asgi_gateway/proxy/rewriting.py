@@ -37,7 +37,7 @@ _DROPPED = frozenset(
         b"upgrade",
     )
 )
-_SPECIAL = frozenset((b"connection", b"transfer-encoding", b"location", b"content-location", b"set-cookie", b"via"))
+_SPECIAL = frozenset((b"connection", b"location", b"content-location", b"set-cookie", b"via"))
 _PLAIN_CONNECTION = frozenset((b"close", b"keep-alive", b"upgrade", b""))
 _KEPT_ALTHOUGH_LISTED = frozenset((b"content-length", b"set-cookie", b"cache-control", b"via"))
 _WITHOUT_LENGTH = (204, 304)
@@ -111,7 +111,6 @@ class ResponseHeaders:
         if not special:
             written.append(_OWN_VIA)
             return written
-        special = _without_coding(special)
         context = _Context(connect, mapped, host)
         special.sort(key=_is_connection)
         while special and _is_connection(special[-1]):
@@ -206,16 +205,6 @@ class ResponseHeaders:
         if _below(connect.path or "/", path.rstrip("/")) is not None:  # the cookie is for more than the service
             return mapped.prefix or "/"
         return path
-
-
-def _without_coding(special: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Return headers without Transfer-Encoding, whose one coding was taken off with the chunks."""
-    codings = [value for name, value in special if name == b"transfer-encoding"]
-    if not codings:
-        return special
-    if len(codings) > 1 or codings[0].lower() != b"chunked":
-        raise InvalidResponse("transfer-encoding is not chunked")
-    return [header for header in special if header[0] != b"transfer-encoding"]
 
 
 def _is_connection(header: tuple[bytes, bytes]) -> bool:
