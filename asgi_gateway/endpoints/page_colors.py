@@ -32,7 +32,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def contrast_problems(colors: Mapping[str, str]) -> list[str]:
-    """Return which of some configured colours cannot be told from each other, as sentences.
+    """Return which of some configured colours have too little contrast, as sentences.
 
     Raises:
         ValueError: a colour is not of the form ``#rrggbb``.

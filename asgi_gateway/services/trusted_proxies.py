@@ -137,7 +137,7 @@ class TrustedProxies:
     def client_address(self, forwarded: bytes) -> str | None:
         """Return the rightmost address of X-Forwarded-For that is not a listed proxy's.
 
-        An entry that is no address ends the search: nobody can say who wrote what is to the left of it.
+        An entry that is not an address ends the search: what is to the left of it may be the client's own.
 
         Args:
             forwarded: the header's lines, joined with commas.
