@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +72,8 @@ def _same(config: object, gateway: Gateway) -> bool:
     if isinstance(config, str | Path):
         identity = str(Path(config).absolute())
     if identity != gateway.identity:
-        other = "a mapping" if isinstance(config, Mapping) else identity or "unknown"
+        # the identity of a mapping holds the whole configuration, which is nothing for a message
+        other = identity if identity is not None and Path(identity).is_absolute() else "a mapping"
         message = f"the application is behind a GatewayMiddleware of another configuration already ({other})"
         raise _error(message, "name the inner application, or give run the same configuration file")
     return True

@@ -11,6 +11,8 @@ from asgi_gateway.cli.output import Output
 from asgi_gateway.config import build, read
 from asgi_gateway.errors import ConfigError
 from asgi_gateway.gateway import Gateway
+from asgi_gateway.plugins.login_module import LoginModule
+from asgi_gateway.services.backend import Backend
 
 __all__ = ["check"]
 
@@ -89,26 +91,24 @@ def _print_back_ends(arguments: argparse.Namespace, gateway: Gateway, output: Ou
 
 
 async def _connect(gateway: Gateway) -> list[str]:
-    """Return everything that fails when the state store and the login modules are tried."""
+    """Return everything that fails when the state store, the login modules and the back ends are tried."""
     failures = [f"state: {message}" for message in await gateway.state.check()]
-    for realm in gateway.realms:
-        for entry in realm.chain.entries:
-            where = f"realm {realm.name}, login module {entry.name}"
-            try:
-                await entry.module.open()
-                failures += [f"{where}: {message}" for message in await entry.module.check()]
-            except Exception as error:
-                failures.append(f"{where}: {error or type(error).__name__}")
-            finally:
-                await entry.module.close()
-    for service in gateway.services:
-        if service.backend is not None:
-            where = f"service {service.name}, {service.backend.description}"
-            try:
-                await service.backend.open()
-                failures += [f"{where}: {message}" for message in await service.backend.check()]
-            except Exception as error:
-                failures.append(f"{where}: {error or type(error).__name__}")
-            finally:
-                await service.backend.close()
+    parts: list[tuple[str, LoginModule | Backend]] = [
+        (f"realm {realm.name}, login module {entry.name}", entry.module)
+        for realm in gateway.realms
+        for entry in realm.chain.entries
+    ]
+    parts += [
+        (f"service {service.name}, {service.backend.description}", service.backend)
+        for service in gateway.services
+        if service.backend is not None
+    ]
+    for where, part in parts:
+        try:
+            await part.open()
+            failures += [f"{where}: {message}" for message in await part.check()]
+        except Exception as error:
+            failures.append(f"{where}: {error or type(error).__name__}")
+        finally:
+            await part.close()
     return failures

@@ -10,6 +10,7 @@ end, and never before.
 
 from __future__ import annotations
 
+import abc
 import asyncio
 from contextlib import suppress
 from typing import Any
@@ -48,7 +49,7 @@ _KEPT_SECONDS = 300.0
 _UNREACHABLE = ("Cannot contact any KDC", "Cannot find KDC")
 
 
-class _Tickets(CredentialSource):
+class _Tickets(CredentialSource, abc.ABC):
     """Credentials by Kerberos; a subclass says whose.
 
     Args:
@@ -96,6 +97,7 @@ class _Tickets(CredentialSource):
         """Return whether a ticket may travel to where a challenge came from."""
         return self._plain_http or is_confidential(request.location)
 
+    @abc.abstractmethod
     def answer(self, handler: _TicketHandler, request: ChallengeRequest, user: BackendUser) -> ChallengeResponse | None:
         """Return the answer to a challenge. Blocks.
 
@@ -103,7 +105,6 @@ class _Tickets(CredentialSource):
             LoginFailed: there is no ticket for the back end.
             LoginUnavailable: the KDC cannot be reached.
         """
-        raise NotImplementedError
 
     async def answer_in_thread(
         self, handler: _TicketHandler, request: ChallengeRequest, user: BackendUser

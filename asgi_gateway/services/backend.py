@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -16,7 +17,7 @@ ON_END = "asgi_gateway.on_end"
 """The key in a back end's WebSocket scope of a function that takes what is called when the gateway ends the socket."""
 
 
-class Backend:
+class Backend(abc.ABC):
     """Answers the requests that a service let in. Entered with the scope that an application would get.
 
     Long-lived: built once from the configuration, opened and closed with the gateway.
@@ -35,10 +36,10 @@ class Backend:
         """Return what fails when the back end is tried, each as one line; changes nothing (``check --connect``)."""
         return []
 
+    @abc.abstractmethod
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request or one WebSocket that was let in.
 
         ``scope["asgi_gateway"]`` is the decision's GatewayContext. When the login ends meanwhile, ``send`` raises
         ConnectionEnded and ``receive`` returns a disconnect.
         """
-        raise NotImplementedError

@@ -9,6 +9,7 @@ import pytest
 from asgi_gateway.cli.application import import_application, is_behind
 from asgi_gateway.config import load_config
 from asgi_gateway.errors import ConfigError
+from asgi_gateway.middleware import GatewayMiddleware
 from tests.cli import apps
 
 HERE = "tests.cli.apps"
@@ -97,6 +98,17 @@ def test_behind_another(name: str) -> None:
     """A gateway of another configuration is an error: two would ask for two logins."""
     with pytest.raises(ConfigError, match=r"another configuration already \(.*other\.yaml\)"):
         is_behind(getattr(apps, name), load_config(apps.FILE))
+
+
+@pytest.mark.parametrize("as_gateway", [True, False])
+def test_behind_a_mapping(as_gateway: bool) -> None:
+    """The error about a configuration that is a mapping, or was one, shows nothing of it."""
+    config = {"services": [{"name": "c4nary", "accept": "/"}]}
+    wrapped = GatewayMiddleware(apps.app, load_config(config) if as_gateway else config)
+    with pytest.raises(ConfigError) as raised:
+        is_behind(wrapped, load_config(apps.FILE))
+    assert "(a mapping)" in str(raised.value)
+    assert "c4nary" not in str(raised.value)
 
 
 def test_the_same_file_by_another_path(monkeypatch: pytest.MonkeyPatch) -> None:
